@@ -1,0 +1,64 @@
+# `work` (Go 1.25+) means all packages of all modules in go.work.
+MODULES     := flow producer workers fuser gateway standalone
+ROOT        := github.com/spatial-flow/spatial-flow
+STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+TAGS        := customenv,gocv_specific_modules,gocv_videoio
+
+# gocv against Debian's OpenCV 4.6: only the four modules that are used, see build/include.
+export CGO_CPPFLAGS := -I$(CURDIR)/build/include -I/usr/include/opencv4
+export CGO_CXXFLAGS := --std=c++11
+export CGO_LDFLAGS  := -lopencv_core -lopencv_imgproc -lopencv_imgcodecs -lopencv_videoio
+
+.DEFAULT_GOAL := help
+.PHONY: help demo install install-test build test check race vet lint fmt fmt-check tidy tidy-check graph isolated static bench models
+
+help: ## what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+demo: build ## the whole pipeline in one process; SOURCE= DETECT_MODEL= DEPTH_MODEL= DURATION= set it
+	bin/spatialflow up $(if $(SOURCE),--source '$(SOURCE)') $(if $(DETECT_MODEL),--detect-model '$(DETECT_MODEL)') \
+		$(if $(DEPTH_MODEL),--depth-model '$(DEPTH_MODEL)') $(if $(DURATION),--duration $(DURATION)) $(UPFLAGS)
+
+install: ## what the build and the demo need
+	@build/install.sh
+install-test:
+	@build/install.sh test
+
+build: install ## bin/spatialflow and the services
+	go build -tags '$(TAGS)' -o bin/ work
+
+test: install-test ## all tests
+	go test -tags '$(TAGS)' work
+
+check: fmt-check install-test tidy-check graph vet lint build isolated static race ## what CI runs first
+
+race: install-test
+	go test -race -tags '$(TAGS)' work
+vet: install
+	go vet -tags '$(TAGS)' work
+lint: install
+	$(STATICCHECK) -tags '$(TAGS)' work
+fmt: ## format all Go
+	gofmt -s -w $(MODULES)
+fmt-check:
+	@out=$$(gofmt -s -l $(MODULES)); [ -z "$$out" ] || { echo "not formatted (make fmt):" $$out; exit 1; }
+tidy: ## bring go.mod, go.sum and go.work.sum in order
+	go work sync
+	@$(call each,go mod tidy)
+tidy-check:
+	@$(call each,go mod tidy -diff)
+isolated: install
+	@$(call each,GOWORK=off go build -tags '$(TAGS)' -o /dev/null ./...)
+static:
+	@for m in flow fuser gateway; do (cd $$m && CGO_ENABLED=0 GOWORK=off go build -o /dev/null ./...) || exit 1; done
+graph:
+	@for s in producer workers fuser gateway; do \
+		bad=$$(go list -tags '$(TAGS)' -deps ./$$s/... | grep '^$(ROOT)/' | grep -Ev "^$(ROOT)/($$s|flow)(/|$$)"); \
+		[ -z "$$bad" ] || { echo "$$s must not import:" $$bad; exit 1; }; done
+	@bad=$$(go list -deps ./flow/... | grep '^$(ROOT)/' | grep -Ev "^$(ROOT)/flow(/|$$)"); \
+		[ -z "$$bad" ] || { echo "flow must not import:" $$bad; exit 1; }
+
+bench: install ## speed and allocations
+	go test -tags '$(TAGS)' -run '^$$' -bench . -benchmem work
+
+each = set -e; for m in $(MODULES); do (cd $$m && $(1)) || { echo "in $$m: $(1)"; exit 1; }; done

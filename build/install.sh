@@ -1,0 +1,64 @@
+#!/bin/sh
+# Installs what Spatial-Flow needs and is missing: a C++ compiler, OpenCV's core, imgproc, imgcodecs and videoio,
+# libonnxruntime (out of the PyPI wheel, into the user's cache folder), and with "test" also Chromium.
+set -eu
+
+ORT_VERSION=1.32.0
+case "$(uname -s)-$(uname -m)" in
+Linux-x86_64)  platform=manylinux_2_28_x86_64  checksum=6c1585d1bbf45b0712ea4a21b705c5fcb4ba04ff2e30f1fbf81a49faf658638f ;;
+Linux-aarch64) platform=manylinux_2_28_aarch64 checksum= ;;
+*) platform= checksum= ;;
+esac
+cache="${XDG_CACHE_HOME:-$HOME/.cache}/spatial-flow"
+library="$cache/libonnxruntime.so.$ORT_VERSION"
+
+packages=
+need() { # need PACKAGE FILE-OR-COMMAND: remembers the package when the file or command is not there
+	[ -e "$2" ] || command -v "$2" >/dev/null 2>&1 || packages="$packages $1"
+}
+need g++ g++
+for module in core imgproc imgcodecs videoio; do
+	need "libopencv-$module-dev" "/usr/include/opencv4/opencv2/$module.hpp"
+done
+if [ ! -e "$library" ] && ! python3 -m pip --version >/dev/null 2>&1; then
+	packages="$packages python3-pip"
+fi
+if [ "${1:-}" = test ]; then
+	need chromium "${CHROMIUM:-chromium}"
+fi
+if [ -n "$packages" ]; then
+	if ! command -v apt-get >/dev/null 2>&1; then
+		echo "please install the counterparts of these Debian packages, then try again:$packages" >&2
+		exit 1
+	fi
+	if [ "$(id -u)" != 0 ]; then
+		echo "missing packages; run as root: apt-get install --no-install-recommends$packages" >&2
+		exit 1
+	fi
+	echo "installing$packages"
+	apt-get update -qq
+	# shellcheck disable=SC2086 # a list of words
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages >/dev/null
+fi
+
+if [ ! -e "$library" ]; then
+	if [ -z "$platform" ]; then
+		echo "no libonnxruntime is known for $(uname -s) $(uname -m): install it and set SPATIALFLOW_ONNXRUNTIME to its path" >&2
+		exit 1
+	fi
+	echo "installing libonnxruntime $ORT_VERSION into $cache"
+	mkdir -p "$cache"
+	work=$(mktemp -d "$cache/install.XXXXXX")
+	trap 'rm -rf "$work"' EXIT
+	python3 -m pip download -q --disable-pip-version-check --no-deps --python-version 3.11 --only-binary=:all: \
+		--platform "$platform" -d "$work" "onnxruntime==$ORT_VERSION"
+	python3 -m zipfile -e "$work"/onnxruntime-*.whl "$work"
+	extracted="$work/onnxruntime/capi/libonnxruntime.so.$ORT_VERSION"
+	if [ -z "$checksum" ]; then
+		echo "warning: no checksum is known for $platform, taking PyPI's word" >&2
+	elif [ "$(sha256sum "$extracted" | cut -d' ' -f1)" != "$checksum" ]; then
+		echo "libonnxruntime $ORT_VERSION out of the wheel has the wrong checksum; nothing was installed" >&2
+		exit 1
+	fi
+	mv "$extracted" "$library"
+fi

@@ -1,0 +1,150 @@
+// Package bus is NATS JetStream as Spatial-Flow uses it: the connection, the provisioning of streams and
+// consumers, publishing, and taking.
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+var (
+	// ErrFull is returned when a stream refused a message because its guard is reached: try again later.
+	ErrFull = errors.New("stream is full")
+	// ErrTooLarge is returned when a message exceeds what a stream takes.
+	ErrTooLarge = errors.New("message too large")
+	// ErrSceneStored is returned when the frame already has its scene.
+	ErrSceneStored = errors.New("scene is stored already")
+	// ErrNotFound is returned when there is no such scene or entry.
+	ErrNotFound = errors.New("not found")
+	// ErrNotProvisioned is returned when the streams or the groups entry are not there yet.
+	ErrNotProvisioned = errors.New("not provisioned")
+)
+
+// Options of a connection.
+type Options struct {
+	URL       string                     // nats://host:4222, comma-separated; unused when InProcess is set
+	InProcess nats.InProcessConnProvider // an embedded server
+	Role      string                     // names the connection and its inbox: producer, a group, fuser, gateway
+	Log       *slog.Logger
+}
+
+// Bus is one service's connection. Its methods may be called from many goroutines.
+type Bus struct {
+	conn *nats.Conn
+	js   jetstream.JetStream
+
+	mu      sync.Mutex
+	streams map[string]jetstream.Stream
+	kv      map[string]jetstream.KeyValue
+
+	buffers sync.Pool // *[]byte: encoded messages, free again once their PubAck is there
+}
+
+// Connect opens the connection. It reconnects for ever; while it is away a publish fails at once instead of
+// being kept and sent late.
+func Connect(o Options) (*Bus, error) {
+	log := o.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	options := []nats.Option{
+		nats.Name("spatialflow-" + o.Role),
+		nats.CustomInboxPrefix("_INBOX_" + o.Role),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(100 * time.Millisecond),
+		nats.ReconnectBufSize(-1),
+		nats.PingInterval(5 * time.Second),
+		nats.MaxPingsOutstanding(2),
+		nats.ErrorHandler(func(_ *nats.Conn, s *nats.Subscription, err error) {
+			subject := ""
+			if s != nil {
+				subject = s.Subject
+			}
+			log.Warn("nats", "error", err, "subject", subject)
+		}),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				log.Warn("nats disconnected", "error", err)
+			}
+		}),
+		nats.ReconnectHandler(func(*nats.Conn) { log.Info("nats connected again") }),
+	}
+	if o.InProcess != nil {
+		options = append(options, nats.InProcessServer(o.InProcess))
+	}
+	conn, err := nats.Connect(o.URL, options...)
+	if err != nil {
+		return nil, fmt.Errorf("connect to nats %s: %w", o.URL, err)
+	}
+	js, err := jetstream.New(conn)
+	if err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("open jetstream: %w", err)
+	}
+	return &Bus{
+		conn: conn, js: js,
+		streams: map[string]jetstream.Stream{}, kv: map[string]jetstream.KeyValue{},
+		buffers: sync.Pool{New: func() any { return new([]byte) }},
+	}, nil
+}
+
+// Conn is the connection itself, for core publishes and subscriptions.
+func (b *Bus) Conn() *nats.Conn { return b.conn }
+
+// JetStream is the connection's JetStream.
+func (b *Bus) JetStream() jetstream.JetStream { return b.js }
+
+// Close sends what is buffered and closes the connection.
+func (b *Bus) Close() {
+	if b.conn.IsConnected() {
+		_ = b.conn.FlushTimeout(2 * time.Second) // best effort: the connection closes either way
+	}
+	b.conn.Close()
+}
+
+func (b *Bus) stream(ctx context.Context, name string) (jetstream.Stream, error) {
+	b.mu.Lock()
+	s := b.streams[name]
+	b.mu.Unlock()
+	if s != nil {
+		return s, nil
+	}
+	s, err := b.js.Stream(ctx, name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, fmt.Errorf("%w: stream %s", ErrNotProvisioned, name)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look up stream %s: %w", name, err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.streams[name] = s
+	return s, nil
+}
+
+func (b *Bus) bucket(ctx context.Context, name string) (jetstream.KeyValue, error) {
+	b.mu.Lock()
+	kv := b.kv[name]
+	b.mu.Unlock()
+	if kv != nil {
+		return kv, nil
+	}
+	kv, err := b.js.KeyValue(ctx, name)
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		return nil, fmt.Errorf("%w: KV bucket %s", ErrNotProvisioned, name)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look up KV bucket %s: %w", name, err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.kv[name] = kv
+	return kv, nil
+}

@@ -1,0 +1,140 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+)
+
+// MaxPayload is the server's max_payload; MaxMessage is what a stream takes: room for headers is left.
+const (
+	MaxPayload = 4 << 20
+	MaxMessage = MaxPayload - 64<<10
+)
+
+// Bucket is the KV bucket of the groups entry and of the positions.
+const Bucket = "spatialflow"
+
+const (
+	groupsKey   = "groups"
+	losslessAck = 3 * time.Second // AckWait: what a killed worker or fuser costs; renewed every second by InProgress
+)
+
+// Limits are what a deployment may choose about its streams.
+type Limits struct {
+	Replicas   int           // 1, or 3 in a cluster
+	ScenesKeep time.Duration // how long a lossless scene stays readable
+	// GuardBytes bounds each lossless stream. The window of each source bounds it long before.
+	GuardBytes int64
+}
+
+// DefaultLimits are those of a single server.
+func DefaultLimits() Limits {
+	return Limits{Replicas: 1, ScenesKeep: 15 * time.Minute, GuardBytes: 2 << 30}
+}
+
+// Provision creates or updates the streams, consumers and KV entries of the groups for lossless mode.
+// Consumers come before anything is published: an Interest stream without a consumer throws frames away.
+// The consumer of a group that is off is deleted, which frees the frames that waited for it.
+func (b *Bus) Provision(ctx context.Context, groups flow.Groups, limits Limits) error {
+	if err := groups.Validate(); err != nil {
+		return fmt.Errorf("provision: %w", err)
+	}
+	for _, config := range streamConfigs(groups, limits) {
+		if _, err := b.js.CreateOrUpdateStream(ctx, config); err != nil {
+			return fmt.Errorf("provision stream %s: %w", config.Name, err)
+		}
+	}
+	for _, group := range groups {
+		if err := b.provisionGroup(ctx, group); err != nil {
+			return err
+		}
+	}
+	kv, err := b.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: Bucket, Replicas: limits.Replicas, Storage: jetstream.FileStorage, MaxBytes: 64 << 20})
+	if err != nil {
+		return fmt.Errorf("provision KV bucket %s: %w", Bucket, err)
+	}
+	if _, err := kv.Put(ctx, groupsKey, groups.Encode()); err != nil {
+		return fmt.Errorf("provision groups entry: %w", err)
+	}
+	return nil
+}
+
+func framesStream(mode flow.Mode) string { return "FRAMES_" + strings.ToUpper(string(mode)) }
+func scenesStream(mode flow.Mode) string { return "SCENES_" + strings.ToUpper(string(mode)) }
+func resultsStream(group string, mode flow.Mode) string {
+	return "RESULTS_" + strings.ToUpper(group) + "_" + strings.ToUpper(string(mode))
+}
+func fuseConsumer(partition int) string { return fmt.Sprintf("FUSE_%d", partition) }
+
+func streamConfigs(groups flow.Groups, limits Limits) []jetstream.StreamConfig {
+	mode := flow.ModeLossless
+	guarded := jetstream.StreamConfig{
+		Storage: jetstream.FileStorage, Replicas: limits.Replicas, Retention: jetstream.InterestPolicy,
+		Discard: jetstream.DiscardNew, MaxBytes: limits.GuardBytes, MaxMsgSize: MaxMessage, Duplicates: 2 * time.Minute,
+	}
+	frames := guarded
+	frames.Name, frames.Subjects = framesStream(mode), []string{"frames." + string(mode) + ".>"}
+	frames.RePublish = &jetstream.RePublish{Source: "frames." + string(mode) + ".>", Destination: "accepted." + string(mode) + ".>"}
+	scenes := guarded
+	scenes.Name, scenes.Subjects = scenesStream(mode), []string{"scenes." + string(mode) + ".>"}
+	scenes.Retention, scenes.Discard = jetstream.LimitsPolicy, jetstream.DiscardOld
+	scenes.MaxMsgsPerSubject, scenes.MaxAge = 1, limits.ScenesKeep
+	scenes.Duplicates = min(scenes.Duplicates, limits.ScenesKeep)
+	configs := []jetstream.StreamConfig{frames, scenes}
+	for _, group := range groups {
+		results := guarded
+		results.Name = resultsStream(group.Name, mode)
+		results.Subjects = []string{"results." + group.Name + "." + string(mode) + ".>"}
+		configs = append(configs, results)
+	}
+	return configs
+}
+
+func (b *Bus) provisionGroup(ctx context.Context, group flow.Group) error {
+	mode := flow.ModeLossless
+	config := jetstream.ConsumerConfig{
+		AckPolicy: jetstream.AckExplicitPolicy, AckWait: losslessAck, MaxDeliver: -1, MaxAckPending: -1,
+	}
+	for p := range flow.Partitions {
+		fuse := config
+		fuse.Durable, fuse.FilterSubject = fuseConsumer(p), flow.ResultFilter(group.Name, mode, p)
+		if _, err := b.js.CreateOrUpdateConsumer(ctx, resultsStream(group.Name, mode), fuse); err != nil {
+			return fmt.Errorf("provision consumer %s of group %s: %w", fuse.Durable, group.Name, err)
+		}
+	}
+	stream := framesStream(mode)
+	if group.Off {
+		if err := b.js.DeleteConsumer(ctx, stream, group.Name); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+			return fmt.Errorf("delete consumer %s of %s: %w", group.Name, stream, err)
+		}
+		return nil
+	}
+	config.Durable, config.FilterSubject = group.Name, group.FrameFilter(mode)
+	if _, err := b.js.CreateOrUpdateConsumer(ctx, stream, config); err != nil {
+		return fmt.Errorf("provision consumer %s of %s: %w", group.Name, stream, err)
+	}
+	return nil
+}
+
+// Groups reads the groups entry. [ErrNotProvisioned] is returned when there is none yet.
+func (b *Bus) Groups(ctx context.Context) (flow.Groups, error) {
+	kv, err := b.bucket(ctx, Bucket)
+	if err != nil {
+		return nil, err
+	}
+	entry, err := kv.Get(ctx, groupsKey)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return nil, fmt.Errorf("%w: no groups entry", ErrNotProvisioned)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read groups entry: %w", err)
+	}
+	return flow.ParseGroups(entry.Value())
+}

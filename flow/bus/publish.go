@@ -1,0 +1,124 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+)
+
+// OutcomeHeader carries a scene's outcome, so that accounts need not read the scene.
+const OutcomeHeader = "Spatialflow-Outcome"
+
+// publishTimeout bounds one try; callers try again with the same ID.
+const publishTimeout = 2 * time.Second
+
+// Codes of JetStream's API errors: https://github.com/nats-io/nats-server/blob/main/server/errors.json
+const (
+	codeWrongLastSequence  jetstream.ErrorCode = 10071
+	codeMessageTooLarge    jetstream.ErrorCode = 10054
+	codeStreamStoreFailed  jetstream.ErrorCode = 10077
+	codeTooManyRequests    jetstream.ErrorCode = 10167
+	codeDuplicateInProcess jetstream.ErrorCode = 10158
+	codeNoStorage          jetstream.ErrorCode = 10023
+)
+
+// PublishFrame stores an admitted frame for the groups of its plan; the same frame published again is stored once.
+// [ErrFull] is returned when the guard of the stream is reached, [ErrTooLarge] when the frame exceeds [MaxMessage].
+// Any other error may or may not have stored it: publish it again.
+func (b *Bus) PublishFrame(ctx context.Context, groups flow.Groups, frame *flow.Frame) error {
+	subject := groups.FrameSubject(frame.Mode, frame.Plan, frame.Source)
+	if err := publish(ctx, b, subject, frame, jetstream.WithMsgID(frame.ID().String())); err != nil {
+		return fmt.Errorf("publish frame %s: %w", frame.ID(), err)
+	}
+	return nil
+}
+
+// PublishResult stores a group's answer; errors are those of [Bus.PublishFrame].
+func (b *Bus) PublishResult(ctx context.Context, result *flow.Result) error {
+	subject := flow.ResultSubject(result.Group, result.Mode, result.Source)
+	if err := publish(ctx, b, subject, result, jetstream.WithMsgID(result.ID().String()+"/"+result.Group)); err != nil {
+		return fmt.Errorf("publish result of %s for %s: %w", result.Group, result.ID(), err)
+	}
+	return nil
+}
+
+// PublishScene stores a scene; a lossless frame gets exactly one: [ErrSceneStored] is returned for a second.
+func (b *Bus) PublishScene(ctx context.Context, scene *flow.Scene) error {
+	var options []jetstream.PublishOpt
+	if scene.Mode == flow.ModeLossless {
+		options = append(options, jetstream.WithExpectLastSequencePerSubject(0))
+	}
+	if err := publish(ctx, b, flow.SceneSubject(scene.Mode, scene.ID()), scene, options...); err != nil {
+		return fmt.Errorf("publish scene %s: %w", scene.ID(), err)
+	}
+	return nil
+}
+
+func publish[M flow.Message](ctx context.Context, b *Bus, subject string, message M, options ...jetstream.PublishOpt) error {
+	buffer := b.buffers.Get().(*[]byte)
+	defer b.buffers.Put(buffer)
+	data, err := flow.Encode(*buffer, message)
+	if err != nil {
+		return err
+	}
+	*buffer = data
+	if len(data) > MaxMessage {
+		return fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(data), MaxMessage)
+	}
+	msg := &nats.Msg{Subject: subject, Data: data, Header: nats.Header{}}
+	if scene, ok := any(message).(*flow.Scene); ok {
+		msg.Header.Set(OutcomeHeader, string(scene.Outcome))
+	}
+	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	defer cancel()
+	_, err = b.js.PublishMsg(ctx, msg, append(options, jetstream.WithRetryAttempts(0))...)
+	return refusal(err)
+}
+
+// refusal turns what the server answered into this package's errors.
+func refusal(err error) error {
+	var api *jetstream.APIError
+	if !errors.As(err, &api) {
+		return err
+	}
+	switch api.ErrorCode {
+	case codeWrongLastSequence:
+		return ErrSceneStored
+	case codeMessageTooLarge:
+		return fmt.Errorf("%w: %w", ErrTooLarge, err)
+	case codeStreamStoreFailed, codeTooManyRequests, codeDuplicateInProcess, codeNoStorage:
+		return fmt.Errorf("%w: %w", ErrFull, err)
+	}
+	return err
+}
+
+// PublishDone tells, on core NATS, that a frame is finished at a stage.
+func (b *Bus) PublishDone(stage, source string, done flow.Done) error {
+	data, err := flow.Encode(nil, &done)
+	if err != nil {
+		return err
+	}
+	if err := b.conn.Publish(flow.DoneSubject(stage, source), data); err != nil {
+		return fmt.Errorf("publish done of %s: %w", stage, err)
+	}
+	return nil
+}
+
+// PublishAlive tells, on core NATS, how a service is.
+func (b *Bus) PublishAlive(alive flow.Alive) error {
+	data, err := json.Marshal(alive)
+	if err != nil {
+		return fmt.Errorf("encode alive: %w", err)
+	}
+	if err := b.conn.Publish(flow.AliveSubject(alive.Stage, alive.Instance), data); err != nil {
+		return fmt.Errorf("publish alive: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,221 @@
+package flow
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math"
+
+	"github.com/klauspost/compress/zlib"
+)
+
+// DepthKind says what the numbers of a depth map mean.
+type DepthKind string
+
+const (
+	KindInverseRelative DepthKind = "inverse_relative" // no unit, larger is nearer (Depth Anything)
+	KindRelative        DepthKind = "relative"         // no unit, larger is farther
+	KindMetric          DepthKind = "metric"           // metres, larger is farther
+)
+
+// Bounds of a depth map.
+const (
+	MinDepthBits     = 8
+	MaxDepthBits     = 16
+	DefaultDepthBits = 10
+	MaxDepthSide     = 4096    // samples
+	MaxDepthSamples  = 4 << 20 // of the whole map: bounded before allocation
+)
+
+// DepthMap is a model's depth output, packed for the wire: at the model's own resolution, as unsigned samples
+// of at most Bits significant bits, value = Offset + Scale × sample. Data is zlib (RFC 1950) over the samples as
+// 16-bit little-endian words, row by row: a row's first sample as it is, then each sample's difference to its
+// left neighbour modulo 2^16.
+type DepthMap struct {
+	Width  int       `msgpack:"w" json:"width"`
+	Height int       `msgpack:"h" json:"height"`
+	Kind   DepthKind `msgpack:"k" json:"kind"`
+	Bits   int       `msgpack:"n" json:"bits"`
+	Offset float32   `msgpack:"o" json:"offset"`
+	Scale  float32   `msgpack:"s" json:"scale"`
+	Data   []byte    `msgpack:"z" json:"-"`
+}
+
+// DepthRange is a source's stable range of depth values: a slow mean of each map's 2nd and 98th percentile,
+// so that nearness and colours don't flicker.
+type DepthRange struct {
+	Low  float32 `msgpack:"lo" json:"low"`
+	High float32 `msgpack:"hi" json:"high"`
+}
+
+// Nearness is where value lies in the range, as 0 (far) to 100 (near) percent.
+func (r DepthRange) Nearness(kind DepthKind, value float32) float32 {
+	span := r.High - r.Low
+	if !(span > 0) {
+		return 50
+	}
+	near := 100 * (value - r.Low) / span
+	if kind != KindInverseRelative {
+		near = 100 - near
+	}
+	return min(max(near, 0), 100)
+}
+
+// Validate returns [ErrDepthMap] when the header breaks a bound.
+func (d *DepthMap) Validate() error {
+	switch {
+	case d.Width < 1 || d.Height < 1 || d.Width > MaxDepthSide || d.Height > MaxDepthSide || d.Width*d.Height > MaxDepthSamples:
+		return fmt.Errorf("%w: %dx%d samples, want at most %d a side and %d in all", ErrDepthMap, d.Width, d.Height, MaxDepthSide, MaxDepthSamples)
+	case d.Bits < MinDepthBits || d.Bits > MaxDepthBits:
+		return fmt.Errorf("%w: %d bits, want %d to %d", ErrDepthMap, d.Bits, MinDepthBits, MaxDepthBits)
+	case d.Kind != KindInverseRelative && d.Kind != KindRelative && d.Kind != KindMetric:
+		return fmt.Errorf("%w: kind %q", ErrDepthMap, d.Kind)
+	case !finite(d.Offset) || !finite(d.Scale):
+		return fmt.Errorf("%w: offset %v, scale %v", ErrDepthMap, d.Offset, d.Scale)
+	}
+	return nil
+}
+
+func finite(v float32) bool { return v-v == 0 }
+
+// Value is the depth that a sample stands for.
+func (d *DepthMap) Value(sample uint16) float32 { return d.Offset + d.Scale*float32(sample) }
+
+// DepthPacker packs depth maps; it keeps its buffers, so one packer serves one goroutine.
+type DepthPacker struct {
+	words  []byte
+	out    bytes.Buffer
+	writer *zlib.Writer
+}
+
+// Pack packs width × height values, row by row. What is not finite becomes the smallest finite value.
+// [ErrDepthMap] is returned when the sizes disagree or break a bound, or no value is finite.
+// The map's Data is a slice of its own.
+func (p *DepthPacker) Pack(values []float32, width, height int, kind DepthKind, bits int) (*DepthMap, error) {
+	d := &DepthMap{Width: width, Height: height, Kind: kind, Bits: bits}
+	if err := d.Validate(); err != nil {
+		return nil, err
+	}
+	if len(values) != width*height {
+		return nil, fmt.Errorf("%w: %d values for %dx%d", ErrDepthMap, len(values), width, height)
+	}
+	low, high := float32(math.MaxFloat32), float32(-math.MaxFloat32)
+	for _, v := range values {
+		if v < low && finite(v) {
+			low = v
+		}
+		if v > high && finite(v) {
+			high = v
+		}
+	}
+	if low > high {
+		return nil, fmt.Errorf("%w: none of its %d values is finite", ErrDepthMap, len(values))
+	}
+	top := float64(uint(1)<<bits - 1)
+	scale := (float64(high) - float64(low)) / top
+	d.Offset, d.Scale = low, float32(scale)
+	if !finite(d.Scale) {
+		return nil, fmt.Errorf("%w: values from %v to %v", ErrDepthMap, low, high)
+	}
+	inverse := float32(0)
+	if d.Scale > 0 {
+		inverse = float32(1 / scale)
+	}
+	p.words = grow(p.words, 2*len(values))
+	for y := range height {
+		row, words := values[y*width:(y+1)*width], p.words[2*y*width:2*(y+1)*width]
+		left := uint16(0)
+		for x, v := range row {
+			if !finite(v) {
+				v = low
+			}
+			sample := uint16(min((v-low)*inverse+0.5, float32(top)))
+			binary.LittleEndian.PutUint16(words[2*x:], sample-left)
+			left = sample
+		}
+	}
+	if err := p.deflate(); err != nil {
+		return nil, err
+	}
+	d.Data = bytes.Clone(p.out.Bytes())
+	return d, nil
+}
+
+// depthLevel is Huffman coding alone: the differences are noise to a match finder.
+// BenchmarkDepthPack compares the levels.
+const depthLevel = -2
+
+func (p *DepthPacker) deflate() error {
+	p.out.Reset()
+	if p.writer == nil {
+		w, err := zlib.NewWriterLevel(&p.out, depthLevel)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrDepthMap, err)
+		}
+		p.writer = w
+	} else {
+		p.writer.Reset(&p.out)
+	}
+	if _, err := p.writer.Write(p.words); err != nil {
+		return fmt.Errorf("%w: deflate: %w", ErrDepthMap, err)
+	}
+	if err := p.writer.Close(); err != nil {
+		return fmt.Errorf("%w: deflate: %w", ErrDepthMap, err)
+	}
+	return nil
+}
+
+// DepthUnpacker unpacks depth maps; it keeps its buffers, so one unpacker serves one goroutine.
+type DepthUnpacker struct {
+	words   []byte
+	samples []uint16
+	in      bytes.Reader
+	reader  io.ReadCloser
+}
+
+// Unpack returns the map's Width × Height samples, row by row, valid until the next call.
+// [ErrDepthMap] is returned when the header breaks a bound or Data is not exactly that many samples.
+func (u *DepthUnpacker) Unpack(d *DepthMap) ([]uint16, error) {
+	if err := d.Validate(); err != nil {
+		return nil, err
+	}
+	u.in.Reset(d.Data)
+	if u.reader == nil {
+		r, err := zlib.NewReader(&u.in)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrDepthMap, err)
+		}
+		u.reader = r
+	} else if err := u.reader.(zlib.Resetter).Reset(&u.in, nil); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDepthMap, err)
+	}
+	n := d.Width * d.Height
+	u.words = grow(u.words, 2*n)
+	if _, err := io.ReadFull(u.reader, u.words); err != nil {
+		return nil, fmt.Errorf("%w: %dx%d samples: %w", ErrDepthMap, d.Width, d.Height, err)
+	}
+	if extra, err := u.reader.Read(make([]byte, 1)); extra != 0 || err != io.EOF {
+		return nil, fmt.Errorf("%w: data goes on after %dx%d samples (%v)", ErrDepthMap, d.Width, d.Height, err)
+	}
+	if cap(u.samples) < n {
+		u.samples = make([]uint16, n)
+	}
+	u.samples = u.samples[:n]
+	for y := range d.Height {
+		words, row := u.words[2*y*d.Width:2*(y+1)*d.Width], u.samples[y*d.Width:(y+1)*d.Width]
+		left := uint16(0)
+		for x := range row {
+			left += binary.LittleEndian.Uint16(words[2*x:])
+			row[x] = left
+		}
+	}
+	return u.samples, nil
+}
+
+func grow(b []byte, n int) []byte {
+	if cap(b) < n {
+		return make([]byte, n)
+	}
+	return b[:n]
+}

@@ -1,0 +1,18 @@
+package flow
+
+import "errors"
+
+var (
+	// ErrName is returned when a source, session, group or stage is not a name that fits in a subject.
+	ErrName = errors.New("bad name")
+	// ErrFrameID is returned when a frame ID is malformed.
+	ErrFrameID = errors.New("bad frame ID")
+	// ErrMessage is returned when bytes are no message of the expected kind, or break a stated bound.
+	ErrMessage = errors.New("bad message")
+	// ErrDepthMap is returned when a depth map can't be packed or unpacked.
+	ErrDepthMap = errors.New("bad depth map")
+	// ErrGroups is returned when the groups entry contradicts itself.
+	ErrGroups = errors.New("bad groups entry")
+	// ErrAccount is returned when frames were lost or counted twice: the sums of a source do not balance.
+	ErrAccount = errors.New("account does not balance")
+)

@@ -1,0 +1,121 @@
+// Package flow is the contract between the stages of Spatial-Flow: the messages that travel over NATS,
+// the subjects they travel on, and the codec that turns them into bytes and back.
+//
+// A [Frame] leaves a producer; every worker group of its plan answers it with a [Result]; the fuser joins
+// the results, by [FrameID] and nothing else, into a [Scene].
+package flow
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Mode says what happens to a frame that can't be taken at once.
+type Mode string
+
+const (
+	// ModeLossless processes every frame exactly once: a source waits when the pipeline is busy.
+	ModeLossless Mode = "lossless"
+	// ModeLive keeps latency flat: the freshest frame wins and others are skipped.
+	ModeLive Mode = "live"
+)
+
+// FrameID names one frame for ever: it is the join key of results and, as text, the Nats-Msg-Id.
+type FrameID struct {
+	Source  string // one token, [A-Za-z0-9_-]{1,64}
+	Session string // a ULID, or the name of a run; same alphabet
+	Seq     uint64 // counts the session's captured pictures from 1
+}
+
+// String is "source/session/seq".
+func (id FrameID) String() string {
+	return id.Source + "/" + id.Session + "/" + strconv.FormatUint(id.Seq, 10)
+}
+
+// ParseFrameID reads what [FrameID.String] wrote. [ErrFrameID] is returned when it is anything else.
+func ParseFrameID(text string) (FrameID, error) {
+	source, rest, ok := strings.Cut(text, "/")
+	session, digits, ok2 := strings.Cut(rest, "/")
+	seq, err := strconv.ParseUint(digits, 10, 64)
+	id := FrameID{Source: source, Session: session, Seq: seq}
+	if !ok || !ok2 || err != nil || id.String() != text {
+		return FrameID{}, fmt.Errorf("%w: %q is not source/session/seq", ErrFrameID, text)
+	}
+	return id, id.Validate()
+}
+
+// Validate returns [ErrFrameID] when a name is no token or the seq is 0.
+func (id FrameID) Validate() error {
+	if err := ValidToken("source", id.Source); err != nil {
+		return fmt.Errorf("%w: %w", ErrFrameID, err)
+	}
+	if err := ValidToken("session", id.Session); err != nil {
+		return fmt.Errorf("%w: %w", ErrFrameID, err)
+	}
+	if id.Seq == 0 {
+		return fmt.Errorf("%w: seq counts from 1, got 0", ErrFrameID)
+	}
+	return nil
+}
+
+// Hop is one line of the latency ledger: what one stage did to a frame.
+type Hop struct {
+	Stage string        `msgpack:"st" json:"stage"`   // producer, a group's name, or fuser
+	Wait  time.Duration `msgpack:"wa" json:"wait_ns"` // since the stamp before it: queueing and transport
+	Work  time.Duration `msgpack:"wo" json:"work_ns"` // spent by the stage on the frame
+}
+
+// Frame is one captured picture on its way to the worker groups of its plan.
+type Frame struct {
+	Version  int      `msgpack:"v"` // [FrameVersion]
+	Source   string   `msgpack:"src"`
+	Session  string   `msgpack:"ses"`
+	Seq      uint64   `msgpack:"seq"`
+	Mode     Mode     `msgpack:"mode"`
+	Captured int64    `msgpack:"cap"` // UTC, nanoseconds since 1970
+	Sent     int64    `msgpack:"sent"`
+	Width    int      `msgpack:"w"` // pixels; 0 when Error is set and the size is not known
+	Height   int      `msgpack:"h"`
+	Plan     []string `msgpack:"plan"` // the groups that must answer, in slot order
+	Picture  []byte   `msgpack:"pic"`  // JPEG; empty when Error is set
+	Error    string   `msgpack:"err,omitempty"`
+	Ledger   []Hop    `msgpack:"led"`
+}
+
+// FrameVersion is the schema version of [Frame]: a reader refuses a higher one.
+const FrameVersion = 1
+
+// ID is the frame's identity.
+func (f *Frame) ID() FrameID { return FrameID{f.Source, f.Session, f.Seq} }
+
+// Validate returns [ErrMessage] when the frame can't have come from a producer.
+func (f *Frame) Validate() error {
+	if err := f.ID().Validate(); err != nil {
+		return err
+	}
+	switch {
+	case f.Version < 1 || f.Version > FrameVersion:
+		return fmt.Errorf("%w: frame version %d, this reader knows 1 to %d", ErrMessage, f.Version, FrameVersion)
+	case f.Mode != ModeLive && f.Mode != ModeLossless:
+		return fmt.Errorf("%w: frame mode %q", ErrMessage, f.Mode)
+	}
+	return validPlan(f.Plan)
+}
+
+func validPlan(plan []string) error {
+	if len(plan) == 0 || len(plan) > MaxGroups {
+		return fmt.Errorf("%w: a plan of %d groups, want 1 to %d", ErrMessage, len(plan), MaxGroups)
+	}
+	for i, group := range plan {
+		if err := ValidGroup(group); err != nil {
+			return fmt.Errorf("%w: plan: %w", ErrMessage, err)
+		}
+		if slices.Contains(plan[:i], group) {
+			return fmt.Errorf("%w: plan names %q twice", ErrMessage, group)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,90 @@
+// Package natsserver embeds a NATS server with JetStream: for the standalone program and for tests.
+package natsserver
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/spatial-flow/spatial-flow/flow/bus"
+)
+
+// ErrInUse is returned when another server holds the data folder: NATS itself would let two of them ruin it.
+var ErrInUse = errors.New("data folder is in use")
+
+const readyTimeout = 15 * time.Second
+
+// Server is a running embedded server.
+type Server struct {
+	server *server.Server
+	lock   *os.File // kept reachable: a collected file closes its descriptor and drops the lock
+}
+
+// Start runs a server that stores below dir and is reached in this process only.
+// [ErrInUse] is returned when dir belongs to a running server.
+func Start(dir string, log *slog.Logger) (*Server, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("create data folder: %w", err)
+	}
+	lock, err := os.OpenFile(filepath.Join(dir, ".lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open lock of data folder: %w", err)
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		lock.Close()
+		return nil, fmt.Errorf("%w: %s (another spatialflow runs there)", ErrInUse, dir)
+	}
+	s, err := server.NewServer(&server.Options{
+		ServerName: "spatialflow", DontListen: true,
+		JetStream: true, StoreDir: filepath.Join(dir, "nats"),
+		JetStreamMaxMemory: 256 << 20, JetStreamMaxStore: 20 << 30,
+		MaxPayload: bus.MaxPayload, PingInterval: 15 * time.Second, WriteDeadline: 5 * time.Second,
+		NoSigs: true, NoLog: true, DisableJetStreamBanner: true,
+	})
+	if err != nil {
+		lock.Close()
+		return nil, fmt.Errorf("configure nats server: %w", err)
+	}
+	s.SetLoggerV2(logger{log}, false, false, false)
+	go s.Start() // returns once the server is up; Stop waits for the server itself
+	if !s.ReadyForConnections(readyTimeout) {
+		s.Shutdown()
+		lock.Close()
+		return nil, fmt.Errorf("nats server in %s is not ready after %v", dir, readyTimeout)
+	}
+	return &Server{server: s, lock: lock}, nil
+}
+
+// Connect opens a connection to the server within this process.
+func (s *Server) Connect(role string, log *slog.Logger) (*bus.Bus, error) {
+	return bus.Connect(bus.Options{InProcess: s.server, Role: role, Log: log})
+}
+
+// Stop shuts the server down and waits for it.
+func (s *Server) Stop() {
+	s.server.Shutdown()
+	s.server.WaitForShutdown()
+	s.lock.Close()
+}
+
+// logger gives the server's warnings and errors to slog; its chatter is left out.
+type logger struct{ log *slog.Logger }
+
+func (l logger) Noticef(string, ...any) {}
+func (l logger) Debugf(string, ...any)  {}
+func (l logger) Tracef(string, ...any)  {}
+func (l logger) Warnf(format string, args ...any) {
+	l.log.Warn("nats server: " + fmt.Sprintf(format, args...))
+}
+func (l logger) Errorf(format string, args ...any) {
+	l.log.Error("nats server: " + fmt.Sprintf(format, args...))
+}
+func (l logger) Fatalf(format string, args ...any) {
+	l.log.Error("nats server: " + fmt.Sprintf(format, args...))
+}

@@ -1,0 +1,81 @@
+// Package service runs a stage as a program: flags, environment and help from its Config, then its Run.
+package service
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"github.com/oklog/ulid/v2"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/telemetry"
+)
+
+// Env is what a service is given.
+type Env struct {
+	Bus     *bus.Bus
+	Log     *slog.Logger
+	Metrics prometheus.Registerer
+	Health  *telemetry.Health
+}
+
+// Run is a service: it blocks, owns every goroutine that it starts, and returns nil after a clean stop.
+type Run[C any] func(ctx context.Context, cfg C, env Env) error
+
+// Parser is the command line of a program: flags, SPATIALFLOW_… environment and complete help.
+func Parser(name, description string, cli any) (*kong.Kong, error) {
+	return kong.New(cli, kong.Name(name), kong.Description(description), kong.DefaultEnvars("SPATIALFLOW"),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.UsageOnError())
+}
+
+// Defaults fills cfg with the defaults of its kong tags.
+func Defaults(cfg any) error {
+	parser, err := kong.New(cfg, kong.Exit(func(int) {}))
+	if err != nil {
+		return fmt.Errorf("read defaults of %T: %w", cfg, err)
+	}
+	if _, err := parser.Parse(nil); err != nil {
+		return fmt.Errorf("read defaults of %T: %w", cfg, err)
+	}
+	return nil
+}
+
+// SignalContext ends at the first SIGINT or SIGTERM; a second one kills the process.
+func SignalContext() (context.Context, context.CancelFunc) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
+}
+
+const aliveEvery = time.Second
+
+// Alive publishes, once a second until ctx ends, what status answers; instance and host are filled in.
+func Alive(ctx context.Context, env Env, status func() flow.Alive) error {
+	instance := ulid.Make().String()
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	ticker := time.NewTicker(aliveEvery)
+	defer ticker.Stop()
+	for {
+		alive := status()
+		alive.Instance, alive.Host = instance, host
+		if err := env.Bus.PublishAlive(alive); err != nil {
+			env.Log.Debug("alive not sent", "error", err) // the connection is away: the next second tells
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
