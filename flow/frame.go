@@ -25,9 +25,9 @@ const (
 
 // FrameID names one frame for ever: it is the join key of results and, as text, the Nats-Msg-Id.
 type FrameID struct {
-	Source  string // one token, [A-Za-z0-9_-]{1,64}
-	Session string // a ULID, or the name of a run; same alphabet
-	Seq     uint64 // counts the session's captured pictures from 1
+	Source  string `json:"source"`  // one token, [A-Za-z0-9_-]{1,64}
+	Session string `json:"session"` // a ULID, or the name of a run; same alphabet
+	Seq     uint64 `json:"seq"`     // counts the session's captured pictures from 1
 }
 
 // String is "source/session/seq".
