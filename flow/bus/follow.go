@@ -1,0 +1,64 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	followWait    = 20 * time.Millisecond
+	followWaitMax = time.Second
+)
+
+// Follow opens an iterator and calls handle for each of its messages until ctx ends, then returns nil. While the
+// consumer is not there, or the server is away, it says so once and tries again.
+func Follow(ctx context.Context, log *slog.Logger, open func(context.Context) (Messages, error), handle func(jetstream.Msg)) error {
+	wait, told := followWait, false
+	for ctx.Err() == nil {
+		err := follow(ctx, open, func(msg jetstream.Msg) {
+			wait, told = followWait, false
+			handle(msg)
+		})
+		if ctx.Err() != nil {
+			break
+		}
+		if !told && (errors.Is(err, ErrNotProvisioned) || wait > 100*time.Millisecond) {
+			log.Warn("waiting for nats", "error", err)
+			told = true
+		}
+		Sleep(ctx, wait)
+		wait = min(2*wait, followWaitMax)
+	}
+	return nil
+}
+
+func follow(ctx context.Context, open func(context.Context) (Messages, error), handle func(jetstream.Msg)) error {
+	messages, err := open(ctx)
+	if err != nil {
+		return err
+	}
+	defer messages.Stop()
+	for {
+		msg, err := messages.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return err
+		}
+		handle(msg)
+	}
+}
+
+// Sleep waits for d, or until ctx ends: then it returns false.
+func Sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}

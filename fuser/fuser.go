@@ -1,0 +1,109 @@
+// Package fuser joins the results of the worker groups into scenes, by frame ID and nothing else, and stores
+// exactly one scene per frame, in frame order.
+package fuser
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/service"
+	"github.com/spatial-flow/spatial-flow/flow/telemetry"
+)
+
+// Config is the fuser's settings.
+type Config struct {
+	Sessions int   `default:"1024" help:"Sessions of sources that a partition knows at once."`
+	MaxBytes int64 `default:"268435456" help:"Bytes of results that may wait in a partition for the rest of their frame."`
+	Prefetch int   `default:"32" help:"Results of a group that may be on their way to a partition at once."`
+}
+
+// Validate returns an error that names the flag that is out of its range.
+func (c Config) Validate() error {
+	if c.Sessions < 1 || c.MaxBytes < 1 || c.Prefetch < 1 {
+		return errors.New("fuser: --sessions, --max-bytes and --prefetch must be at least 1")
+	}
+	return nil
+}
+
+const stoppedWithin = 2 * time.Second // for what is left to do after ctx ended
+
+type metrics struct {
+	seconds     *prometheus.HistogramVec // by step: join, publish
+	refused     *prometheus.CounterVec   // by reason
+	redelivered *prometheus.CounterVec   // by group
+}
+
+func newMetrics(registry prometheus.Registerer) metrics {
+	m := metrics{
+		seconds: telemetry.NewStageSeconds(registry, stage),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "spatialflow_refused_total", Help: "Bad input that was turned away.",
+			ConstLabels: prometheus.Labels{"door": "results"},
+		}, []string{"reason"}),
+		redelivered: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "spatialflow_redeliveries_total", Help: "Messages that came more than once.",
+			ConstLabels: prometheus.Labels{"stage": stage},
+		}, []string{"group"}),
+	}
+	registry.MustRegister(m.refused, m.redelivered)
+	return m
+}
+
+// Run joins results until ctx ends. It owns all partitions: two fusers on the same partitions would halve each
+// other's frames.
+func Run(ctx context.Context, cfg Config, env service.Env) error {
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
+	groups, err := waitForGroups(ctx, env)
+	if err != nil {
+		return err
+	}
+	m := newMetrics(env.Metrics)
+	tasks, ctx := errgroup.WithContext(ctx)
+	rates := make([]*rate, flow.Partitions)
+	for number := range flow.Partitions {
+		rates[number] = new(rate)
+		p := newPartition(cfg, env, m, rates[number])
+		taken := make(chan taken)
+		for _, group := range groups {
+			tasks.Go(func() error { return p.take(ctx, group.Name, number, taken) })
+		}
+		tasks.Go(func() error { return p.run(ctx, taken) })
+	}
+	tasks.Go(func() error {
+		return service.Alive(ctx, env, func() flow.Alive {
+			alive := flow.Alive{Stage: stage, Parallel: flow.Partitions}
+			for _, r := range rates {
+				alive.Rate += float64(r.take())
+			}
+			return alive
+		})
+	})
+	env.Health.SetReady(true)
+	defer env.Health.SetReady(false)
+	return tasks.Wait()
+}
+
+// waitForGroups reads the groups entry, and waits for it.
+func waitForGroups(ctx context.Context, env service.Env) (flow.Groups, error) {
+	for told := false; ; told = true {
+		groups, err := env.Bus.Groups(ctx)
+		if err == nil || errors.Is(err, flow.ErrGroups) {
+			return groups, err
+		}
+		if !told {
+			env.Log.Warn("waiting for the groups entry", "error", err)
+		}
+		if !bus.Sleep(ctx, 200*time.Millisecond) {
+			return nil, fmt.Errorf("wait for the groups entry: %w", context.Cause(ctx))
+		}
+	}
+}

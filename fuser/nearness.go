@@ -1,0 +1,87 @@
+package fuser
+
+import (
+	"math"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+)
+
+const (
+	// rangeWeight is how much one map moves a source's stable range: about 20 maps to follow a change.
+	rangeWeight = 0.05
+	lowQuantile = 0.02
+	topQuantile = 0.98
+	// innerShare is the part of a box, in each direction and in its middle, whose median is the box's depth:
+	// the rim of a box is mostly background.
+	innerShare = 0.5
+)
+
+// follow moves a source's stable range towards the 2nd and 98th percentile of one more map. A nil range begins there.
+func follow(last *flow.DepthRange, d *flow.DepthMap, samples []uint16) *flow.DepthRange {
+	all := window{samples: samples, stride: d.Width, right: d.Width, bottom: d.Height}
+	now := flow.DepthRange{Low: d.Value(all.quantile(lowQuantile)), High: d.Value(all.quantile(topQuantile))}
+	if last == nil {
+		return &now
+	}
+	return &flow.DepthRange{
+		Low:  last.Low + rangeWeight*(now.Low-last.Low),
+		High: last.High + rangeWeight*(now.High-last.High),
+	}
+}
+
+// boxDepth is the median depth in the inner part of a box. The box is in pixels of a picture of width × height,
+// which the map covers whole, at its own resolution. At least one sample counts.
+func boxDepth(d *flow.DepthMap, samples []uint16, box [4]float32, width, height int, stable flow.DepthRange) *flow.BoxDepth {
+	left, right := inner(box[0], box[2], float64(d.Width)/float64(width), d.Width)
+	top, bottom := inner(box[1], box[3], float64(d.Height)/float64(height), d.Height)
+	w := window{samples: samples, stride: d.Width, left: left, top: top, right: right, bottom: bottom}
+	value := d.Value(w.quantile(0.5))
+	return &flow.BoxDepth{Value: value, Kind: d.Kind, Nearness: stable.Nearness(d.Kind, value)}
+}
+
+// inner maps the middle innerShare of [low, high] in pixels to samples [from, to) of 0 to size.
+func inner(low, high float32, scale float64, size int) (from, to int) {
+	middle, half := float64(low+high)/2, float64(high-low)/2*innerShare
+	from = min(max(int(math.Floor((middle-half)*scale)), 0), size-1)
+	to = min(max(int(math.Ceil((middle+half)*scale)), from+1), size)
+	return from, to
+}
+
+// window is a rectangle of a map: columns [left, right), rows [top, bottom), never empty.
+type window struct {
+	samples                  []uint16
+	stride                   int
+	left, top, right, bottom int
+}
+
+// quantile is the sample at rank q × (n-1), rounded down, by counting high bytes, then low bytes.
+func (w window) quantile(q float64) uint16 {
+	var high, low [256]int
+	rank := int(q * float64((w.right-w.left)*(w.bottom-w.top)-1))
+	for y := w.top; y < w.bottom; y++ {
+		for _, s := range w.samples[y*w.stride+w.left : y*w.stride+w.right] {
+			high[s>>8]++
+		}
+	}
+	top, rank := rankIn(&high, rank)
+	for y := w.top; y < w.bottom; y++ {
+		for _, s := range w.samples[y*w.stride+w.left : y*w.stride+w.right] {
+			if s>>8 == uint16(top) {
+				low[s&0xff]++
+			}
+		}
+	}
+	bottom, _ := rankIn(&low, rank)
+	return uint16(top)<<8 | uint16(bottom)
+}
+
+// rankIn finds the bin that holds the rank-th count, and the rank within that bin.
+func rankIn(counts *[256]int, rank int) (bin, rest int) {
+	for bin, n := range counts {
+		if rank < n {
+			return bin, rank
+		}
+		rank -= n
+	}
+	return len(counts) - 1, 0
+}

@@ -1,0 +1,71 @@
+package fuser
+
+import (
+	"time"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+)
+
+// stage is the fuser's name in the ledger and in done messages.
+const stage = "fuser"
+
+// Fuse makes the scene of a frame out of the results of its plan, and the source's next stable range out of last,
+// its range so far (nil: none yet). A group that answered with an error makes it an error scene, which keeps what
+// the other groups found. now is the time of the join.
+func Fuse(results []*flow.Result, last *flow.DepthRange, unpacker *flow.DepthUnpacker, now time.Time) *flow.Scene {
+	first := results[0]
+	scene := &flow.Scene{
+		Version: flow.SceneVersion, Source: first.Source, Session: first.Session, Seq: first.Seq,
+		Mode: first.Mode, Captured: first.Captured, Fused: now.UnixNano(), Plan: first.Plan,
+		Outcome: flow.OutcomeComplete, Range: last,
+	}
+	fail := func(group, reason string) {
+		if scene.Errors == nil {
+			scene.Errors = map[string]string{}
+		}
+		scene.Errors[group], scene.Outcome = reason, flow.OutcomeError
+	}
+	var samples []uint16
+	for _, r := range results {
+		scene.Width, scene.Height = max(scene.Width, r.Width), max(scene.Height, r.Height)
+		if r.Error != "" {
+			fail(r.Group, r.Error)
+			continue
+		}
+		scene.Detections = append(scene.Detections, r.Detections...)
+		if r.Depth == nil || scene.Depth != nil {
+			continue
+		}
+		unpacked, err := unpacker.Unpack(r.Depth)
+		if err != nil {
+			fail(r.Group, err.Error())
+			continue
+		}
+		samples, scene.Depth = unpacked, r.Depth
+	}
+	if scene.Depth != nil {
+		scene.Range = follow(last, scene.Depth, samples)
+		for i := range scene.Detections {
+			box := scene.Detections[i].Box
+			scene.Detections[i].Depth = boxDepth(scene.Depth, samples, box, max(scene.Width, 1), max(scene.Height, 1), *scene.Range)
+		}
+	}
+	scene.Ledger = ledger(results, now)
+	return scene
+}
+
+// ledger is the frame's hops, then each group's own, then the fuser's: its wait begins when the last result was sent.
+func ledger(results []*flow.Result, now time.Time) []flow.Hop {
+	var hops []flow.Hop
+	var sent int64
+	for i, r := range results {
+		sent = max(sent, r.Sent)
+		if own := len(r.Ledger) - 1; own >= 0 {
+			if i == 0 {
+				hops = append(hops, r.Ledger[:own]...)
+			}
+			hops = append(hops, r.Ledger[own])
+		}
+	}
+	return append(hops, flow.Hop{Stage: stage, Wait: max(0, time.Duration(now.UnixNano()-sent))})
+}

@@ -1,0 +1,133 @@
+package fuser_test
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/fuser"
+)
+
+// ramp is a map whose value is its column; spot sets a rectangle in samples to a value.
+func ramp(t *testing.T, width, height int, kind flow.DepthKind, spot [4]int, value float32) *flow.DepthMap {
+	t.Helper()
+	values := make([]float32, width*height)
+	for i := range values {
+		values[i] = float32(i % width)
+	}
+	for y := spot[1]; y < spot[3]; y++ {
+		for x := spot[0]; x < spot[2]; x++ {
+			values[y*width+x] = value
+		}
+	}
+	var packer flow.DepthPacker
+	d, err := packer.Pack(values, width, height, kind, flow.DefaultDepthBits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func withDepth(d *flow.DepthMap, boxes ...[4]float32) []*flow.Result {
+	detect, depth := result(flow.GroupDetect, "a", 1), result(flow.GroupDepth, "a", 1)
+	for _, box := range boxes {
+		detect.Detections = append(detect.Detections, flow.Detection{Label: "person", Score: 0.9, Box: box})
+	}
+	depth.Depth = d
+	return []*flow.Result{detect, depth}
+}
+
+func TestBoxDepthIsTheMedianOfTheInnerPart(t *testing.T) {
+	// Picture 64x48, map 32x24: the spot covers the middle of the box and no more.
+	d := ramp(t, 32, 24, flow.KindInverseRelative, [4]int{12, 8, 20, 16}, 25)
+	var unpacker flow.DepthUnpacker
+	for _, test := range []struct {
+		name string
+		box  [4]float32
+		want float64
+	}{
+		{"inner part on the spot", [4]float32{16, 8, 48, 40}, 25},
+		{"left edge", [4]float32{0, 0, 4, 4}, 1},
+		{"a box of no size has one sample", [4]float32{2, 2, 2, 2}, 1},
+		{"a box at the far corner", [4]float32{64, 48, 64, 48}, 31},
+		{"a box beyond the picture", [4]float32{200, 200, 300, 300}, 31},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			scene := fuser.Fuse(withDepth(d, test.box), nil, &unpacker, time.Now())
+			if got := scene.Detections[0].Depth; got == nil || math.Abs(float64(got.Value)-test.want) > 1 {
+				t.Errorf("depth %+v, want value %v", got, test.want)
+			}
+		})
+	}
+}
+
+func TestNearnessFollowsKind(t *testing.T) {
+	var unpacker flow.DepthUnpacker
+	left, right := [4]float32{0, 0, 8, 48}, [4]float32{56, 0, 64, 48} // small values left, large right
+	for kind, rightIsNear := range map[flow.DepthKind]bool{flow.KindInverseRelative: true, flow.KindRelative: false, flow.KindMetric: false} {
+		scene := fuser.Fuse(withDepth(ramp(t, 32, 24, kind, [4]int{}, 0), left, right), nil, &unpacker, time.Now())
+		l, r := scene.Detections[0].Depth.Nearness, scene.Detections[1].Depth.Nearness
+		if (r > l) != rightIsNear || l < 0 || r < 0 || l > 100 || r > 100 {
+			t.Errorf("%s: nearness left %v, right %v", kind, l, r)
+		}
+	}
+}
+
+func TestRangeIsStable(t *testing.T) {
+	var unpacker flow.DepthUnpacker
+	steady := ramp(t, 32, 24, flow.KindInverseRelative, [4]int{}, 0)
+	first := fuser.Fuse(withDepth(steady), nil, &unpacker, time.Now())
+	jump := ramp(t, 32, 24, flow.KindInverseRelative, [4]int{0, 0, 32, 24}, 310)
+	jump.Offset = 310
+	second := fuser.Fuse(withDepth(jump), first.Range, &unpacker, time.Now())
+	if moved := second.Range.High - first.Range.High; moved <= 0 || moved > 0.06*(310-first.Range.High) {
+		t.Errorf("one map of 310 moved the upper end from %v to %v: want a twentieth of the way", first.Range.High, second.Range.High)
+	}
+}
+
+func TestErrorsMakeAnErrorSceneThatKeepsTheRest(t *testing.T) {
+	var unpacker flow.DepthUnpacker
+	good := ramp(t, 32, 24, flow.KindInverseRelative, [4]int{}, 0)
+	failed := withDepth(good, [4]float32{1, 1, 9, 9})
+	failed[1].Depth, failed[1].Error = nil, "picture is broken"
+	torn := withDepth(good, [4]float32{1, 1, 9, 9})
+	cut := *good
+	cut.Data = cut.Data[:len(cut.Data)/2]
+	torn[1].Depth = &cut
+	for name, results := range map[string][]*flow.Result{"group error": failed, "torn map": torn} {
+		scene := fuser.Fuse(results, nil, &unpacker, time.Now())
+		if scene.Outcome != flow.OutcomeError || scene.Errors[flow.GroupDepth] == "" || scene.Depth != nil {
+			t.Errorf("%s: outcome %s, errors %v, depth %v", name, scene.Outcome, scene.Errors, scene.Depth)
+		}
+		if len(scene.Detections) != 1 || scene.Detections[0].Depth != nil {
+			t.Errorf("%s: detections %+v, want the one box without depth", name, scene.Detections)
+		}
+		if err := scene.Validate(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestLedgerHasEveryHopOnce(t *testing.T) {
+	results := withDepth(nil)
+	results[1].Depth = nil
+	for _, r := range results {
+		r.Ledger = []flow.Hop{{Stage: "producer"}, {Stage: r.Group}}
+	}
+	var unpacker flow.DepthUnpacker
+	scene := fuser.Fuse(results, nil, &unpacker, time.Now())
+	var stages []string
+	for _, hop := range scene.Ledger {
+		stages = append(stages, hop.Stage)
+	}
+	want := []string{"producer", flow.GroupDetect, flow.GroupDepth, "fuser"}
+	if len(stages) != len(want) {
+		t.Fatalf("stages %v, want %v", stages, want)
+	}
+	for i := range want {
+		if stages[i] != want[i] {
+			t.Fatalf("stages %v, want %v", stages, want)
+		}
+	}
+}
