@@ -115,8 +115,8 @@ func (p *DepthPacker) Pack(values []float32, width, height int, kind DepthKind, 
 	top := float64(uint(1)<<bits - 1)
 	scale := (float64(high) - float64(low)) / top
 	d.Offset, d.Scale = low, float32(scale)
-	if !finite(d.Scale) {
-		return nil, fmt.Errorf("%w: values from %v to %v", ErrDepthMap, low, high)
+	if !finite(high - low) {
+		return nil, fmt.Errorf("%w: values from %v to %v are too far apart", ErrDepthMap, low, high)
 	}
 	inverse := float32(0)
 	if d.Scale > 0 {

@@ -1,5 +1,7 @@
 package flow
 
+import "fmt"
+
 // Detection is one object found in a frame.
 type Detection struct {
 	Label   string     `msgpack:"l" json:"label"`
@@ -14,4 +16,21 @@ type BoxDepth struct {
 	Value    float32   `msgpack:"v" json:"value"` // median of the map over the inner part of the box, in the map's unit
 	Kind     DepthKind `msgpack:"k" json:"kind"`
 	Nearness float32   `msgpack:"n" json:"nearness"` // 0 (far) to 100 (near): percent of the source's stable range
+}
+
+// validDetections returns [ErrMessage] when a number is not finite or a score is not 0 to 1.
+func validDetections(detections []Detection) error {
+	for i, d := range detections {
+		ok := d.Score >= 0 && d.Score <= 1
+		for _, v := range d.Box {
+			ok = ok && finite(v)
+		}
+		if d.Depth != nil {
+			ok = ok && finite(d.Depth.Value) && finite(d.Depth.Nearness)
+		}
+		if !ok {
+			return fmt.Errorf("%w: detection %d: score %v, box %v", ErrMessage, i, d.Score, d.Box)
+		}
+	}
+	return nil
 }

@@ -58,6 +58,9 @@ func (r *Result) Validate() error {
 			return err
 		}
 	}
+	if err := validDetections(r.Detections); err != nil {
+		return err
+	}
 	return validPlan(r.Plan)
 }
 
@@ -118,6 +121,9 @@ func (s *Scene) Validate() error {
 		if err := s.Depth.Validate(); err != nil {
 			return err
 		}
+	}
+	if err := validDetections(s.Detections); err != nil {
+		return err
 	}
 	return validPlan(s.Plan)
 }
