@@ -155,7 +155,7 @@ func FuzzDecode(f *testing.F) {
 		}
 		var scene flow.Scene
 		if flow.Decode(data, &scene) == nil && scene.Validate() == nil {
-			if _, err := scene.AppendLine(nil); err != nil && scene.Captured > 0 && scene.Captured < 1<<61 {
+			if _, err := scene.AppendLine(nil); err != nil {
 				t.Errorf("a valid scene has no JSON: %v", err)
 			}
 		}

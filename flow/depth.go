@@ -51,15 +51,16 @@ type DepthRange struct {
 
 // Nearness is where value lies in the range, as 0 (far) to 100 (near) percent.
 func (r DepthRange) Nearness(kind DepthKind, value float32) float32 {
-	span := r.High - r.Low
+	low := float64(r.Low)
+	span := float64(r.High) - low // as float64: no difference of two float32 overflows
 	if !(span > 0) {
 		return 50
 	}
-	near := 100 * (value - r.Low) / span
+	near := 100 * (float64(value) - low) / span
 	if kind != KindInverseRelative {
 		near = 100 - near
 	}
-	return min(max(near, 0), 100)
+	return float32(min(max(near, 0), 100))
 }
 
 // Validate returns [ErrDepthMap] when the header breaks a bound.
@@ -71,7 +72,7 @@ func (d *DepthMap) Validate() error {
 		return fmt.Errorf("%w: %d bits, want %d to %d", ErrDepthMap, d.Bits, MinDepthBits, MaxDepthBits)
 	case d.Kind != KindInverseRelative && d.Kind != KindRelative && d.Kind != KindMetric:
 		return fmt.Errorf("%w: kind %q", ErrDepthMap, d.Kind)
-	case !finite(d.Offset) || !finite(d.Scale):
+	case !finite(d.Offset) || !finite(d.Scale) || !finite(d.Value(uint16(1<<d.Bits-1))):
 		return fmt.Errorf("%w: offset %v, scale %v", ErrDepthMap, d.Offset, d.Scale)
 	}
 	return nil
@@ -115,7 +116,7 @@ func (p *DepthPacker) Pack(values []float32, width, height int, kind DepthKind, 
 	top := float64(uint(1)<<bits - 1)
 	scale := (float64(high) - float64(low)) / top
 	d.Offset, d.Scale = low, float32(scale)
-	if !finite(high - low) {
+	if !finite(high-low) || !finite(d.Value(uint16(top))) {
 		return nil, fmt.Errorf("%w: values from %v to %v are too far apart", ErrDepthMap, low, high)
 	}
 	inverse := float32(0)
@@ -175,7 +176,7 @@ type DepthUnpacker struct {
 }
 
 // Unpack returns the map's Width × Height samples, row by row, valid until the next call.
-// [ErrDepthMap] is returned when the header breaks a bound or Data is not exactly that many samples.
+// [ErrDepthMap] is returned when the header breaks a bound or Data is not exactly that many samples of Bits bits.
 func (u *DepthUnpacker) Unpack(d *DepthMap) ([]uint16, error) {
 	if err := d.Validate(); err != nil {
 		return nil, err
@@ -202,13 +203,18 @@ func (u *DepthUnpacker) Unpack(d *DepthMap) ([]uint16, error) {
 		u.samples = make([]uint16, n)
 	}
 	u.samples = u.samples[:n]
+	used := uint16(0)
 	for y := range d.Height {
 		words, row := u.words[2*y*d.Width:2*(y+1)*d.Width], u.samples[y*d.Width:(y+1)*d.Width]
 		left := uint16(0)
 		for x := range row {
 			left += binary.LittleEndian.Uint16(words[2*x:])
 			row[x] = left
+			used |= left
 		}
+	}
+	if int(used) >= 1<<d.Bits {
+		return nil, fmt.Errorf("%w: samples of more than %d bits", ErrDepthMap, d.Bits)
 	}
 	return u.samples, nil
 }

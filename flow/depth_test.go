@@ -126,6 +126,11 @@ func FuzzUnpack(f *testing.F) {
 		if err == nil && len(samples) != width*height {
 			t.Fatalf("%d samples for %dx%d", len(samples), width, height)
 		}
+		for _, s := range samples {
+			if int(s) >= 1<<bits {
+				t.Fatalf("sample %d has more than %d bits", s, bits)
+			}
+		}
 	})
 }
 

@@ -112,6 +112,9 @@ func (s *Scene) Validate() error {
 	if s.Version < 1 || s.Version > SceneVersion {
 		return fmt.Errorf("%w: scene version %d, this reader knows 1 to %d", ErrMessage, s.Version, SceneVersion)
 	}
+	if s.Mode != ModeLive && s.Mode != ModeLossless {
+		return fmt.Errorf("%w: scene mode %q", ErrMessage, s.Mode)
+	}
 	switch s.Outcome {
 	case OutcomeComplete, OutcomePartial, OutcomeError:
 	default:
@@ -121,6 +124,9 @@ func (s *Scene) Validate() error {
 		if err := s.Depth.Validate(); err != nil {
 			return err
 		}
+	}
+	if s.Range != nil && !(finite(s.Range.Low) && finite(s.Range.High)) {
+		return fmt.Errorf("%w: depth range %v to %v", ErrMessage, s.Range.Low, s.Range.High)
 	}
 	if err := validDetections(s.Detections); err != nil {
 		return err

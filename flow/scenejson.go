@@ -23,7 +23,7 @@ type SceneJSON struct {
 func (s *Scene) JSON() SceneJSON {
 	return SceneJSON{
 		Frame: s.ID(), Captured: time.Unix(0, s.Captured).UTC(), Size: [2]int{s.Width, s.Height},
-		Plan: s.Plan, Detections: notNil(s.Detections), Outcome: s.Outcome, Missing: notNil(s.Missing),
+		Plan: notNil(s.Plan), Detections: notNil(s.Detections), Outcome: s.Outcome, Missing: notNil(s.Missing),
 		Errors: s.Errors, Held: s.Held, Ledger: notNil(s.Ledger),
 	}
 }

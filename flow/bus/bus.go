@@ -23,7 +23,7 @@ var (
 	ErrSceneStored = errors.New("scene is stored already")
 	// ErrNotFound is returned when there is no such scene or entry.
 	ErrNotFound = errors.New("not found")
-	// ErrNotProvisioned is returned when the streams or the groups entry are not there yet.
+	// ErrNotProvisioned is returned when the streams or the groups entry are not there yet, or nobody serves them.
 	ErrNotProvisioned = errors.New("not provisioned")
 )
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -30,9 +31,18 @@ const (
 )
 
 // PublishFrame stores an admitted frame for the groups of its plan; the same frame published again is stored once.
-// [ErrFull] is returned when the guard of the stream is reached, [ErrTooLarge] when the frame exceeds [MaxMessage].
+// [ErrFull] is returned when the guard of the stream is reached, [ErrTooLarge] when the frame exceeds [MaxMessage],
+// [flow.ErrMessage] when its plan is not made of groups that are on: the server would take it for nobody.
 // Any other error may or may not have stored it: publish it again.
 func (b *Bus) PublishFrame(ctx context.Context, groups flow.Groups, frame *flow.Frame) error {
+	if len(frame.Plan) == 0 {
+		return fmt.Errorf("publish frame %s: %w: no plan", frame.ID(), flow.ErrMessage)
+	}
+	for _, name := range frame.Plan {
+		if !slices.ContainsFunc(groups, func(g flow.Group) bool { return g.Name == name && !g.Off }) {
+			return fmt.Errorf("publish frame %s: %w: group %q of its plan is not on", frame.ID(), flow.ErrMessage, name)
+		}
+	}
 	subject := groups.FrameSubject(frame.Mode, frame.Plan, frame.Source)
 	if err := publish(ctx, b, subject, frame, jetstream.WithMsgID(frame.ID().String())); err != nil {
 		return fmt.Errorf("publish frame %s: %w", frame.ID(), err)
@@ -84,6 +94,9 @@ func publish[M flow.Message](ctx context.Context, b *Bus, subject string, messag
 
 // refusal turns what the server answered into this package's errors.
 func refusal(err error) error {
+	if errors.Is(err, jetstream.ErrNoStreamResponse) {
+		return fmt.Errorf("%w: %w", ErrNotProvisioned, err)
+	}
 	var api *jetstream.APIError
 	if !errors.As(err, &api) {
 		return err
@@ -111,11 +124,15 @@ func (b *Bus) PublishDone(stage, source string, done flow.Done) error {
 	return nil
 }
 
-// PublishAlive tells, on core NATS, how a service is.
+// PublishAlive tells, on core NATS, how a service is. [ErrTooLarge] is returned when it exceeds
+// [flow.MaxAliveBytes], which nobody would read.
 func (b *Bus) PublishAlive(alive flow.Alive) error {
 	data, err := json.Marshal(alive)
 	if err != nil {
 		return fmt.Errorf("encode alive: %w", err)
+	}
+	if len(data) > flow.MaxAliveBytes {
+		return fmt.Errorf("publish alive: %w: %d bytes, at most %d", ErrTooLarge, len(data), flow.MaxAliveBytes)
 	}
 	if err := b.conn.Publish(flow.AliveSubject(alive.Stage, alive.Instance), data); err != nil {
 		return fmt.Errorf("publish alive: %w", err)

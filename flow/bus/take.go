@@ -44,11 +44,12 @@ func (b *Bus) take(ctx context.Context, stream, consumer string, prefetch int) (
 	return messages, nil
 }
 
-// SubscribeDone calls done for every frame of source that a stage has finished; what is no done message is ignored.
+// SubscribeDone calls done for every frame of source that a stage has finished; what is no done message of a version
+// that this program knows is ignored.
 func (b *Bus) SubscribeDone(stage, source string, done func(flow.Done)) (*nats.Subscription, error) {
 	sub, err := b.conn.Subscribe(flow.DoneSubject(stage, source), func(msg *nats.Msg) {
 		var d flow.Done
-		if flow.Decode(msg.Data, &d) == nil {
+		if flow.Decode(msg.Data, &d) == nil && d.Version <= flow.DoneVersion {
 			done(d)
 		}
 	})

@@ -38,7 +38,10 @@ func Start(dir string, log *slog.Logger) (*Server, error) {
 	}
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		lock.Close()
-		return nil, fmt.Errorf("%w: %s (another spatialflow runs there)", ErrInUse, dir)
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, fmt.Errorf("%w: %s (another spatialflow runs there)", ErrInUse, dir)
+		}
+		return nil, fmt.Errorf("lock data folder %s: %w", dir, err)
 	}
 	s, err := server.NewServer(&server.Options{
 		ServerName: "spatialflow", DontListen: true,
@@ -51,14 +54,39 @@ func Start(dir string, log *slog.Logger) (*Server, error) {
 		lock.Close()
 		return nil, fmt.Errorf("configure nats server: %w", err)
 	}
-	s.SetLoggerV2(logger{log}, false, false, false)
-	go s.Start() // returns once the server is up; Stop waits for the server itself
-	if !s.ReadyForConnections(readyTimeout) {
+	fatal := make(chan string, 1)
+	s.SetLoggerV2(logger{log, fatal}, false, false, false)
+	started := make(chan struct{})
+	go func() { s.Start(); close(started) }() // returns once the server is up, or has failed; Stop waits for the server itself
+	if err := ready(s, started, fatal); err != nil {
 		s.Shutdown()
+		s.WaitForShutdown()
 		lock.Close()
-		return nil, fmt.Errorf("nats server in %s is not ready after %v", dir, readyTimeout)
+		return nil, fmt.Errorf("start nats server in %s: %w", dir, err)
 	}
 	return &Server{server: s, lock: lock}, nil
+}
+
+// ready waits for the server and its JetStream.
+func ready(s *server.Server, started <-chan struct{}, fatal <-chan string) error {
+	timeout := time.NewTimer(readyTimeout)
+	defer timeout.Stop()
+	select {
+	case <-started:
+	case reason := <-fatal:
+		return errors.New(reason)
+	case <-timeout.C:
+		return fmt.Errorf("not ready after %v", readyTimeout)
+	}
+	select {
+	case reason := <-fatal: // Start has returned because of it
+		return errors.New(reason)
+	default:
+	}
+	if !s.ReadyForConnections(time.Second) || !s.JetStreamEnabled() {
+		return errors.New("it came up without JetStream")
+	}
+	return nil
 }
 
 // Connect opens a connection to the server within this process.
@@ -73,8 +101,12 @@ func (s *Server) Stop() {
 	s.lock.Close()
 }
 
-// logger gives the server's warnings and errors to slog; its chatter is left out.
-type logger struct{ log *slog.Logger }
+// logger gives the server's warnings and errors to slog, and what it can't live with to fatal too; its chatter
+// is left out.
+type logger struct {
+	log   *slog.Logger
+	fatal chan<- string
+}
 
 func (l logger) Noticef(string, ...any) {}
 func (l logger) Debugf(string, ...any)  {}
@@ -86,5 +118,10 @@ func (l logger) Errorf(format string, args ...any) {
 	l.log.Error("nats server: " + fmt.Sprintf(format, args...))
 }
 func (l logger) Fatalf(format string, args ...any) {
-	l.log.Error("nats server: " + fmt.Sprintf(format, args...))
+	reason := fmt.Sprintf(format, args...)
+	l.log.Error("nats server: " + reason)
+	select {
+	case l.fatal <- reason:
+	default: // the first reason is told
+	}
 }

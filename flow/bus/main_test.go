@@ -1,0 +1,157 @@
+package bus_test
+
+import (
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/goleak"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/natsserver"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	lossless = flow.ModeLossless
+	patience = 10 * time.Second // for what happens at once
+)
+
+var quiet = slog.New(slog.DiscardHandler)
+
+// start runs a server on dir until the test ends, or stop is called.
+func start(t *testing.T, dir string) (b *bus.Bus, stop func()) {
+	t.Helper()
+	s, err := natsserver.Start(dir, quiet)
+	if err != nil {
+		t.Fatalf("server does not start: %v", err)
+	}
+	b, err = s.Connect("test", quiet)
+	if err != nil {
+		s.Stop()
+		t.Fatalf("no connection to the embedded server: %v", err)
+	}
+	running := true
+	stop = func() {
+		if running {
+			running = false
+			b.Close()
+			s.Stop()
+		}
+	}
+	t.Cleanup(stop)
+	return b, stop
+}
+
+// provisioned is a server of its own with the streams of the default groups.
+func provisioned(t *testing.T) *bus.Bus {
+	t.Helper()
+	b, _ := start(t, t.TempDir())
+	provision(t, b, flow.DefaultGroups(), bus.DefaultLimits())
+	return b
+}
+
+func provision(t *testing.T, b *bus.Bus, groups flow.Groups, limits bus.Limits) {
+	t.Helper()
+	if err := b.Provision(t.Context(), groups, limits); err != nil {
+		t.Fatalf("provision %v: %v", groups, err)
+	}
+}
+
+func frame(source string, seq uint64, plan ...string) *flow.Frame {
+	return &flow.Frame{
+		Version: flow.FrameVersion, Source: source, Session: "run1", Seq: seq, Mode: lossless,
+		Width: 64, Height: 48, Plan: plan, Picture: []byte{0xff, 0xd8, 0xff},
+	}
+}
+
+func result(group, source string, seq uint64) *flow.Result {
+	return &flow.Result{
+		Version: flow.ResultVersion, Group: group, Source: source, Session: "run1", Seq: seq, Mode: lossless, Plan: []string{group},
+	}
+}
+
+func scene(source, session string, seq uint64) *flow.Scene {
+	return &flow.Scene{
+		Version: flow.SceneVersion, Source: source, Session: session, Seq: seq, Mode: lossless,
+		Plan: []string{"detect"}, Outcome: flow.OutcomeComplete,
+	}
+}
+
+func publishFrames(t *testing.T, b *bus.Bus, groups flow.Groups, frames ...*flow.Frame) {
+	t.Helper()
+	for _, f := range frames {
+		if err := b.PublishFrame(t.Context(), groups, f); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func publishScenes(t *testing.T, b *bus.Bus, scenes ...*flow.Scene) {
+	t.Helper()
+	for _, s := range scenes {
+		if err := b.PublishScene(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// waiting is how many messages a consumer has neither delivered nor seen acked.
+func waiting(t *testing.T, b *bus.Bus, stream, consumer string) int {
+	t.Helper()
+	c, err := b.JetStream().Consumer(t.Context(), stream, consumer)
+	if err != nil {
+		t.Fatalf("consumer %s of %s: %v", consumer, stream, err)
+	}
+	info := c.CachedInfo()
+	return int(info.NumPending) + info.NumAckPending
+}
+
+// stored is how many messages a stream holds.
+func stored(t *testing.T, b *bus.Bus, stream string) int {
+	t.Helper()
+	s, err := b.JetStream().Stream(t.Context(), stream)
+	if err != nil {
+		t.Fatalf("stream %s: %v", stream, err)
+	}
+	return int(s.CachedInfo().State.Msgs)
+}
+
+// eventually asks until the server has done what it does behind an ack.
+func eventually(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !done(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("after %v still not so: %s", patience, what)
+		}
+	}
+}
+
+// take takes n frames of a group, acks them, and returns their IDs.
+func take(t *testing.T, b *bus.Bus, group string, n int) []string {
+	t.Helper()
+	messages, err := b.TakeFrames(t.Context(), group, lossless, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer messages.Stop()
+	var ids []string
+	for range n {
+		msg, err := messages.Next(jetstream.NextMaxWait(patience))
+		if err != nil {
+			t.Fatalf("%s got %v, then: %v", group, ids, err)
+		}
+		var f flow.Frame
+		if err := flow.Decode(msg.Data(), &f); err != nil {
+			t.Fatal(err)
+		}
+		if err := msg.DoubleAck(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, f.ID().String())
+	}
+	return ids
+}

@@ -1,0 +1,231 @@
+package bus_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/bus"
+)
+
+// chosen is a stream's config without what the server fills in of its own.
+func chosen(c jetstream.StreamConfig) jetstream.StreamConfig {
+	c.Metadata = nil
+	return c
+}
+
+func TestStreamSettings(t *testing.T) {
+	b, _ := start(t, t.TempDir())
+	limits := bus.Limits{Replicas: 1, ScenesKeep: 7 * time.Minute, GuardBytes: 123 << 20}
+	provision(t, b, flow.DefaultGroups(), limits)
+
+	bounded := jetstream.StreamConfig{
+		Storage: jetstream.FileStorage, Replicas: 1, Retention: jetstream.InterestPolicy, Discard: jetstream.DiscardNew,
+		MaxBytes: 123 << 20, MaxMsgSize: 4<<20 - 64<<10, Duplicates: 2 * time.Minute,
+		MaxAge: 0, MaxMsgs: -1, MaxMsgsPerSubject: -1, MaxConsumers: -1, AllowDirect: false,
+	}
+	frames, scenes, detect, depth := bounded, bounded, bounded, bounded
+	frames.Name, frames.Subjects = "FRAMES_LOSSLESS", []string{"frames.lossless.>"}
+	frames.RePublish = &jetstream.RePublish{Source: "frames.lossless.>", Destination: "accepted.lossless.>"}
+	detect.Name, detect.Subjects = "RESULTS_DETECT_LOSSLESS", []string{"results.detect.lossless.>"}
+	depth.Name, depth.Subjects = "RESULTS_DEPTH_LOSSLESS", []string{"results.depth.lossless.>"}
+	scenes.Name, scenes.Subjects = "SCENES_LOSSLESS", []string{"scenes.lossless.>"}
+	scenes.Retention, scenes.Discard = jetstream.LimitsPolicy, jetstream.DiscardOld
+	scenes.MaxMsgsPerSubject, scenes.MaxAge = 1, 7*time.Minute
+	for _, want := range []jetstream.StreamConfig{frames, scenes, detect, depth} {
+		stream, err := b.JetStream().Stream(t.Context(), want.Name)
+		if err != nil {
+			t.Errorf("stream %s: %v", want.Name, err)
+			continue
+		}
+		if diff := cmp.Diff(want, chosen(stream.CachedInfo().Config), cmp.AllowUnexported(jetstream.StreamConfig{})); diff != "" {
+			t.Errorf("stream %s is set otherwise (-want +got):\n%s", want.Name, diff)
+		}
+	}
+}
+
+func TestConsumerSettings(t *testing.T) {
+	b := provisioned(t)
+	filters := map[string]map[string]string{
+		"FRAMES_LOSSLESS": {"detect": "frames.lossless.detect.>", "depth": "frames.lossless.*.depth.>"},
+	}
+	for _, group := range []string{"detect", "depth"} {
+		fuse := map[string]string{}
+		for p := range flow.Partitions {
+			fuse[fmt.Sprint("FUSE_", p)] = fmt.Sprintf("results.%s.lossless.%d.>", group, p)
+		}
+		filters[map[string]string{"detect": "RESULTS_DETECT_LOSSLESS", "depth": "RESULTS_DEPTH_LOSSLESS"}[group]] = fuse
+	}
+	for stream, consumers := range filters {
+		for name, filter := range consumers {
+			c, err := b.JetStream().Consumer(t.Context(), stream, name)
+			if err != nil {
+				t.Errorf("consumer %s of %s: %v", name, stream, err)
+				continue
+			}
+			got := c.CachedInfo().Config
+			if got.Durable != name || got.FilterSubject != filter || got.AckPolicy != jetstream.AckExplicitPolicy ||
+				got.AckWait != 3*time.Second || got.MaxDeliver != -1 || got.MaxAckPending != -1 ||
+				got.DeliverPolicy != jetstream.DeliverAllPolicy || got.InactiveThreshold != 0 || len(got.BackOff) != 0 || got.MemoryStorage {
+				t.Errorf("consumer %s of %s is set otherwise: %+v", name, stream, got)
+			}
+		}
+	}
+}
+
+func TestProvisionAgainChangesNothing(t *testing.T) {
+	b := provisioned(t)
+	groups := flow.DefaultGroups()
+	publishFrames(t, b, groups, frame("cam1", 1, "detect", "depth"), frame("cam1", 2, "detect", "depth"))
+	take(t, b, "detect", 1)
+	if err := b.SetPosition(t.Context(), "cam1", "run1", 5); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		provision(t, b, groups, bus.DefaultLimits())
+	}
+	if n := stored(t, b, "FRAMES_LOSSLESS"); n != 2 {
+		t.Errorf("%d frames are left, want 2", n)
+	}
+	if detect, depth := waiting(t, b, "FRAMES_LOSSLESS", "detect"), waiting(t, b, "FRAMES_LOSSLESS", "depth"); detect != 1 || depth != 2 {
+		t.Errorf("%d frames wait for detect and %d for depth, want 1 and 2", detect, depth)
+	}
+	if seq, _, err := b.Position(t.Context(), "cam1", "run1"); err != nil || seq != 5 {
+		t.Errorf("position is %d, %v; want 5", seq, err)
+	}
+	if got, err := b.Groups(t.Context()); err != nil || !slices.Equal(got, groups) {
+		t.Errorf("groups entry is %v, %v; want %v", got, err, groups)
+	}
+}
+
+func TestLimitsMayChange(t *testing.T) {
+	b := provisioned(t)
+	publishScenes(t, b, scene("cam1", "run1", 1))
+	provision(t, b, flow.DefaultGroups(), bus.Limits{Replicas: 1, ScenesKeep: time.Minute, GuardBytes: 1 << 30})
+	s, err := b.JetStream().Stream(t.Context(), "SCENES_LOSSLESS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	info := s.CachedInfo()
+	if info.Config.MaxAge != time.Minute || info.Config.MaxBytes != 1<<30 || info.State.Msgs != 1 {
+		t.Errorf("scenes are kept %v, in %d bytes, %d are stored; want 1m, 1 GiB and 1", info.Config.MaxAge, info.Config.MaxBytes, info.State.Msgs)
+	}
+}
+
+func TestGroupTurnedOffFreesItsFrames(t *testing.T) {
+	b := provisioned(t)
+	groups := flow.DefaultGroups()
+	publishFrames(t, b, groups, frame("cam1", 1, "detect", "depth"), frame("cam1", 2, "depth"))
+	take(t, b, "detect", 1)
+	off := flow.Groups{groups[0], {Name: "depth", Slot: 2, Off: true}}
+	provision(t, b, off, bus.DefaultLimits())
+	if _, err := b.JetStream().Consumer(t.Context(), "FRAMES_LOSSLESS", "depth"); !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		t.Errorf("consumer of the group that is off: %v, want none", err)
+	}
+	eventually(t, "the frames that waited for the group are freed", func() bool { return stored(t, b, "FRAMES_LOSSLESS") == 0 })
+	if _, err := b.TakeFrames(t.Context(), "depth", lossless, 1); !errors.Is(err, bus.ErrNotProvisioned) {
+		t.Errorf("taking its frames: %v, want ErrNotProvisioned", err)
+	}
+	if got, err := b.Groups(t.Context()); err != nil || !slices.Equal(got, off) {
+		t.Errorf("groups entry is %v, %v; want %v", got, err, off)
+	}
+	provision(t, b, off, bus.DefaultLimits()) // off twice is off
+	publishFrames(t, b, off, frame("cam1", 3, "detect"))
+	take(t, b, "detect", 1)
+	eventually(t, "a frame leaves when the group that is on has acked it", func() bool { return stored(t, b, "FRAMES_LOSSLESS") == 0 })
+
+	provision(t, b, groups, bus.DefaultLimits()) // and on again
+	publishFrames(t, b, groups, frame("cam1", 4, "detect", "depth"))
+	if got := take(t, b, "depth", 1); got[0] != "cam1/run1/4" {
+		t.Errorf("on again it gets %s, want frame 4", got)
+	}
+}
+
+func TestGroupAppendedLeavesTheOthersAlone(t *testing.T) {
+	b := provisioned(t)
+	old := flow.DefaultGroups()
+	grown := append(flow.DefaultGroups(), flow.Group{Name: "pose", Slot: 3})
+	publishFrames(t, b, old, frame("cam1", 1, "detect", "depth"))
+	provision(t, b, grown, bus.DefaultLimits())
+	// A producer that has not heard of the new group yet publishes beside one that has.
+	publishFrames(t, b, old, frame("cam1", 2, "detect", "depth"))
+	publishFrames(t, b, grown, frame("pose", 3, "detect", "depth", "pose"))
+	publishFrames(t, b, old, frame("pose", 4, "detect"))
+	for group, want := range map[string][]string{
+		"detect": {"cam1/run1/1", "cam1/run1/2", "pose/run1/3", "pose/run1/4"},
+		"depth":  {"cam1/run1/1", "cam1/run1/2", "pose/run1/3"},
+		"pose":   {"pose/run1/3"},
+	} {
+		if n := waiting(t, b, "FRAMES_LOSSLESS", group); n != len(want) {
+			t.Errorf("%d frames wait for %s, want %d", n, group, len(want))
+		}
+		if got := take(t, b, group, len(want)); !slices.Equal(got, want) {
+			t.Errorf("%s got %v, want %v", group, got, want)
+		}
+	}
+	eventually(t, "all groups have acked and nothing is left", func() bool { return stored(t, b, "FRAMES_LOSSLESS") == 0 })
+	if err := b.PublishResult(t.Context(), result("pose", "pose", 3)); err != nil {
+		t.Errorf("the new group's result is not taken: %v", err)
+	}
+}
+
+func TestProvisionRefusesBadGroups(t *testing.T) {
+	b, _ := start(t, t.TempDir())
+	for _, groups := range []flow.Groups{nil, {{Name: "detect", Slot: 2}}} {
+		if err := b.Provision(t.Context(), groups, bus.DefaultLimits()); !errors.Is(err, flow.ErrGroups) {
+			t.Errorf("provision %v: %v, want ErrGroups", groups, err)
+		}
+	}
+	if _, err := b.Groups(t.Context()); !errors.Is(err, bus.ErrNotProvisioned) {
+		t.Errorf("groups after refused provisioning: %v, want ErrNotProvisioned", err)
+	}
+}
+
+func TestNothingWorksBeforeProvision(t *testing.T) {
+	b, _ := start(t, t.TempDir())
+	calls := map[string]func(context.Context) error{
+		"Groups": func(ctx context.Context) error { _, err := b.Groups(ctx); return err },
+		"PublishFrame": func(ctx context.Context) error {
+			return b.PublishFrame(ctx, flow.DefaultGroups(), frame("cam1", 1, "detect"))
+		},
+		"PublishResult": func(ctx context.Context) error { return b.PublishResult(ctx, result("detect", "cam1", 1)) },
+		"PublishScene":  func(ctx context.Context) error { return b.PublishScene(ctx, scene("cam1", "run1", 1)) },
+		"TakeFrames":    func(ctx context.Context) error { return opened(b.TakeFrames(ctx, "detect", lossless, 1)) },
+		"TakeResults":   func(ctx context.Context) error { return opened(b.TakeResults(ctx, "detect", lossless, 0, 1)) },
+		"SceneOutcome": func(ctx context.Context) error {
+			_, err := b.SceneOutcome(ctx, flow.FrameID{Source: "cam1", Session: "run1", Seq: 1})
+			return err
+		},
+		"LastScene":   func(ctx context.Context) error { _, err := b.LastScene(ctx, "cam1", ""); return err },
+		"ReadScenes":  func(ctx context.Context) error { return opened(b.ReadScenes(ctx)) },
+		"Position":    func(ctx context.Context) error { _, _, err := b.Position(ctx, "cam1", "run1"); return err },
+		"SetPosition": func(ctx context.Context) error { return b.SetPosition(ctx, "cam1", "run1", 1) },
+		"Runs":        func(ctx context.Context) error { _, err := b.Runs(ctx); return err },
+	}
+	for name, call := range calls {
+		if err := call(t.Context()); !errors.Is(err, bus.ErrNotProvisioned) {
+			t.Errorf("%s before Provision: %v, want ErrNotProvisioned", name, err)
+		}
+	}
+	provision(t, b, flow.DefaultGroups(), bus.DefaultLimits())
+	for name, call := range calls { // what was looked up in vain is looked up again
+		if err := call(t.Context()); err != nil && !errors.Is(err, bus.ErrNotFound) && !errors.Is(err, bus.ErrSceneStored) {
+			t.Errorf("%s after Provision: %v", name, err)
+		}
+	}
+}
+
+// opened ends an iterator that is not needed.
+func opened(messages bus.Messages, err error) error {
+	if err == nil {
+		messages.Stop()
+	}
+	return err
+}
