@@ -1,0 +1,180 @@
+package gateway_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/gateway"
+)
+
+// browser is a tab of a real browser.
+type browser struct {
+	t   *testing.T
+	ctx context.Context
+}
+
+func newBrowser(t *testing.T) browser {
+	t.Helper()
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox, chromedp.WindowSize(1280, 900),
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true))
+	path := os.Getenv("CHROMIUM")
+	if path == "" {
+		path = "chromium"
+	}
+	ctx, stop := chromedp.NewExecAllocator(context.Background(), append(options, chromedp.ExecPath(path))...)
+	ctx, leave := chromedp.NewContext(ctx)
+	t.Cleanup(func() { leave(); stop() })
+	if err := chromedp.Do(ctx); err != nil { // starts the browser
+		t.Fatal(err)
+	}
+	return browser{t, ctx}
+}
+
+func (b browser) open(url string) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	if err := chromedp.Do(ctx, chromedp.Navigate(url)); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// ask evaluates an expression.
+func ask[T any](b browser, expression string) T {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	v, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression))
+	if err != nil {
+		b.t.Fatalf("%s: %v", expression, err)
+	}
+	return v
+}
+
+// await waits until an expression is true.
+func (b browser) await(expression string) {
+	b.t.Helper()
+	for deadline := time.Now().Add(patience); !ask[bool](b, "Boolean("+expression+")"); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			b.t.Fatalf("never came true: %s\nthe page says: %v", expression, ask[string](b, "JSON.stringify(document.body.dataset) + document.body.innerText"))
+		}
+	}
+}
+
+// pixel is a pixel of the drawn scene.
+func (b browser) pixel(x, y int) []int {
+	b.t.Helper()
+	return ask[[]int](b, fmt.Sprintf(`[...document.getElementById("view").getContext("2d").getImageData(%d, %d, 1, 1).data]`, x, y))
+}
+
+// set changes a control as a person does.
+func (b browser) set(id, property string, value any) {
+	b.t.Helper()
+	ask[bool](b, fmt.Sprintf(`(() => { const e = document.getElementById(%q); e.%s = %#v;
+		return e.dispatchEvent(new Event("input", {bubbles: true})) && e.dispatchEvent(new Event("change", {bubbles: true})); })()`, id, property, value))
+}
+
+const drawn = `document.body.dataset.seq === "%d" && document.body.dataset.source === "cam1" && document.body.dataset.picture === %q`
+
+func TestPageInBrowser(t *testing.T) {
+	b := newProvisionedBench(t)
+	r := b.startReady(t, nil)
+	b.publish(t, "cam1", "s", 1)
+	page := newBrowser(t)
+	page.open("http://" + r.address + "/")
+	page.await(fmt.Sprintf(drawn, 1, "shown"))
+	if size := ask[[]int](page, `[view.width, view.height]`); !cmp.Equal(size, []int{64, 48}) {
+		t.Errorf("canvas of %v, want the picture's 64 × 48", size)
+	}
+	b.publish(t, "cam1", "s", 2)
+	page.await(fmt.Sprintf(drawn, 2, "shown"))
+
+	t.Run("controls", func(t *testing.T) { testControls(t, page) })
+	if text := ask[string](page, `document.getElementById("detections").innerText`); !strings.Contains(text, "person") || !strings.Contains(text, "near 73 %") {
+		t.Errorf("detections: %q", text)
+	}
+	page.await(`document.body.dataset.state === "running" && document.getElementById("latency").textContent.endsWith("s")`)
+
+	alive := flow.Alive{Stage: "producer", Instance: "p", Sources: []flow.SourceStatus{{
+		Source: "cam1", Session: "s", Mode: flow.ModeLossless, State: flow.StateComplete, Frames: 2,
+	}}}
+	if err := b.bus.PublishAlive(alive); err != nil {
+		t.Fatal(err)
+	}
+	page.await(`document.getElementById("state").textContent === "complete — 2 frames"`)
+
+	// The picture outlives the gateway; a later viewer is told that it is gone.
+	if err := b.bus.SetPosition(t.Context(), "cam1", "s", 2); err != nil {
+		t.Fatal(err)
+	}
+	before := page.pixel(60, 40)
+	r.stop()
+	page.await(`document.body.dataset.connection === "reconnecting"`)
+	r = b.startReady(t, func(c *gateway.Config) { c.HTTP = r.address })
+	page.await(`document.body.dataset.connection === "open"`)
+	if after := page.pixel(60, 40); !cmp.Equal(before, after) {
+		t.Errorf("pixel %v, before the restart %v", after, before)
+	}
+	page.await(fmt.Sprintf(drawn, 2, "shown"))
+	page.open("about:blank")
+	page.open("http://" + r.address + "/#cam1")
+	page.await(fmt.Sprintf(drawn, 2, "gone"))
+	page.await(`!document.getElementById("notice").hidden`)
+	b.publish(t, "cam1", "s", 3)
+	page.await(fmt.Sprintf(drawn, 3, "shown"))
+}
+
+func testControls(t *testing.T, page browser) {
+	heat := page.pixel(60, 40)
+	page.set("colormap", "value", "viridis")
+	page.await(fmt.Sprintf(`document.getElementById("view").getContext("2d").getImageData(60, 40, 1, 1).data.join() !== %q`, join(heat)))
+	page.set("opacity", "value", "0")
+	page.await(`document.getElementById("opacity-value").textContent === "0 %"`)
+	page.await(near(60, 40, 80, 240, 200)) // the picture alone: seq × 40, 4x, 5y
+	page.set("opacity", "value", "100")
+	page.await(near(2, 2, 253, 231, 37)) // viridis at its near end: the map falls away to the right
+	page.set("heat", "checked", false)
+	page.await(near(60, 40, 80, 240, 200))
+	page.set("heat", "checked", true)
+	page.set("opacity", "value", "55")
+	page.set("colormap", "value", "inferno")
+	page.await(fmt.Sprintf(`document.getElementById("view").getContext("2d").getImageData(60, 40, 1, 1).data.join() === %q`, join(heat)))
+}
+
+// near is true when a pixel has a colour, give or take what JPEG does to it.
+func near(x, y, red, green, blue int) string {
+	return fmt.Sprintf(`[...document.getElementById("view").getContext("2d").getImageData(%d, %d, 1, 1).data].every((v, i) => i === 3 || Math.abs(v - [%d, %d, %d][i]) < 16)`, x, y, red, green, blue)
+}
+
+func join(pixel []int) string {
+	return strings.Trim(strings.ReplaceAll(fmt.Sprint(pixel), " ", ","), "[]")
+}
+
+func TestPageWaitsAndSaysWhy(t *testing.T) {
+	b := newProvisionedBench(t)
+	r := b.startReady(t, nil)
+	page := newBrowser(t)
+	page.open("http://" + r.address + "/#cam1")
+	page.await(`document.getElementById("state").textContent === "Waiting for source cam1."`)
+	alive := flow.Alive{Stage: "producer", Instance: "p", Sources: []flow.SourceStatus{{
+		Source: "cam1", Session: "s", Mode: flow.ModeLossless, State: flow.StateFailed, Reason: "no such file",
+	}}}
+	if err := b.bus.PublishAlive(alive); err != nil {
+		t.Fatal(err)
+	}
+	page.await(`document.getElementById("state").textContent === "failed — no such file" && document.body.dataset.state === "failed"`)
+	// Hidden, it lets go of the connection.
+	ask[bool](page, `Object.defineProperty(document, "hidden", {value: true, configurable: true}) && document.dispatchEvent(new Event("visibilitychange"))`)
+	page.await(`document.body.dataset.connection === "paused"`)
+	r.eventually("leaving", func() bool { return r.metric("spatialflow_viewers") == 0 })
+	ask[bool](page, `delete document.hidden && document.dispatchEvent(new Event("visibilitychange"))`)
+	page.await(`document.body.dataset.connection === "open"`)
+}

@@ -1,0 +1,14 @@
+package gateway
+
+import "errors"
+
+var (
+	// ErrConfig is returned when a setting makes no sense.
+	ErrConfig = errors.New("bad gateway setting")
+	// ErrWatch is returned when a viewer's message is not a list of sources that it may watch.
+	ErrWatch = errors.New("bad watch message")
+	// ErrNoWatch is returned when a viewer did not say in time what it wants to watch.
+	ErrNoWatch = errors.New("no watch message")
+	// ErrFrame is returned when a stored frame is not the one that its message ID names.
+	ErrFrame = errors.New("bad frame")
+)

@@ -1,0 +1,128 @@
+// Package gateway shows scenes: it pairs each scene with its picture by frame ID and pushes both to browsers and
+// programs over a websocket, answers the REST API, and serves the viewer page.
+//
+// A viewer that is too slow never holds anybody up: it has a slot per source for the newest scene and the newest
+// depth map, and what is overtaken there is dropped and counted.
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/service"
+	"github.com/spatial-flow/spatial-flow/flow/telemetry"
+)
+
+const stage = "gateway"
+
+// staleSources is how many sources may wait to be looked up; beyond it all are looked up at once.
+const staleSources = 64
+
+// gateway is one running gateway.
+type gateway struct {
+	cfg     Config
+	env     service.Env
+	metrics *metrics
+	hub     *hub
+
+	queue    chan *nats.Msg
+	stale    chan string   // sources whose newest stored scene is to be looked up
+	allStale chan struct{} // all of them
+	watching chan struct{} // viewers watch other sources now
+	serving  sync.WaitGroup
+
+	lost       int // of intake alone
+	reconnects uint64
+}
+
+// Run serves until ctx ends, then tells its viewers that it restarts and returns nil. Without a groups entry it
+// waits for one, with the page up already; env.Health is ready once it is subscribed and listening.
+func Run(ctx context.Context, cfg Config, env service.Env) error {
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
+	m := newMetrics(env.Metrics)
+	g := &gateway{
+		cfg: cfg, env: env, metrics: m, hub: newHub(cfg, m),
+		queue: make(chan *nats.Msg, cfg.Queue),
+		stale: make(chan string, staleSources), allStale: make(chan struct{}, 1), watching: make(chan struct{}, 1),
+	}
+	g.hub.refresh = g.refresh
+	g.hub.changed = g.watchingChanged
+	subscribed, listening := make(chan struct{}), make(chan struct{})
+	tasks, ctx := errgroup.WithContext(ctx)
+	tasks.Go(func() error { return stopped(ctx, g.intake(ctx, func() { close(subscribed) })) })
+	tasks.Go(func() error { return g.ingest(ctx) })
+	tasks.Go(func() error { return g.learn(ctx) })
+	tasks.Go(func() error { return g.tick(ctx) })
+	tasks.Go(func() error { return service.Alive(ctx, env, g.alive) })
+	tasks.Go(func() error { return g.ready(ctx, subscribed, listening) })
+	tasks.Go(func() error {
+		defer g.serving.Wait() // viewers are taken over from the server, which does not wait for them
+		return telemetry.ServeHTTP(ctx, cfg.HTTP, g.handler(ctx), func(address net.Addr) {
+			close(listening)
+			env.Log.Info("viewer page", "url", "http://"+address.String())
+			if cfg.Listening != nil {
+				cfg.Listening(address)
+			}
+		})
+	})
+	return tasks.Wait()
+}
+
+// stopped is err, or nil when it only says that ctx ended.
+func stopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+func (g *gateway) watchingChanged() {
+	select {
+	case g.watching <- struct{}{}:
+	default: // told already
+	}
+}
+
+// ready says that the gateway is, once both have happened and until ctx ends.
+func (g *gateway) ready(ctx context.Context, conditions ...<-chan struct{}) error {
+	for _, condition := range conditions {
+		select {
+		case <-condition:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	g.env.Health.SetReady(true)
+	defer g.env.Health.SetReady(false)
+	<-ctx.Done()
+	return nil
+}
+
+// tick sends the status once a second.
+func (g *gateway) tick(ctx context.Context) error {
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for {
+		if err := g.hub.tick(); err != nil {
+			return fmt.Errorf("encode the status: %w", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+func (g *gateway) alive() flow.Alive {
+	return flow.Alive{Stage: stage, Rate: float64(g.metrics.sent.Swap(0))}
+}

@@ -1,0 +1,331 @@
+package gateway_test
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/gateway"
+)
+
+func TestScenesComeWithTheirOwnPictures(t *testing.T) {
+	b := newProvisionedBench(t)
+	r := b.startReady(t, nil)
+	c := r.watch("cam1")
+	// All frames are admitted before the first scene is there, as in a pipeline that is busy.
+	const frames = 20
+	for seq := uint64(1); seq <= frames; seq++ {
+		b.publishFrame(t, newFrame(t, "cam1", "s", seq))
+		b.publishFrame(t, newFrame(t, "cam2", "s", seq))
+	}
+	var unpacker flow.DepthUnpacker
+	for seq := uint64(1); seq <= frames; seq++ {
+		sent := newScene(t, "cam1", "s", seq)
+		b.publishScene(t, sent)
+		m := c.scene()
+		if m.header.Frame != sent.ID() || !bytes.Equal(m.picture, picture(t, seq)) {
+			t.Fatalf("scene %d: got %v with %d bytes of picture", seq, m.header.Frame, len(m.picture))
+		}
+		if diff := cmp.Diff(sent.JSON(), m.header.SceneJSON); diff != "" {
+			t.Fatalf("header differs (-sent +got):\n%s", diff)
+		}
+		d := m.header.Depth
+		if d == nil || !bytes.Equal(m.depth, sent.Depth.Data) || d.Seq != seq || d.Range == nil || *d.Range != *sent.Range {
+			t.Fatalf("scene %d: depth %+v", seq, d)
+		}
+		got := *d.DepthMap
+		got.Data = m.depth
+		if _, err := unpacker.Unpack(&got); err != nil {
+			t.Fatal(err)
+		}
+		if m.header.LatencyMS == nil || m.header.Dropped != 0 {
+			t.Fatalf("latency %v, dropped %d", m.header.LatencyMS, m.header.Dropped)
+		}
+	}
+	if n := r.metric("spatialflow_viewer_scenes_total"); n != frames {
+		t.Errorf("spatialflow_viewer_scenes_total %v, want %d", n, frames)
+	}
+	if n := r.metric("spatialflow_end_to_end_seconds", "to", "viewer"); n != frames {
+		t.Errorf("spatialflow_end_to_end_seconds counted %v, want %d", n, frames)
+	}
+	if n := r.metric("spatialflow_viewers"); n != 1 {
+		t.Errorf("spatialflow_viewers %v, want 1", n)
+	}
+}
+
+func TestLateViewerGetsNewestScene(t *testing.T) {
+	b := newProvisionedBench(t)
+	r := b.startReady(t, nil)
+	for seq := uint64(1); seq <= 3; seq++ {
+		b.publish(t, "cam1", "s", seq)
+	}
+	r.eventually("scene 3", func() bool {
+		_, _, body := r.get("/api/v1/sources/cam1/scene")
+		return strings.Contains(body, `"seq":3`)
+	})
+	for _, sources := range [][]string{{"cam1"}, {}} { // by name, and all
+		m := r.watch(sources...).scene()
+		if m.header.Frame.Seq != 3 || !bytes.Equal(m.picture, picture(t, 3)) || m.header.Depth == nil || m.header.LatencyMS != nil {
+			t.Errorf("watching %v: %+v with %d bytes of picture", sources, m.header, len(m.picture))
+		}
+	}
+}
+
+func TestRestartedGatewayShowsStoredScene(t *testing.T) {
+	b := newProvisionedBench(t)
+	r := b.startReady(t, nil)
+	b.publish(t, "cam1", "s1", 7)
+	b.publish(t, "cam1", "s2", 2)
+	if err := b.bus.SetPosition(t.Context(), "cam1", "s2", 2); err != nil {
+		t.Fatal(err)
+	}
+	c := r.watch("cam1")
+	r.cancel()
+	if code, _ := c.closed(); code != websocket.StatusServiceRestart {
+		t.Errorf("closed with %v, want %v", code, websocket.StatusServiceRestart)
+	}
+	r.stop()
+	if r.health.Ready() {
+		t.Error("ready after the stop")
+	}
+	r = b.startReady(t, nil)
+	m := r.watch("cam1").scene()
+	if m.header.Frame != (flow.FrameID{Source: "cam1", Session: "s2", Seq: 2}) || len(m.picture) != 0 || m.header.Depth == nil {
+		t.Errorf("after the restart: %+v", m.header)
+	}
+}
+
+// What comes late or twice never takes a viewer back.
+func TestScenesNeverGoBackwards(t *testing.T) {
+	b := newProvisionedBench(t)
+	r := b.startReady(t, nil)
+	c := r.watch("cam1")
+	encoded := map[uint64][]byte{}
+	for seq := uint64(1); seq <= 5; seq++ {
+		data, err := flow.Encode(nil, newScene(t, "cam1", "s", seq))
+		if err != nil {
+			t.Fatal(err)
+		}
+		encoded[seq] = data
+	}
+	last := uint64(0)
+	for _, seq := range []uint64{1, 1, 3, 2, 3, 1, 4, 2, 5} {
+		if err := b.bus.Conn().Publish(flow.SceneSubject(flow.ModeLive, flow.FrameID{Source: "cam1"}), encoded[seq]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for last < 5 {
+		m := c.scene()
+		if m.header.Frame.Seq <= last {
+			t.Fatalf("scene %d after %d", m.header.Frame.Seq, last)
+		}
+		last = m.header.Frame.Seq
+	}
+}
+
+func TestBadMessagesAreCounted(t *testing.T) {
+	b := newProvisionedBench(t)
+	r := b.startReady(t, nil)
+	bad := newScene(t, "cam1", "s", 1)
+	bad.Outcome = "maybe"
+	invalid, err := flow.Encode(nil, bad)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for subject, payload := range map[string][]byte{
+		"scenes.live.0.a":            []byte("\x81\xa1\x7a\xdd\xff\xff\xff\xff"),
+		"scenes.live.0.cam1":         invalid,
+		"accepted.lossless.x.y.cam1": []byte("no message ID"),
+		"alive.producer.p":           []byte("{"),
+	} {
+		if err := b.bus.Conn().Publish(subject, payload); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for door, want := range map[string]float64{"scenes": 2, "frames": 1, "alive": 1} {
+		r.eventually("refusals of "+door, func() bool {
+			return r.metric("spatialflow_refused_total", "door", door, "reason", "malformed") == want
+		})
+	}
+}
+
+func TestFirstMessage(t *testing.T) {
+	b := newProvisionedBench(t)
+	r := b.startReady(t, func(c *gateway.Config) { c.WatchWithin, c.MaxWatched = 300*time.Millisecond, 3 })
+	for name, first := range map[string]string{
+		"no JSON":    "hello",
+		"no list":    `{}`,
+		"wrong kind": `{"sources":"cam1"}`,
+		"unknown":    `{"sources":[],"more":1}`,
+		"two":        `{"sources":[]}{"sources":[]}`,
+		"bad name":   `{"sources":["cam 1"]}`,
+		"too many":   `{"sources":["a","b","c","d"]}`,
+	} {
+		c := r.dial()
+		c.write([]byte(first))
+		if code, reason := c.closed(); code != websocket.StatusPolicyViolation || !strings.Contains(reason, gateway.ErrWatch.Error()) {
+			t.Errorf("%s: closed with %v %q", name, code, reason)
+		}
+	}
+	if code, reason := r.dial().closed(); code != websocket.StatusPolicyViolation || !strings.Contains(reason, gateway.ErrNoWatch.Error()) {
+		t.Errorf("silence: closed with %v %q", code, reason)
+	}
+	c := r.dial()
+	c.write([]byte(`{"sources":["` + strings.Repeat("a", gateway.MaxWatchBytes) + `"]}`))
+	if code, _ := c.closed(); code != websocket.StatusMessageTooBig {
+		t.Errorf("too long: closed with %v", code)
+	}
+	r.eventually("leaving", func() bool { return r.metric("spatialflow_viewers") == 0 })
+	if n := r.metric("spatialflow_refused_total", "door", "ws"); n != 8 {
+		t.Errorf("spatialflow_refused_total of ws %v, want 8", n)
+	}
+}
+
+func TestViewerChangesSources(t *testing.T) {
+	b := newProvisionedBench(t)
+	r := b.startReady(t, nil)
+	c := r.watch("cam1")
+	b.publish(t, "cam1", "s", 1)
+	if m := c.scene(); m.header.Frame.Source != "cam1" {
+		t.Fatalf("got %v", m.header.Frame)
+	}
+	c.watch("cam2")
+	b.publish(t, "cam2", "t", 1)
+	if m := c.scene(); m.header.Frame.Source != "cam2" {
+		t.Fatalf("got %v", m.header.Frame)
+	}
+	b.publish(t, "cam1", "s", 2)
+	b.publish(t, "cam2", "t", 3)
+	if m := c.scene(); m.header.Frame.Source != "cam2" || m.header.Frame.Seq != 3 {
+		t.Fatalf("got %v", m.header.Frame)
+	}
+}
+
+func TestSlowViewerIsDisconnectedAndHoldsNobodyUp(t *testing.T) {
+	b := newProvisionedBench(t)
+	r := b.startReady(t, func(c *gateway.Config) { c.WriteTimeout = 500 * time.Millisecond })
+	r.watch("cam1") // and never reads again
+	quick := r.watch("cam1")
+	big := newFrame(t, "cam1", "s", 1)
+	big.Picture = append(big.Picture, make([]byte, 2<<20)...)
+	for seq := uint64(1); r.metric("spatialflow_viewers") > 1; seq++ {
+		big.Seq = seq
+		b.publishFrame(t, big)
+		began := time.Now()
+		b.publishScene(t, newScene(t, "cam1", "s", seq))
+		if m := quick.scene(); m.header.Frame.Seq != seq || m.header.Dropped != 0 {
+			t.Fatalf("quick viewer: %+v, want scene %d", m.header, seq)
+		}
+		if took := time.Since(began); took > 5*time.Second {
+			t.Fatalf("quick viewer waited %v", took)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	if r.metric("spatialflow_viewer_drops_total", "reason", "timeout") != 1 {
+		t.Error("the scene it was disconnected at is not counted")
+	}
+}
+
+func TestViewerThatAnswersNoPingIsDisconnected(t *testing.T) {
+	b := newProvisionedBench(t)
+	r := b.startReady(t, func(c *gateway.Config) { c.PingEvery, c.WriteTimeout = 50*time.Millisecond, 200*time.Millisecond })
+	r.watch("cam1") // only reading answers pings
+	r.eventually("leaving", func() bool { return r.metric("spatialflow_viewers") == 0 })
+}
+
+func TestStatusFollowsProducers(t *testing.T) {
+	b := newProvisionedBench(t)
+	r := b.startReady(t, nil)
+	c := r.watch("clip")
+	b.publish(t, "clip", "s", 1)
+	say := func(state flow.State, reason string) {
+		t.Helper()
+		alive := flow.Alive{Stage: "producer", Instance: "p", Sources: []flow.SourceStatus{{
+			Source: "clip", Session: "s", Mode: flow.ModeLossless, State: state, Reason: reason, Frames: 9,
+			Account: flow.Account{Captured: 1, Admitted: 1, Complete: 1},
+		}}}
+		if err := b.bus.PublishAlive(alive); err != nil {
+			t.Fatal(err)
+		}
+	}
+	state := func(want flow.State) gateway.SourceInfo {
+		t.Helper()
+		var info gateway.SourceInfo
+		c.status(func(s gateway.Status) bool {
+			if len(s.Sources) == 1 {
+				info = s.Sources[0]
+			}
+			return info.State == want
+		})
+		return info
+	}
+	if info := state(flow.StateRunning); info.Account != nil || info.Seq != 1 {
+		t.Errorf("without a producer: %+v", info)
+	}
+	say(flow.StateRunning, "")
+	say(flow.StateFailed, "the file ends in the middle of a frame")
+	info := state(flow.StateFailed)
+	want := gateway.SourceInfo{
+		Source: "clip", Mode: flow.ModeLossless, State: flow.StateFailed, Reason: "the file ends in the middle of a frame",
+		Session: "s", Seq: 1, Frames: 9, Account: &flow.Account{Captured: 1, Admitted: 1, Complete: 1}, ScenesPerSecond: info.ScenesPerSecond,
+	}
+	if diff := cmp.Diff(want, info); diff != "" {
+		t.Errorf("status differs (-want +got):\n%s", diff)
+	}
+	say(flow.StateRunning, "")
+	state(flow.StateRunning)
+	state(gateway.StateGone) // nothing is said for 3 s
+}
+
+func TestLiveFramesOfWatchedSources(t *testing.T) {
+	b := newProvisionedBench(t)
+	r := b.startReady(t, nil)
+	c := r.watch("cam1")
+	frame, scene := newFrame(t, "cam1", "s", 1), newScene(t, "cam1", "s", 1)
+	frame.Mode, scene.Mode = flow.ModeLive, flow.ModeLive
+	data, err := flow.Encode(nil, scene)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for { // until the subscription stands
+		b.acceptLive(t, frame)
+		if err := b.bus.Conn().Publish(flow.SceneSubject(flow.ModeLive, scene.ID()), data); err != nil {
+			t.Fatal(err)
+		}
+		if m := c.scene(); bytes.Equal(m.picture, frame.Picture) {
+			return
+		}
+		frame.Seq++
+		scene.Seq++
+		if data, err = flow.Encode(nil, scene); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestConfigValidate(t *testing.T) {
+	for _, change := range []func(*gateway.Config){
+		func(c *gateway.Config) { c.MaxViewers = 0 },
+		func(c *gateway.Config) { c.Queue = -1 },
+		func(c *gateway.Config) { c.PingEvery = 0 },
+		func(c *gateway.Config) { c.Origins = []string{"[a"} },
+	} {
+		cfg := gateway.Config{
+			MaxViewers: 1, MaxWatched: 1, MaxSources: 1, FrameBytes: 1, TotalFrameBytes: 1, Queue: 1,
+			WatchWithin: 1, WriteTimeout: 1, PingEvery: 1,
+		}
+		if err := cfg.Validate(); err != nil {
+			t.Fatal(err)
+		}
+		change(&cfg)
+		if err := cfg.Validate(); !errors.Is(err, gateway.ErrConfig) {
+			t.Errorf("%+v: %v", cfg, err)
+		}
+	}
+}

@@ -1,0 +1,117 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// contentPolicy lets the page load only from its own gateway, with nothing inline.
+const contentPolicy = "default-src 'self'; base-uri 'none'; form-action 'none'; object-src 'none'; frame-ancestors 'none'"
+
+// handler is everything under the gateway's address; websockets end with ctx.
+func (g *gateway) handler(ctx context.Context) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /ws", g.serveViewers(ctx))
+	mux.HandleFunc("GET /api/v1/sources", g.serveSources)
+	mux.HandleFunc("GET /api/v1/sources/{source}/scene", g.serveScene)
+	for _, path := range []string{"/ws", "/api/v1/sources", "/api/v1/sources/{source}/scene"} {
+		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Allow", "GET, HEAD")
+			writeError(w, http.StatusMethodNotAllowed, fmt.Sprintf("%s takes GET only", r.URL.Path))
+		})
+	}
+	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
+		writeError(w, http.StatusNotFound, "no such door: there are /api/v1/sources and /api/v1/sources/{source}/scene")
+	})
+	mux.Handle("/", newPage())
+	return g.observe(mux)
+}
+
+// observe counts requests and sets the headers that all answers have.
+func (g *gateway) observe(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		header := w.Header()
+		header.Set("Content-Security-Policy", contentPolicy)
+		header.Set("X-Content-Type-Options", "nosniff")
+		header.Set("Referrer-Policy", "no-referrer")
+		began := time.Now()
+		answer := &answer{ResponseWriter: w, code: http.StatusOK}
+		next.ServeHTTP(answer, r)
+		route := "none"
+		if r.Pattern != "" {
+			_, path, found := strings.Cut(r.Pattern, " ")
+			if route = path; !found {
+				route = r.Pattern
+			}
+		}
+		g.metrics.requests.WithLabelValues(route, method(r.Method), strconv.Itoa(answer.code)).Inc()
+		if route != "/ws" {
+			g.metrics.seconds.WithLabelValues(route).Observe(time.Since(began).Seconds())
+		}
+	})
+}
+
+// method keeps the label's values few.
+func method(name string) string {
+	switch name {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodOptions:
+		return name
+	default:
+		return "other"
+	}
+}
+
+// answer notes the status code.
+type answer struct {
+	http.ResponseWriter
+	code int
+}
+
+func (a *answer) WriteHeader(code int) {
+	a.code = code
+	a.ResponseWriter.WriteHeader(code)
+}
+
+// Unwrap lets a websocket take the connection over.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+// serveSources answers GET /api/v1/sources with what the status says.
+func (g *gateway) serveSources(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, g.hub.currentStatus())
+}
+
+// serveScene answers GET /api/v1/sources/{source}/scene with the newest scene, without its depth map.
+func (g *gateway) serveScene(w http.ResponseWriter, r *http.Request) {
+	name := r.PathValue("source")
+	scene, known, names := g.hub.newest(name)
+	switch {
+	case scene != nil:
+		writeJSON(w, http.StatusOK, scene.json)
+	case known:
+		writeError(w, http.StatusNotFound, fmt.Sprintf("source %q has no scene yet", name))
+	case len(names) == 0:
+		writeError(w, http.StatusNotFound, fmt.Sprintf("no source %.80q: no source is known yet", name))
+	default:
+		writeError(w, http.StatusNotFound, fmt.Sprintf("no source %.80q: known are %s", name, strings.Join(names, ", ")))
+	}
+}
+
+func writeError(w http.ResponseWriter, code int, message string) {
+	writeJSON(w, code, map[string]string{"error": message})
+}
+
+func writeJSON(w http.ResponseWriter, code int, value any) {
+	data, err := json.Marshal(value)
+	if err != nil {
+		code, data = http.StatusInternalServerError, []byte(`{"error":"the answer can't be encoded"}`)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(code)
+	_, _ = w.Write(append(data, '\n')) // fails when the caller is gone
+}

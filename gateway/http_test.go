@@ -1,0 +1,126 @@
+package gateway_test
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/coder/websocket"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/gateway"
+)
+
+func TestTooManyViewers(t *testing.T) {
+	b := newProvisionedBench(t)
+	r := b.startReady(t, func(c *gateway.Config) { c.MaxViewers = 1 })
+	first := r.watch("cam1")
+	code, header, body := r.get("/ws")
+	if code != http.StatusServiceUnavailable || header.Get("Retry-After") == "" || !strings.Contains(body, `"error"`) {
+		t.Errorf("second viewer: %d %v %s", code, header, body)
+	}
+	first.conn.Close(websocket.StatusNormalClosure, "")
+	r.eventually("room", func() bool { return r.metric("spatialflow_viewers") == 0 })
+	r.watch("cam1")
+}
+
+func TestOrigins(t *testing.T) {
+	b := newProvisionedBench(t)
+	r := b.startReady(t, func(c *gateway.Config) { c.Origins = []string{"*.example.org"} })
+	for origin, allowed := range map[string]bool{
+		"http://" + r.address: true, "https://view.example.org": true,
+		"http://evil.example.com": false, "null": false,
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		conn, answer, err := websocket.Dial(ctx, "ws://"+r.address+"/ws", &websocket.DialOptions{HTTPHeader: http.Header{"Origin": {origin}}})
+		cancel()
+		if conn != nil {
+			conn.CloseNow()
+		}
+		if (err == nil) != allowed {
+			t.Errorf("origin %s: %v", origin, err)
+		}
+		if !allowed && answer != nil && answer.StatusCode != http.StatusForbidden {
+			t.Errorf("origin %s: code %d", origin, answer.StatusCode)
+		}
+	}
+	if n := r.metric("spatialflow_refused_total", "door", "ws", "reason", "handshake"); n != 2 {
+		t.Errorf("refused %v, want 2", n)
+	}
+}
+
+func TestRest(t *testing.T) {
+	b := newProvisionedBench(t)
+	r := b.startReady(t, nil)
+	if code, _, body := r.get("/api/v1/sources"); code != 200 || strings.TrimSpace(body) != `{"type":"status","sources":[]}` {
+		t.Errorf("no sources: %d %s", code, body)
+	}
+	if code, _, body := r.get("/api/v1/sources/cam9/scene"); code != 404 || !strings.Contains(body, "no source is known yet") {
+		t.Errorf("no sources: %d %s", code, body)
+	}
+	sent := b.publish(t, "cam1", "s", 4)
+	b.publishFrame(t, newFrame(t, "cam2", "s", 1))
+	r.eventually("cam2", func() bool { _, _, body := r.get("/api/v1/sources"); return strings.Contains(body, "cam2") })
+
+	code, header, body := r.get("/api/v1/sources/cam1/scene")
+	var got flow.SceneJSON
+	if err := json.Unmarshal([]byte(body), &got); code != 200 || err != nil || header.Get("Content-Type") != "application/json" {
+		t.Fatalf("scene: %d %v %s", code, err, body)
+	}
+	if diff := cmp.Diff(sent.JSON(), got); diff != "" {
+		t.Errorf("scene differs (-sent +got):\n%s", diff)
+	}
+	for path, want := range map[string]string{
+		"/api/v1/sources/cam2/scene": `source \"cam2\" has no scene yet`,
+		"/api/v1/sources/cam9/scene": `no source \"cam9\": known are cam1, cam2`,
+		"/api/v2":                    "no such door",
+	} {
+		if code, _, body := r.get(path); code != 404 || !strings.Contains(body, want) {
+			t.Errorf("%s: %d %s", path, code, body)
+		}
+	}
+	if code, header, body := r.do(http.MethodPost, "/api/v1/sources"); code != 405 || header.Get("Allow") == "" || !strings.Contains(body, `"error"`) {
+		t.Errorf("POST: %d %s", code, body)
+	}
+	if n := r.metric("spatialflow_http_requests_total", "route", "/api/v1/sources/{source}/scene", "method", "GET", "code", "404"); n != 3 {
+		t.Errorf("spatialflow_http_requests_total %v, want 3", n)
+	}
+}
+
+func TestPageFiles(t *testing.T) {
+	b := newBench(t) // not provisioned: the page is up all the same
+	r := b.start(t, nil)
+	for path, kind := range map[string]string{"/": "text/html", "/app.js": "text/javascript", "/style.css": "text/css", "/icon.svg": "image/svg+xml"} {
+		code, header, body := r.get(path)
+		if code != 200 || !strings.HasPrefix(header.Get("Content-Type"), kind) || len(body) == 0 {
+			t.Errorf("%s: %d %v", path, code, header)
+		}
+		for name, want := range map[string]string{
+			"Content-Security-Policy": "default-src 'self'", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer",
+		} {
+			if !strings.Contains(header.Get(name), want) {
+				t.Errorf("%s: %s is %q", path, name, header.Get(name))
+			}
+		}
+		if !strings.Contains(header.Get("Content-Security-Policy"), "frame-ancestors 'none'") || strings.Contains(header.Get("Content-Security-Policy"), "unsafe") {
+			t.Errorf("%s: policy %q", path, header.Get("Content-Security-Policy"))
+		}
+		if code, _, body := r.get(path, "If-None-Match", header.Get("ETag")); code != http.StatusNotModified || body != "" {
+			t.Errorf("%s again: %d", path, code)
+		}
+	}
+	if code, _, _ := r.get("/etc/passwd"); code != 404 {
+		t.Errorf("unknown file: %d", code)
+	}
+	if code, _, _ := r.do(http.MethodPost, "/"); code != 405 {
+		t.Errorf("POST: %d", code)
+	}
+	if r.health.Ready() {
+		t.Error("ready without streams")
+	}
+	b.provision(t)
+	r.eventually("readiness", r.health.Ready)
+}

@@ -1,0 +1,243 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/coder/websocket"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/spatial-flow/spatial-flow/flow/bus"
+)
+
+const (
+	closeWithin = 2 * time.Second       // bounds the closing handshake with a viewer
+	watchEvery  = 50 * time.Millisecond // a viewer that changes its mind more often waits
+)
+
+// serveViewers answers /ws until ctx ends.
+func (g *gateway) serveViewers(ctx context.Context) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		g.serving.Add(1)
+		defer g.serving.Done()
+		v := newViewer()
+		if !g.hub.join(v) {
+			g.metrics.refuse(doorWS, reasonFull)
+			w.Header().Set("Retry-After", "5")
+			writeError(w, http.StatusServiceUnavailable, fmt.Sprintf("there are %d viewers already", g.cfg.MaxViewers))
+			return
+		}
+		defer g.hub.leave(v)
+		conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{OriginPatterns: g.cfg.Origins, CompressionMode: websocket.CompressionDisabled})
+		if err != nil { // answered by Accept
+			g.metrics.refuse(doorWS, reasonHandshake)
+			g.env.Log.Debug("viewer refused", "error", err)
+			return
+		}
+		conn.SetReadLimit(MaxWatchBytes)
+		if err := g.view(ctx, conn, v); err != nil {
+			g.env.Log.Debug("viewer left", "error", err)
+		}
+	}
+}
+
+// view serves one viewer until it leaves, breaks a rule, or ctx ends.
+func (g *gateway) view(ctx context.Context, conn *websocket.Conn, v *viewer) error {
+	// Ending open would tear the connection; ctx only begins the closing handshake.
+	open, tear := context.WithCancel(context.WithoutCancel(ctx))
+	defer tear()
+	watched := make(chan struct{})
+	tasks, ctx := errgroup.WithContext(ctx)
+	tasks.Go(func() error { return g.readWatches(open, conn, v, watched) })
+	tasks.Go(func() error { return g.awaitWatch(ctx, watched) })
+	tasks.Go(func() error { return g.write(ctx, open, conn, v) })
+	tasks.Go(func() error { return g.ping(ctx, open, conn) })
+	tasks.Go(func() error {
+		<-ctx.Done()
+		defer time.AfterFunc(closeWithin, tear).Stop()
+		code, reason := closeCode(context.Cause(ctx))
+		_ = conn.Close(code, reason) // fails when the viewer is gone: nothing to do about that
+		tear()
+		return nil
+	})
+	return tasks.Wait()
+}
+
+// closeCode is what a viewer is told about the end.
+func closeCode(cause error) (websocket.StatusCode, string) {
+	switch {
+	case errors.Is(cause, ErrWatch), errors.Is(cause, ErrNoWatch):
+		reason := cause.Error()
+		return websocket.StatusPolicyViolation, reason[:min(len(reason), 120)]
+	case errors.Is(cause, context.Canceled):
+		return websocket.StatusServiceRestart, "the gateway restarts"
+	default:
+		return websocket.StatusGoingAway, ""
+	}
+}
+
+// readWatches reads what the viewer wants to watch. Reading also answers pings and the closing handshake.
+func (g *gateway) readWatches(open context.Context, conn *websocket.Conn, v *viewer, watched chan<- struct{}) error {
+	for first := true; ; first = false {
+		kind, data, err := conn.Read(open)
+		if err != nil {
+			return fmt.Errorf("read from viewer: %w", err)
+		}
+		watch, err := parseWatch(data, g.cfg.MaxWatched)
+		if err == nil && kind != websocket.MessageText {
+			err = fmt.Errorf("%w: not text", ErrWatch)
+		}
+		if err != nil {
+			g.metrics.refuse(doorWS, reasonMalformed)
+			return err
+		}
+		g.hub.follow(v, watch.Sources)
+		if first {
+			close(watched)
+		}
+		bus.Sleep(open, watchEvery)
+	}
+}
+
+// awaitWatch returns [ErrNoWatch] when the viewer does not say in time what it wants.
+func (g *gateway) awaitWatch(ctx context.Context, watched <-chan struct{}) error {
+	timer := time.NewTimer(g.cfg.WatchWithin)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-watched:
+	case <-timer.C:
+		g.metrics.refuse(doorWS, reasonNoWatch)
+		return fmt.Errorf("%w within %v", ErrNoWatch, g.cfg.WatchWithin)
+	}
+	return nil
+}
+
+func (g *gateway) ping(ctx, open context.Context, conn *websocket.Conn) error {
+	ticker := time.NewTicker(g.cfg.PingEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		within, cancel := context.WithTimeout(open, g.cfg.WriteTimeout)
+		err := conn.Ping(within)
+		cancel()
+		if err != nil {
+			return fmt.Errorf("ping viewer: %w", err)
+		}
+	}
+}
+
+// write sends what the viewer's slots hold until ctx ends.
+func (g *gateway) write(ctx, open context.Context, conn *websocket.Conn, v *viewer) error {
+	var header bytes.Buffer
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-v.wake:
+		}
+		for ctx.Err() == nil {
+			p, ok := v.take()
+			if !ok {
+				break
+			}
+			within, cancel := context.WithTimeout(open, g.cfg.WriteTimeout)
+			err := g.send(within, conn, p, &header)
+			cancel()
+			if err != nil {
+				if p.scene != nil {
+					g.metrics.drop(reasonTimeout)
+				}
+				return fmt.Errorf("write to viewer: %w", err)
+			}
+		}
+	}
+}
+
+// send writes a status, then a scene; header is a buffer to use.
+func (g *gateway) send(ctx context.Context, conn *websocket.Conn, p parcel, header *bytes.Buffer) error {
+	if p.status != nil {
+		if err := conn.Write(ctx, websocket.MessageText, p.status); err != nil {
+			return err
+		}
+		g.metrics.bytes.Add(float64(len(p.status)))
+	}
+	if p.scene == nil {
+		return nil
+	}
+	var picture, depth []byte
+	if p.scene.frame != nil {
+		var err error
+		if picture, err = p.scene.frame.picture(); err != nil {
+			g.metrics.refuse(doorFrames, reasonMalformed)
+		}
+	}
+	if p.depth != nil {
+		depth = p.depth.packed.Data
+	}
+	latency, err := encodeHeader(header, p, len(picture))
+	if err != nil {
+		return err
+	}
+	if err := writeParts(ctx, conn, header.Bytes(), picture, depth); err != nil {
+		return err
+	}
+	g.metrics.bytes.Add(float64(header.Len() + len(picture) + len(depth)))
+	g.metrics.scenes.Inc()
+	g.metrics.sent.Add(1)
+	if !p.stale {
+		g.metrics.endToEnd.Observe(latency.Seconds())
+	}
+	return nil
+}
+
+// encodeHeader writes the length and the JSON of a scene's header. latency is the time since the capture.
+func encodeHeader(dst *bytes.Buffer, p parcel, pictureBytes int) (latency time.Duration, err error) {
+	header := SceneHeader{
+		Type: "scene", SceneJSON: p.scene.json, Mode: p.scene.scene.Mode,
+		PictureBytes: pictureBytes, Dropped: p.dropped,
+	}
+	if p.depth != nil {
+		header.Depth = &DepthHeader{DepthMap: p.depth.packed, Seq: p.depth.seq, Bytes: len(p.depth.packed.Data), Range: p.depth.stable}
+	}
+	latency = max(time.Since(p.scene.json.Captured), 0)
+	if !p.stale {
+		ms := float64(latency.Microseconds()) / 1000
+		header.LatencyMS = &ms
+	}
+	dst.Reset()
+	dst.Write(make([]byte, 4))
+	if err := json.NewEncoder(dst).Encode(header); err != nil {
+		return 0, fmt.Errorf("encode the header of %s: %w", header.Frame, err)
+	}
+	dst.Truncate(dst.Len() - 1) // Encode's newline
+	binary.LittleEndian.PutUint32(dst.Bytes(), uint32(dst.Len()-4))
+	return latency, nil
+}
+
+// writeParts writes one binary message without joining its parts in memory.
+func writeParts(ctx context.Context, conn *websocket.Conn, parts ...[]byte) error {
+	w, err := conn.Writer(ctx, websocket.MessageBinary)
+	if err != nil {
+		return err
+	}
+	for _, part := range parts {
+		if len(part) == 0 {
+			continue
+		}
+		if _, err := w.Write(part); err != nil {
+			return err
+		}
+	}
+	return w.Close()
+}
