@@ -41,19 +41,10 @@ type metrics struct {
 }
 
 func newMetrics(registry prometheus.Registerer) metrics {
-	m := metrics{
+	return metrics{
 		seconds: telemetry.NewStageSeconds(registry, stage),
-		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "spatialflow_refused_total", Help: "Bad input that was turned away.",
-			ConstLabels: prometheus.Labels{"door": "results"},
-		}, []string{"reason"}),
-		redelivered: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "spatialflow_redeliveries_total", Help: "Messages that came more than once.",
-			ConstLabels: prometheus.Labels{"stage": stage},
-		}, []string{"group"}),
+		refused: telemetry.NewRefused(registry), redelivered: telemetry.NewRedeliveries(registry, stage),
 	}
-	registry.MustRegister(m.refused, m.redelivered)
-	return m
 }
 
 // Run joins results until ctx ends. It owns all partitions: two fusers on the same partitions would halve each

@@ -292,7 +292,7 @@ func TestGarbageIsTerminatedAndCounted(t *testing.T) {
 	b.scenes(t, 1)
 	b.drained(t)
 	expected := "# HELP spatialflow_refused_total Bad input that was turned away.\n# TYPE spatialflow_refused_total counter\n" +
-		"spatialflow_refused_total{door=\"results\",reason=\"bad message\"} 3\n"
+		"spatialflow_refused_total{door=\"results\",reason=\"malformed\"} 3\n"
 	if err := testutil.GatherAndCompare(f.metrics, strings.NewReader(expected), "spatialflow_refused_total"); err != nil {
 		t.Error(err)
 	}

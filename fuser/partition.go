@@ -66,7 +66,7 @@ func (p *partition) take(ctx context.Context, group string, number int, out chan
 		}
 		meta, metaErr := msg.Metadata()
 		if err = errors.Join(err, metaErr); err != nil {
-			p.metrics.refused.WithLabelValues("bad message").Inc()
+			p.metrics.refused.WithLabelValues("results", "malformed").Inc()
 			p.env.Log.Warn("result refused", "group", group, "error", err)
 			_ = msg.TermWithReason("no result: " + err.Error()) // unanswered it would come again
 			return

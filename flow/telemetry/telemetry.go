@@ -26,19 +26,6 @@ func NewLogger(w io.Writer, format string, level slog.Level) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, options))
 }
 
-// StageBuckets are the bounds, in seconds, of spatialflow_stage_seconds.
-var StageBuckets = []float64{.0002, .0005, .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5}
-
-// NewStageSeconds is the histogram spatialflow_stage_seconds of one stage, by step.
-func NewStageSeconds(registry prometheus.Registerer, stage string) *prometheus.HistogramVec {
-	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name: "spatialflow_stage_seconds", Help: "Time a frame spends in a step of a stage.",
-		Buckets: StageBuckets, ConstLabels: prometheus.Labels{"stage": stage},
-	}, []string{"step"})
-	registry.MustRegister(h)
-	return h
-}
-
 // Health is a service's readiness; it begins false.
 type Health struct{ ready atomic.Bool }
 

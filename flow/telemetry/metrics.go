@@ -1,0 +1,48 @@
+package telemetry
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// Metrics that more than one service has are made here, so that their names, help and labels agree.
+
+// StageBuckets are the bounds, in seconds, of spatialflow_stage_seconds.
+var StageBuckets = []float64{.0002, .0005, .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5}
+
+// NewStageSeconds is the histogram spatialflow_stage_seconds of one stage, by step.
+func NewStageSeconds(registry prometheus.Registerer, stage string) *prometheus.HistogramVec {
+	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "spatialflow_stage_seconds", Help: "Time a frame spends in a step of a stage.",
+		Buckets: StageBuckets, ConstLabels: prometheus.Labels{"stage": stage},
+	}, []string{"step"})
+	registry.MustRegister(h)
+	return h
+}
+
+// NewEndToEnd is the histogram spatialflow_end_to_end_seconds; to is scene or viewer.
+func NewEndToEnd(registry prometheus.Registerer, to string, labels ...string) *prometheus.HistogramVec {
+	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "spatialflow_end_to_end_seconds", Help: "Time from a frame's capture until its scene was stored, or sent to a viewer.",
+		Buckets:     []float64{.005, .01, .02, .033, .05, .066, .1, .15, .2, .3, .5, .75, 1, 1.5, 2, 5},
+		ConstLabels: prometheus.Labels{"to": to},
+	}, labels)
+	registry.MustRegister(h)
+	return h
+}
+
+// NewRefused is the counter spatialflow_refused_total, by door and reason.
+func NewRefused(registry prometheus.Registerer) *prometheus.CounterVec {
+	c := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "spatialflow_refused_total", Help: "Bad input that was turned away.",
+	}, []string{"door", "reason"})
+	registry.MustRegister(c)
+	return c
+}
+
+// NewRedeliveries is the counter spatialflow_redeliveries_total of one stage, by group.
+func NewRedeliveries(registry prometheus.Registerer, stage string) *prometheus.CounterVec {
+	c := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "spatialflow_redeliveries_total", Help: "Messages that came more than once.",
+		ConstLabels: prometheus.Labels{"stage": stage},
+	}, []string{"group"})
+	registry.MustRegister(c)
+	return c
+}

@@ -1,0 +1,66 @@
+// Package workers runs a worker group's model over every frame whose plan names the group, and answers each frame
+// with a result, even if that only says why there is none.
+package workers
+
+import (
+	"fmt"
+	"runtime"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+)
+
+// Config is a worker's settings.
+type Config struct {
+	Group string `enum:"detect,depth" default:"detect" help:"Group that this worker belongs to: detect or depth."`
+	Model string `placeholder:"FILE" help:"ONNX file: YOLOv8 and its family with a raw head for detect, Depth Anything V1 or V2 for depth."`
+
+	Parallel    int    `default:"2" help:"Frames in hand at once."`
+	Threads     int    `default:"0" help:"Threads of one inference; 0: the CPUs of this process (cgroup) shared among --parallel."`
+	Provider    string `enum:"cpu,cuda,tensorrt" default:"cpu" help:"ONNX Runtime execution provider: cpu, cuda or tensorrt (the latter two have not run on hardware yet)."`
+	Onnxruntime string `placeholder:"FILE" help:"libonnxruntime; else it is looked for in the user's cache folder and in the system's places."`
+
+	Confidence float32 `default:"0.25" help:"detect: a box must score more than this, 0 to 1."`
+	IoU        float32 `name:"iou" default:"0.7" help:"detect: of two boxes of a class whose IoU is above this, one goes; 0 to 1."`
+	MaxDet     int     `default:"300" help:"detect: most boxes of a frame."`
+	DetectSize int     `default:"640" help:"detect: longer side in pixels of the input of models of free size."`
+	DepthSize  int     `default:"518" help:"depth: shorter side in pixels of the input of models of free size."`
+	DepthBits  int     `default:"10" help:"depth: significant bits of a map's samples, 8 to 16."`
+
+	// ModelData, when set, is the model itself; Model then only names it.
+	ModelData []byte `kong:"-"`
+}
+
+// Validate returns [ErrConfig], naming the flag, when the settings can't be run.
+func (c Config) Validate() error {
+	switch {
+	case c.Group != flow.GroupDetect && c.Group != flow.GroupDepth:
+		return fmt.Errorf("%w: --group %q is neither detect nor depth", ErrConfig, c.Group)
+	case c.Model == "":
+		return fmt.Errorf("%w: no --model: give the ONNX file of group %s", ErrConfig, c.Group)
+	case c.Parallel < 1 || c.Parallel > 256:
+		return fmt.Errorf("%w: --parallel %d is not 1 to 256", ErrConfig, c.Parallel)
+	case c.Threads < 0:
+		return fmt.Errorf("%w: --threads %d is below 0", ErrConfig, c.Threads)
+	case !(c.Confidence >= 0 && c.Confidence < 1):
+		return fmt.Errorf("%w: --confidence %v is not 0 to 1", ErrConfig, c.Confidence)
+	case !(c.IoU > 0 && c.IoU <= 1):
+		return fmt.Errorf("%w: --iou %v is not 0 to 1", ErrConfig, c.IoU)
+	case c.MaxDet < 1 || c.MaxDet > 3000:
+		return fmt.Errorf("%w: --max-det %d is not 1 to 3000", ErrConfig, c.MaxDet)
+	case c.DetectSize < 32 || c.DetectSize > 4096:
+		return fmt.Errorf("%w: --detect-size %d is not 32 to 4096", ErrConfig, c.DetectSize)
+	case c.DepthSize < 14 || c.DepthSize > 2048:
+		return fmt.Errorf("%w: --depth-size %d is not 14 to 2048", ErrConfig, c.DepthSize)
+	case c.DepthBits < flow.MinDepthBits || c.DepthBits > flow.MaxDepthBits:
+		return fmt.Errorf("%w: --depth-bits %d is not %d to %d", ErrConfig, c.DepthBits, flow.MinDepthBits, flow.MaxDepthBits)
+	}
+	return nil
+}
+
+// threads of one inference. GOMAXPROCS follows the cgroup's CPU limit.
+func (c Config) threads() int {
+	if c.Threads > 0 {
+		return c.Threads
+	}
+	return max(1, runtime.GOMAXPROCS(0)/c.Parallel)
+}

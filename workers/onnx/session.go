@@ -1,0 +1,167 @@
+package onnx
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	ort "github.com/yalue/onnxruntime_go"
+)
+
+// File is a model: a path, or bytes with a name.
+type File struct {
+	Path string
+	Name string // of Data
+	Data []byte
+}
+
+func (f File) name() string {
+	if f.Data != nil {
+		return f.Name
+	}
+	return filepath.Base(f.Path)
+}
+
+// Options say how a model is run.
+type Options struct {
+	Library  string // path of libonnxruntime; empty: looked for
+	Provider string // cpu, cuda or tensorrt
+	Threads  int    // of one inference, at least 1
+}
+
+// Value is an input or output of a model. A free dimension is -1.
+type Value struct {
+	Name  string
+	Float bool // float32; nothing else can be fed
+	Shape []int64
+}
+
+// Session is a loaded model. It may be used by many goroutines, each with a [Runner] of its own.
+type Session struct {
+	Name     string // base name of the file
+	Provider string
+	Inputs   []Value
+	Outputs  []Value
+	Metadata map[string]string // the file's custom metadata
+
+	session *ort.DynamicAdvancedSession
+}
+
+// Open loads a model. [ErrLibrary], [ErrModel] or [ErrProvider] is returned, naming the file, when that fails.
+func Open(file File, o Options) (*Session, error) {
+	library, err := FindLibrary(o.Library)
+	if err != nil {
+		return nil, err
+	}
+	if err := load(library); err != nil {
+		return nil, err
+	}
+	s := &Session{Name: file.name(), Provider: o.Provider}
+	if err := s.describe(file); err != nil {
+		return nil, fmt.Errorf("%w %s: %w", ErrModel, s.Name, err)
+	}
+	options, err := sessionOptions(o)
+	if err != nil {
+		return nil, err
+	}
+	defer options.Destroy()
+	if file.Data != nil {
+		s.session, err = ort.NewDynamicAdvancedSessionWithONNXData(file.Data, names(s.Inputs), names(s.Outputs), options)
+	} else {
+		s.session, err = ort.NewDynamicAdvancedSession(file.Path, names(s.Inputs), names(s.Outputs), options)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w %s: %w", ErrModel, s.Name, err)
+	}
+	if s.Metadata, err = metadata(s.session); err != nil {
+		s.session.Destroy()
+		return nil, fmt.Errorf("%w %s: read metadata: %w", ErrModel, s.Name, err)
+	}
+	return s, nil
+}
+
+// describe reads inputs and outputs; graph optimisation would be wasted on that.
+func (s *Session) describe(file File) error {
+	options, err := ort.NewSessionOptions()
+	if err != nil {
+		return err
+	}
+	defer options.Destroy()
+	if err := options.SetGraphOptimizationLevel(ort.GraphOptimizationLevelDisableAll); err != nil {
+		return err
+	}
+	var inputs, outputs []ort.InputOutputInfo
+	if file.Data != nil {
+		inputs, outputs, err = ort.GetInputOutputInfoWithONNXData(file.Data)
+	} else {
+		inputs, outputs, err = ort.GetInputOutputInfoWithOptions(file.Path, options)
+	}
+	s.Inputs, s.Outputs = values(inputs), values(outputs)
+	return err
+}
+
+func values(infos []ort.InputOutputInfo) []Value {
+	list := make([]Value, len(infos))
+	for i, info := range infos {
+		list[i] = Value{Name: info.Name, Float: info.DataType == ort.TensorElementDataTypeFloat, Shape: info.Dimensions}
+	}
+	return list
+}
+
+func names(list []Value) []string {
+	out := make([]string, len(list))
+	for i, v := range list {
+		out[i] = v.Name
+	}
+	return out
+}
+
+func metadata(session *ort.DynamicAdvancedSession) (map[string]string, error) {
+	m, err := session.GetModelMetadata()
+	if err != nil {
+		return nil, err
+	}
+	defer m.Destroy()
+	keys, err := m.GetCustomMetadataMapKeys()
+	if err != nil {
+		return nil, err
+	}
+	all := make(map[string]string, len(keys))
+	for _, key := range keys {
+		value, _, err := m.LookupCustomMetadataMap(key)
+		if err != nil {
+			return nil, err
+		}
+		all[key] = value
+	}
+	return all, nil
+}
+
+func sessionOptions(o Options) (options *ort.SessionOptions, err error) {
+	options, err = ort.NewSessionOptions()
+	if err != nil {
+		return nil, fmt.Errorf("%w: session options: %w", ErrLibrary, err)
+	}
+	defer func() {
+		if err != nil {
+			options.Destroy()
+		}
+	}()
+	err = errors.Join(
+		options.SetIntraOpNumThreads(o.Threads),
+		options.SetInterOpNumThreads(1),
+		options.SetGraphOptimizationLevel(ort.GraphOptimizationLevelEnableAll),
+		// Spinning threads take the CPU from the other stages of this machine.
+		options.AddSessionConfigEntry("session.intra_op.allow_spinning", "0"),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("%w: session options: %w", ErrLibrary, err)
+	}
+	if err = appendProvider(options, o.Provider); err != nil {
+		return nil, fmt.Errorf("%w %s: %w (this libonnxruntime or machine may lack it; --provider cpu always works)", ErrProvider, o.Provider, err)
+	}
+	return options, nil
+}
+
+// Close frees the model; its runners must be closed before.
+func (s *Session) Close() error { return s.session.Destroy() }

@@ -1,0 +1,169 @@
+package workers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/service"
+	"github.com/spatial-flow/spatial-flow/workers/tensor"
+)
+
+const (
+	maxAttempts  = 3           // then a frame that ends its worker again and again is answered with an error
+	holdEvery    = time.Second // InProgress of the frame in hand; AckWait is 3 s
+	retryWait    = 20 * time.Millisecond
+	retryMax     = 200 * time.Millisecond
+	stoppedAfter = 5 * time.Second // what a frame in hand may take to be stored after ctx ended
+)
+
+// worker answers one frame after the other: one slot of a group.
+type worker struct {
+	cfg     Config
+	env     service.Env
+	metrics metrics
+	model   string
+	picture *tensor.Picture
+	slot    slot
+	load    *load
+}
+
+func (w *worker) close() {
+	if err := errors.Join(w.slot.Close(), w.picture.Close()); err != nil {
+		w.env.Log.Warn("memory of a slot not freed", "group", w.cfg.Group, "error", err)
+	}
+}
+
+// handle answers one frame: its result is stored before the frame is acked. What is no frame is terminated and counted.
+func (w *worker) handle(ctx context.Context, msg jetstream.Msg) {
+	taken := time.Now()
+	frame := new(flow.Frame)
+	err := flow.Decode(msg.Data(), frame)
+	if err == nil {
+		err = frame.Validate()
+	}
+	meta, metaErr := msg.Metadata()
+	if err = errors.Join(err, metaErr); err != nil {
+		w.metrics.refused.WithLabelValues("frames", "malformed").Inc()
+		w.env.Log.Warn("frame refused", "group", w.cfg.Group, "error", err)
+		_ = msg.TermWithReason("no frame") // unheard it comes again, and is terminated again
+		return
+	}
+	if meta.NumDelivered > 1 {
+		w.metrics.redelivered.Inc()
+	}
+	release := hold(msg)
+	defer release()
+	result := w.result(frame, taken)
+	if meta.NumDelivered > maxAttempts {
+		result.Error = fmt.Sprintf("its worker died %d times over it", meta.NumDelivered-1)
+	} else if err := w.answer(frame, result, taken); err != nil {
+		result.Error, result.Detections, result.Depth = err.Error(), nil, nil
+	}
+	w.finish(ctx, msg, result, taken)
+}
+
+// hold tells the server every second that the message is worked on, until release.
+func hold(msg jetstream.Msg) (release func()) {
+	var timer *time.Timer
+	timer = time.AfterFunc(holdEvery, func() {
+		_ = msg.InProgress() // unheard the frame goes to another worker too, and is answered once all the same
+		timer.Reset(holdEvery)
+	})
+	return func() { timer.Stop() }
+}
+
+// result is the empty answer to a frame.
+func (w *worker) result(frame *flow.Frame, taken time.Time) *flow.Result {
+	return &flow.Result{
+		Version: flow.ResultVersion, Group: w.cfg.Group,
+		Source: frame.Source, Session: frame.Session, Seq: frame.Seq, Mode: frame.Mode,
+		Captured: frame.Captured, Width: frame.Width, Height: frame.Height, Plan: frame.Plan, Model: w.model,
+		Ledger: append(frame.Ledger, flow.Hop{Stage: w.cfg.Group, Wait: max(0, time.Duration(taken.UnixNano()-frame.Sent))}),
+	}
+}
+
+// answer looks at the picture. Whatever happens there, a panic included, is this frame's error and not the worker's end.
+func (w *worker) answer(frame *flow.Frame, result *flow.Result, taken time.Time) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	if frame.Error != "" {
+		return errors.New(frame.Error)
+	}
+	last := taken
+	lap := func(step string) {
+		now := time.Now()
+		w.metrics.seconds.WithLabelValues(step).Observe(now.Sub(last).Seconds())
+		last = now
+	}
+	if err := w.picture.Decode(frame.Picture); err != nil {
+		return err
+	}
+	lap("decode")
+	result.Width, result.Height = w.picture.Size()
+	return w.slot.Answer(w.picture, result, lap)
+}
+
+// finish stores the result, however long NATS takes, says so, and acks the frame: in this order. When ctx has ended
+// and the result can't be stored for a while, the frame is left to another worker.
+func (w *worker) finish(ctx context.Context, msg jetstream.Msg, result *flow.Result, taken time.Time) {
+	hop := &result.Ledger[len(result.Ledger)-1]
+	hop.Work = time.Since(taken)
+	storing := time.Now()
+	if !w.store(ctx, result) {
+		_ = msg.Nak() // unheard it comes again after AckWait
+		return
+	}
+	w.metrics.seconds.WithLabelValues("wait").Observe(hop.Wait.Seconds())
+	w.metrics.seconds.WithLabelValues("publish").Observe(time.Since(storing).Seconds())
+	w.load.frames.Add(1)
+	w.load.wait.Add(int64(hop.Wait))
+	w.load.work.Add(int64(time.Since(taken)))
+	outcome := flow.OutcomeComplete
+	if result.Error != "" {
+		outcome = flow.OutcomeError
+	}
+	done := flow.Done{Version: flow.DoneVersion, Session: result.Session, Seq: result.Seq, Wait: hop.Wait, Work: hop.Work, Outcome: outcome}
+	if err := w.env.Bus.PublishDone(w.cfg.Group, result.Source, done); err != nil {
+		w.env.Log.Debug("done not sent", "error", err) // nobody waits for it in lossless mode
+	}
+	_ = msg.Ack() // unheard the frame is answered again, which the fuser takes as a duplicate
+}
+
+func (w *worker) store(ctx context.Context, result *flow.Result) bool {
+	ctx, cancel := afterwards(ctx)
+	defer cancel()
+	for wait := retryWait; ; wait = min(2*wait, retryMax) {
+		result.Sent = time.Now().UnixNano()
+		err := w.env.Bus.PublishResult(ctx, result)
+		if err == nil {
+			return true
+		}
+		if errors.Is(err, bus.ErrTooLarge) {
+			result.Error, result.Detections, result.Depth = err.Error(), nil, nil
+			continue
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+		w.env.Log.Warn("result not stored yet", "frame", result.ID().String(), "error", err)
+		bus.Sleep(ctx, wait)
+	}
+}
+
+// afterwards is ctx, living on for stoppedAfter.
+func afterwards(ctx context.Context) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		time.AfterFunc(stoppedAfter, cancel)
+	})
+	return longer, func() { stop(); cancel() }
+}

@@ -1,0 +1,60 @@
+// Package tensor turns pictures into the float tensors that models take. All pixels are OpenCV's: its decoder and its
+// resizing are what the models' own authors use, and other arithmetic moves boxes.
+package tensor
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"image"
+	_ "image/jpeg" // the header of what OpenCV will decode
+	_ "image/png"
+
+	"gocv.io/x/gocv"
+)
+
+// MaxPixels bounds a picture: its header is read before anything is allocated for it.
+const MaxPixels = 64 << 20
+
+// ErrPicture is returned when bytes are no picture that can be decoded.
+var ErrPicture = errors.New("bad picture")
+
+// Picture is a decoded picture with the buffers for its tensors. One picture serves one goroutine, again and again.
+type Picture struct {
+	pixels gocv.Mat // 8-bit BGR
+	scaled gocv.Mat // the same at a model's size
+	floats gocv.Mat // 32-bit BGR, 0 to 1
+	cubic  gocv.Mat // floats at a model's size
+}
+
+// NewPicture makes an empty picture; Close frees it.
+func NewPicture() *Picture {
+	gocv.SetNumThreads(1) // frames are worked on side by side: threads within one would only be in the way
+	return &Picture{pixels: gocv.NewMat(), scaled: gocv.NewMat(), floats: gocv.NewMat(), cubic: gocv.NewMat()}
+}
+
+// Close frees the picture's memory.
+func (p *Picture) Close() error {
+	return errors.Join(p.pixels.Close(), p.scaled.Close(), p.floats.Close(), p.cubic.Close())
+}
+
+// Decode reads a JPEG or PNG. [ErrPicture] is returned when it is none, is broken, or has more than [MaxPixels].
+func (p *Picture) Decode(data []byte) error {
+	header, format, err := image.DecodeConfig(bytes.NewReader(data))
+	if err != nil {
+		return fmt.Errorf("%w: %d bytes: %w", ErrPicture, len(data), err)
+	}
+	if header.Width < 1 || header.Height < 1 || header.Width > MaxPixels/header.Height {
+		return fmt.Errorf("%w: %dx%d pixels, at most %d in all", ErrPicture, header.Width, header.Height, MaxPixels)
+	}
+	if err := gocv.IMDecodeIntoMat(data, gocv.IMReadColor, &p.pixels); err != nil {
+		return fmt.Errorf("%w: decode %s: %w", ErrPicture, format, err)
+	}
+	if p.pixels.Empty() {
+		return fmt.Errorf("%w: decode %s of %dx%d", ErrPicture, format, header.Width, header.Height)
+	}
+	return nil
+}
+
+// Size is the picture's width and height in pixels.
+func (p *Picture) Size() (width, height int) { return p.pixels.Cols(), p.pixels.Rows() }

@@ -1,0 +1,117 @@
+package workers
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/service"
+	"github.com/spatial-flow/spatial-flow/flow/telemetry"
+	"github.com/spatial-flow/spatial-flow/workers/depth"
+	"github.com/spatial-flow/spatial-flow/workers/detect"
+	"github.com/spatial-flow/spatial-flow/workers/onnx"
+	"github.com/spatial-flow/spatial-flow/workers/tensor"
+)
+
+// slot is what one goroutine needs to answer frames: detect's or depth's.
+type slot interface {
+	// Answer fills in what the group has to say of the picture; lap is called after each step with its name.
+	Answer(picture *tensor.Picture, result *flow.Result, lap func(step string)) error
+	Close() error
+}
+
+type metrics struct {
+	seconds     *prometheus.HistogramVec // by step: wait, decode, preprocess, infer, postprocess, publish
+	refused     *prometheus.CounterVec   // by reason
+	redelivered prometheus.Counter
+}
+
+func newMetrics(registry prometheus.Registerer, cfg Config, session *onnx.Session, family string) metrics {
+	info := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "spatialflow_model_info", Help: "What really runs.",
+		ConstLabels: prometheus.Labels{"group": cfg.Group, "family": family, "file": session.Name, "provider": session.Provider},
+	})
+	info.Set(1)
+	registry.MustRegister(info)
+	return metrics{
+		seconds:     telemetry.NewStageSeconds(registry, cfg.Group),
+		refused:     telemetry.NewRefused(registry),
+		redelivered: telemetry.NewRedeliveries(registry, cfg.Group).WithLabelValues(cfg.Group),
+	}
+}
+
+// load is how much the slots did since it was last asked.
+type load struct {
+	frames, wait, work atomic.Int64
+	asked              time.Time
+}
+
+// Run answers the frames of cfg.Group until ctx ends, finishes those in hand, and returns nil. An error is returned
+// when the model can't be loaded; no frame and no outage of NATS ends it.
+func Run(ctx context.Context, cfg Config, env service.Env) error {
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
+	session, err := onnx.Open(onnx.File{Path: cfg.Model, Name: cfg.Model, Data: cfg.ModelData},
+		onnx.Options{Library: cfg.Onnxruntime, Provider: cfg.Provider, Threads: cfg.threads()})
+	if err != nil {
+		return err
+	}
+	newSlot, family, err := openModel(session, cfg)
+	if err != nil {
+		return errors.Join(err, session.Close())
+	}
+	env.Log.Info("model loaded", "group", cfg.Group, "model", session.Name, "provider", cfg.Provider, "parallel", cfg.Parallel, "threads", cfg.threads())
+	m := newMetrics(env.Metrics, cfg, session, family)
+	did := &load{asked: time.Now()}
+	var tasks errgroup.Group // a slot that ends does not end the others: ctx does
+	for range cfg.Parallel {
+		tasks.Go(func() error {
+			w := &worker{cfg: cfg, env: env, metrics: m, model: session.Name, picture: tensor.NewPicture(), slot: newSlot(), load: did}
+			defer w.close()
+			open := func(ctx context.Context) (bus.Messages, error) {
+				return env.Bus.TakeFrames(ctx, cfg.Group, flow.ModeLossless, 1)
+			}
+			return bus.Follow(ctx, env.Log, open, func(msg jetstream.Msg) { w.handle(ctx, msg) })
+		})
+	}
+	tasks.Go(func() error {
+		return service.Alive(ctx, env, func() flow.Alive { return did.alive(cfg, session, family) })
+	})
+	env.Health.SetReady(true)
+	defer env.Health.SetReady(false)
+	return errors.Join(tasks.Wait(), session.Close())
+}
+
+// openModel says how slots of the group's model are made.
+func openModel(session *onnx.Session, cfg Config) (newSlot func() slot, family string, err error) {
+	if cfg.Group == flow.GroupDepth {
+		model, err := depth.Open(session, depth.Settings{Size: cfg.DepthSize, Bits: cfg.DepthBits})
+		return func() slot { return model.NewSlot() }, depth.Family, err
+	}
+	model, err := detect.Open(session, detect.Settings{Confidence: cfg.Confidence, IoU: cfg.IoU, Most: cfg.MaxDet, Size: cfg.DetectSize})
+	return func() slot { return model.NewSlot() }, detect.Family, err
+}
+
+func (l *load) alive(cfg Config, session *onnx.Session, family string) flow.Alive {
+	now := time.Now()
+	elapsed := now.Sub(l.asked)
+	l.asked = now
+	frames, wait, work := l.frames.Swap(0), l.wait.Swap(0), l.work.Swap(0)
+	alive := flow.Alive{
+		Stage: cfg.Group, Model: session.Name, Family: family, Provider: session.Provider, Parallel: cfg.Parallel,
+	}
+	if frames > 0 && elapsed > 0 {
+		alive.Rate = float64(frames) / elapsed.Seconds()
+		alive.WaitMS = float64(wait) / float64(frames) / 1e6
+		alive.Busy = min(1, float64(work)/float64(elapsed)/float64(cfg.Parallel))
+	}
+	return alive
+}
