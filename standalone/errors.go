@@ -1,0 +1,14 @@
+package standalone
+
+import "errors"
+
+var (
+	// ErrSceneFile is returned when a scene file is no scene file, or lacks scenes.
+	ErrSceneFile = errors.New("scene file")
+	// ErrNoModel is returned when neither group has a model.
+	ErrNoModel = errors.New("no model")
+	// ErrUsage is returned when flags contradict each other.
+	ErrUsage = errors.New("usage")
+	// ErrSource is returned when a source failed; the others were carried on.
+	ErrSource = errors.New("a source failed")
+)

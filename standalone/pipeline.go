@@ -1,0 +1,260 @@
+package standalone
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/natsserver"
+	"github.com/spatial-flow/spatial-flow/flow/service"
+	"github.com/spatial-flow/spatial-flow/flow/telemetry"
+	"github.com/spatial-flow/spatial-flow/fuser"
+	"github.com/spatial-flow/spatial-flow/gateway"
+	"github.com/spatial-flow/spatial-flow/producer"
+	"github.com/spatial-flow/spatial-flow/workers"
+)
+
+const (
+	drain       = 30 * time.Second   // what a stop waits for the frames that are under way
+	scenesWait  = 10 * time.Second   // what the scene file may lag behind, at the end
+	scenesKept  = 7 * 24 * time.Hour // with --run: so that a scene file can be completed later
+	startWithin = 30 * time.Second   // for provisioning
+)
+
+// pipeline is everything that runs: NATS, the services behind the producer, and the producer.
+type pipeline struct {
+	up      *Up
+	log     *slog.Logger
+	server  *natsserver.Server
+	own     *bus.Bus // for provisioning and the scene file
+	board   *producer.Board
+	scenes  *SceneFile
+	metrics *prometheus.Registry
+
+	mu     sync.Mutex
+	health []*telemetry.Health
+
+	services *errgroup.Group // all but the producer
+	running  context.Context // ends when a service fails
+	stopAll  context.CancelFunc
+	produced chan error // the producer's end
+	stopSrc  context.CancelFunc
+}
+
+// start brings everything up, the producer last.
+func (u *Up) start(dir string, board *producer.Board, log *slog.Logger) (p *pipeline, err error) {
+	server, err := natsserver.Start(dir, log)
+	if err != nil {
+		return nil, err
+	}
+	p = &pipeline{up: u, log: log, server: server, board: board, metrics: prometheus.NewRegistry(), produced: make(chan error, 1)}
+	ctx, cancel := context.WithCancel(context.Background())
+	p.stopAll = cancel
+	p.services, p.running = errgroup.WithContext(ctx)
+	producing, stopSources := context.WithCancel(p.running)
+	p.stopSrc = stopSources
+	if err := p.provision(ctx); err != nil {
+		close(p.produced)
+		return nil, errors.Join(err, p.stop())
+	}
+	if err := p.startServices(); err != nil {
+		close(p.produced)
+		return nil, errors.Join(err, p.stop())
+	}
+	if err := p.startProducer(producing); err != nil {
+		close(p.produced)
+		return nil, errors.Join(err, p.stop())
+	}
+	return p, nil
+}
+
+func (p *pipeline) provision(ctx context.Context) (err error) {
+	if p.own, err = p.server.Connect("standalone", p.log); err != nil {
+		return err
+	}
+	limits := bus.DefaultLimits()
+	if p.up.Run != "" {
+		limits.ScenesKeep = scenesKept
+	}
+	ctx, cancel := context.WithTimeout(ctx, startWithin)
+	defer cancel()
+	if err := p.own.Provision(ctx, p.up.groups(), limits); err != nil {
+		return err
+	}
+	if p.up.Scenes == "" {
+		return nil
+	}
+	open := CreateSceneFile
+	if p.up.Run != "" {
+		open = ContinueSceneFile
+	}
+	p.scenes, err = open(p.up.Scenes)
+	return err
+}
+
+func (p *pipeline) startServices() error {
+	for _, group := range p.up.groups().On() {
+		cfg, err := p.up.worker(group.Name)
+		if err != nil {
+			return err
+		}
+		if err := run(p, group.Name, cfg, workers.Run); err != nil {
+			return err
+		}
+	}
+	var fuse fuser.Config
+	var gate gateway.Config
+	if err := errors.Join(service.Defaults(&fuse), service.Defaults(&gate)); err != nil {
+		return err
+	}
+	gate.HTTP, gate.Listening = p.up.HTTP, p.up.Listening
+	if err := errors.Join(run(p, "fuser", fuse, fuser.Run), run(p, "gateway", gate, gateway.Run)); err != nil {
+		return err
+	}
+	if p.scenes != nil {
+		p.services.Go(func() error { return p.scenes.Write(p.running, p.own, p.ours) })
+	}
+	if p.up.Admin != "" {
+		p.services.Go(func() error {
+			if err := telemetry.ServeAdmin(p.running, p.up.Admin, p.metrics, p.ready); err != nil {
+				return fmt.Errorf("--admin: %w", err)
+			}
+			return nil
+		})
+	}
+	return nil
+}
+
+// run starts one service with a connection and metrics of its own.
+func run[C any](p *pipeline, name string, cfg C, service service.Run[C]) error {
+	env, err := p.env(name)
+	if err != nil {
+		return err
+	}
+	p.services.Go(func() error {
+		defer env.Bus.Close()
+		if err := service(p.running, cfg, env); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		return nil
+	})
+	return nil
+}
+
+func (p *pipeline) env(name string) (service.Env, error) {
+	b, err := p.server.Connect(name, p.log.With("service", name))
+	if err != nil {
+		return service.Env{}, err
+	}
+	health := new(telemetry.Health)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.health = append(p.health, health)
+	return service.Env{
+		Bus: b, Log: p.log.With("service", name), Health: health,
+		Metrics: prometheus.WrapRegistererWith(prometheus.Labels{"service": name}, p.metrics),
+	}, nil
+}
+
+func (p *pipeline) startProducer(ctx context.Context) error {
+	cfg := producer.Config{}
+	if err := service.Defaults(&cfg); err != nil {
+		return err
+	}
+	cfg.Sources, cfg.Run, cfg.Window, cfg.Quality = p.up.Source, p.up.Run, p.up.Window, p.up.Quality
+	cfg.Drain, cfg.Status = drain, p.board
+	env, err := p.env("producer")
+	if err != nil {
+		return err
+	}
+	go func() {
+		defer env.Bus.Close()
+		p.produced <- producer.Run(ctx, cfg, env)
+	}()
+	return nil
+}
+
+// worker is the settings of one group's worker.
+func (u *Up) worker(group string) (workers.Config, error) {
+	var cfg workers.Config
+	if err := service.Defaults(&cfg); err != nil {
+		return cfg, err
+	}
+	cfg.Group, cfg.Model = group, u.DetectModel
+	if group == flow.GroupDepth {
+		cfg.Model = u.DepthModel
+	}
+	cfg.Provider, cfg.Parallel, cfg.Threads, cfg.Onnxruntime = u.Provider, u.Parallel, u.Threads, u.Onnxruntime
+	cfg.Confidence, cfg.DepthSize = u.Confidence, u.DepthSize
+	return cfg, cfg.Validate()
+}
+
+// ours says whether a scene belongs to a session that this process runs.
+func (p *pipeline) ours(source, session string) bool {
+	for _, s := range p.board.Statuses() {
+		if s.Source == source && s.Session == session {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *pipeline) ready() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, h := range p.health {
+		if !h.Ready() {
+			return false
+		}
+	}
+	return true
+}
+
+// stop takes everything down: the sources and what is under way of them first, then the scene file once it has
+// caught up, then the rest.
+func (p *pipeline) stop() error {
+	p.stopSrc()
+	err := <-p.produced
+	if err == nil {
+		err = p.completeScenes()
+	}
+	p.stopAll()
+	if failed := p.services.Wait(); failed != nil {
+		err = failed // it ended the producer too: what that says follows from it
+	}
+	if p.scenes != nil {
+		err = errors.Join(err, p.scenes.Close())
+	}
+	if p.own != nil {
+		p.own.Close()
+	}
+	p.server.Stop()
+	return err
+}
+
+// completeScenes waits until every stored scene is in the scene file.
+func (p *pipeline) completeScenes() error {
+	if p.scenes == nil || p.running.Err() != nil {
+		return nil
+	}
+	var errs []error
+	for _, s := range p.board.Statuses() {
+		if s.Session == "" {
+			continue // it never opened
+		}
+		seq, _, err := p.own.Position(p.running, s.Source, s.Session)
+		if err == nil {
+			err = p.scenes.Wait(p.running, s.Source, s.Session, seq, scenesWait)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,146 @@
+// Package standalone is the whole pipeline in one process: every stage over an embedded NATS server.
+package standalone
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/producer"
+)
+
+// None is what --detect-model and --depth-model say to leave a group out.
+const None = "none"
+
+// Up is the command `spatialflow up`: its flags, and what it runs.
+type Up struct {
+	Source []string  `placeholder:"[NAME=]URI" sep:"none" help:"A video file, a folder of pictures, or a picture; may be repeated. NAME is how the source is called everywhere; without it, it is the base name."`
+	Mode   flow.Mode `enum:"lossless" default:"lossless" help:"What happens when the pipeline is busy: lossless waits and loses nothing."`
+
+	DetectModel string  `placeholder:"FILE" help:"ONNX file of the detection group (YOLOv8 family, raw head); none leaves the group out."`
+	DepthModel  string  `placeholder:"FILE" help:"ONNX file of the depth group (Depth Anything V1 or V2); none leaves the group out."`
+	DepthSize   int     `default:"518" help:"Shorter side, in pixels, of the depth model's input, for models of free size."`
+	Confidence  float32 `default:"0.25" help:"Detections must score more than this, 0 to 1."`
+	Provider    string  `enum:"cpu,cuda,tensorrt" default:"cpu" help:"ONNX Runtime execution provider: cpu, cuda or tensorrt (the latter two have not run on hardware yet)."`
+	Parallel    int     `default:"2" help:"Frames that each group works on at once."`
+	Threads     int     `default:"0" help:"Threads of one inference; 0: the CPUs of this process (cgroup) shared among --parallel."`
+	Onnxruntime string  `placeholder:"FILE" help:"libonnxruntime; else it is looked for in the user's cache folder (make install puts it there) and in the system's places."`
+
+	HTTP    string `default:"127.0.0.1:8000" help:"Address of the viewer page, the websocket and the REST API."`
+	Admin   string `default:"127.0.0.1:8001" help:"Address of /metrics, /healthz and /readyz; empty: none."`
+	Window  int    `default:"32" help:"Frames of a source that may be under way at once."`
+	Quality int    `default:"90" help:"JPEG quality, 1 to 100, of frames that are encoded here."`
+
+	DataDir      string        `placeholder:"DIR" help:"Where NATS stores; a temporary folder, removed at a clean end, when it is not given."`
+	Run          string        `placeholder:"NAME" help:"Names this run, so that the same command goes on where a killed one stopped; needs --data-dir."`
+	Duration     time.Duration `placeholder:"T" help:"Stop the sources after this time (20s, 5m), wait up to 30 s for what is under way, sum up, and end."`
+	ExitWhenDone bool          `help:"End when every source is complete, instead of serving on."`
+	Scenes       string        `placeholder:"FILE" help:"Write every scene as a line of JSON, in order; with --run an existing file is completed."`
+
+	LogLevel  slog.Level `default:"info" help:"Least level that is logged: debug, info, warn or error."`
+	LogFormat string     `enum:"text,json" default:"text" help:"Format of the log, on standard error: text or json."`
+
+	// Listening, when set, is told the address of the viewer page.
+	Listening func(net.Addr) `kong:"-"`
+}
+
+// Validate returns [ErrUsage] or [ErrNoModel], with the way out, when the flags make no pipeline.
+func (u *Up) Validate() error {
+	switch {
+	case u.Run != "" && u.DataDir == "":
+		return fmt.Errorf("%w: --run needs --data-dir: a temporary folder has nothing to go on from", ErrUsage)
+	case u.Run != "" && flow.ValidToken("--run", u.Run) != nil:
+		return fmt.Errorf("%w: %w", ErrUsage, flow.ValidToken("--run", u.Run))
+	case u.Duration < 0:
+		return fmt.Errorf("%w: --duration %v is in the past", ErrUsage, u.Duration)
+	case len(u.Source) == 0:
+		return fmt.Errorf("%w: no --source: give a video file, a folder of pictures, or a picture (make demo SOURCE=…)", ErrUsage)
+	case u.Parallel < 1 || u.Threads < 0:
+		return fmt.Errorf("%w: --parallel %d must be at least 1 and --threads %d at least 0", ErrUsage, u.Parallel, u.Threads)
+	case off(u.DetectModel) && off(u.DepthModel):
+		return fmt.Errorf("%w: detection and depth are both missing: give --detect-model FILE.onnx (YOLOv8), --depth-model FILE.onnx (Depth Anything), or both", ErrNoModel)
+	}
+	for flag, model := range map[string]string{"--detect-model": u.DetectModel, "--depth-model": u.DepthModel} {
+		if off(model) {
+			continue
+		}
+		if info, err := os.Stat(model); err != nil {
+			return fmt.Errorf("%w: %s: %w", ErrUsage, flag, err)
+		} else if info.IsDir() {
+			return fmt.Errorf("%w: %s: %s is a folder, give the .onnx file in it", ErrUsage, flag, model)
+		}
+	}
+	return nil
+}
+
+func off(model string) bool { return model == "" || model == None }
+
+func (u *Up) groups() flow.Groups {
+	groups := flow.DefaultGroups()
+	for i := range groups {
+		groups[i].Off = off(map[string]string{flow.GroupDetect: u.DetectModel, flow.GroupDepth: u.DepthModel}[groups[i].Name])
+	}
+	return groups
+}
+
+// RunPipeline brings the pipeline up, runs the sources through it, and takes it down again: sources first, then, when
+// nothing is under way any more, everything else. progress gets the lines that a person watches, out the summary.
+// [flow.ErrAccount] is returned when a frame was lost or counted twice, [ErrSource] when a source failed, and
+// [ErrSceneFile] when a scene is missing in the file.
+func (u *Up) RunPipeline(ctx context.Context, out, progress io.Writer, log *slog.Logger) (err error) {
+	if err := u.Validate(); err != nil {
+		return err
+	}
+	dir, remove, err := u.dataDir()
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err == nil {
+			err = remove()
+		}
+	}()
+	board := producer.NewBoard()
+	p, err := u.start(dir, board, log)
+	if err != nil {
+		return err
+	}
+	err = p.follow(ctx, progress)
+	err = errors.Join(err, p.stop())
+	writeSummary(out, board.Summaries())
+	return errors.Join(err, verdict(board.Statuses()))
+}
+
+// dataDir is --data-dir, or a temporary folder that remove removes.
+func (u *Up) dataDir() (dir string, remove func() error, err error) {
+	if u.DataDir != "" {
+		dir, err := filepath.Abs(u.DataDir)
+		return dir, func() error { return nil }, err
+	}
+	dir, err = os.MkdirTemp("", "spatialflow-")
+	if err != nil {
+		return "", nil, fmt.Errorf("create temporary data folder: %w", err)
+	}
+	return dir, func() error { return os.RemoveAll(dir) }, nil
+}
+
+// verdict is what the sources' ends and accounts say about the whole.
+func verdict(statuses []flow.SourceStatus) error {
+	var errs []error
+	for _, s := range statuses {
+		if s.State == flow.StateFailed {
+			errs = append(errs, fmt.Errorf("%w: %s: %s", ErrSource, s.Source, s.Reason))
+		}
+		if err := s.Account.CheckAtRest(); err != nil {
+			errs = append(errs, fmt.Errorf("source %s: %w", s.Source, err))
+		}
+	}
+	return errors.Join(errs...)
+}
