@@ -4,10 +4,9 @@ import (
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
-)
 
-// endToEndBuckets are seconds, up to models that take seconds on a CPU.
-var endToEndBuckets = []float64{.01, .02, .05, .1, .15, .2, .3, .5, .75, 1, 1.5, 2, 3, 5, 10, 30}
+	"github.com/spatial-flow/spatial-flow/flow/telemetry"
+)
 
 // Doors and reasons of spatialflow_refused_total, and reasons of drops.
 const (
@@ -47,10 +46,6 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 	vector := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
-	endToEnd := prometheus.NewHistogram(prometheus.HistogramOpts{
-		Name: "spatialflow_end_to_end_seconds", Help: "Time from a frame's capture until its scene was sent, by the clocks of both hosts.",
-		Buckets: endToEndBuckets, ConstLabels: prometheus.Labels{"to": "viewer"},
-	})
 	m := &metrics{
 		viewers:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "spatialflow_viewers", Help: "Connected viewers."}),
 		scenes:   counter("spatialflow_viewer_scenes_total", "Scenes sent to viewers."),
@@ -61,11 +56,11 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 			Name: "spatialflow_http_request_seconds", Help: "Time to answer an HTTP request; websockets are left out.",
 			Buckets: prometheus.DefBuckets,
 		}, []string{"route"}),
-		refused:  vector("spatialflow_refused_total", "Bad input that was turned away.", "door", "reason"),
+		refused:  telemetry.NewRefused(registry),
 		lost:     counter("spatialflow_gateway_lost_total", "Messages from NATS that found the gateway's queue full."),
-		endToEnd: endToEnd,
+		endToEnd: telemetry.NewEndToEnd(registry, "viewer").WithLabelValues(),
 	}
-	registry.MustRegister(m.viewers, m.scenes, m.drops, m.bytes, m.requests, m.seconds, m.refused, m.lost, endToEnd)
+	registry.MustRegister(m.viewers, m.scenes, m.drops, m.bytes, m.requests, m.seconds, m.lost)
 	return m
 }
 

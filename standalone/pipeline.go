@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/spatial-flow/spatial-flow/flow"
@@ -37,9 +37,8 @@ type pipeline struct {
 	own     *bus.Bus // for provisioning and the scene file
 	board   *producer.Board
 	scenes  *SceneFile
-	metrics *prometheus.Registry
+	metrics prometheus.Gatherers // a registry per service: labels of the same metric may differ
 
-	mu     sync.Mutex
 	health []*telemetry.Health
 
 	services *errgroup.Group // all but the producer
@@ -55,7 +54,7 @@ func (u *Up) start(dir string, board *producer.Board, log *slog.Logger) (p *pipe
 	if err != nil {
 		return nil, err
 	}
-	p = &pipeline{up: u, log: log, server: server, board: board, metrics: prometheus.NewRegistry(), produced: make(chan error, 1)}
+	p = &pipeline{up: u, log: log, server: server, board: board, produced: make(chan error, 1)}
 	ctx, cancel := context.WithCancel(context.Background())
 	p.stopAll = cancel
 	p.services, p.running = errgroup.WithContext(ctx)
@@ -73,7 +72,23 @@ func (u *Up) start(dir string, board *producer.Board, log *slog.Logger) (p *pipe
 		close(p.produced)
 		return nil, errors.Join(err, p.stop())
 	}
+	p.startAdmin()
 	return p, nil
+}
+
+// startAdmin comes last: it serves the metrics of all services.
+func (p *pipeline) startAdmin() {
+	process := prometheus.NewRegistry()
+	process.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	p.metrics = append(p.metrics, process)
+	if p.up.Admin != "" {
+		p.services.Go(func() error {
+			if err := telemetry.ServeAdmin(p.running, p.up.Admin, p.metrics, p.ready); err != nil {
+				return fmt.Errorf("--admin: %w", err)
+			}
+			return nil
+		})
+	}
 }
 
 func (p *pipeline) provision(ctx context.Context) (err error) {
@@ -122,14 +137,6 @@ func (p *pipeline) startServices() error {
 	if p.scenes != nil {
 		p.services.Go(func() error { return p.scenes.Write(p.running, p.own, p.ours) })
 	}
-	if p.up.Admin != "" {
-		p.services.Go(func() error {
-			if err := telemetry.ServeAdmin(p.running, p.up.Admin, p.metrics, p.ready); err != nil {
-				return fmt.Errorf("--admin: %w", err)
-			}
-			return nil
-		})
-	}
 	return nil
 }
 
@@ -154,13 +161,11 @@ func (p *pipeline) env(name string) (service.Env, error) {
 	if err != nil {
 		return service.Env{}, err
 	}
-	health := new(telemetry.Health)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.health = append(p.health, health)
+	health, registry := new(telemetry.Health), prometheus.NewRegistry()
+	p.health, p.metrics = append(p.health, health), append(p.metrics, registry)
 	return service.Env{
 		Bus: b, Log: p.log.With("service", name), Health: health,
-		Metrics: prometheus.WrapRegistererWith(prometheus.Labels{"service": name}, p.metrics),
+		Metrics: prometheus.WrapRegistererWith(prometheus.Labels{"service": name}, registry),
 	}, nil
 }
 
@@ -208,8 +213,6 @@ func (p *pipeline) ours(source, session string) bool {
 }
 
 func (p *pipeline) ready() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	for _, h := range p.health {
 		if !h.Ready() {
 			return false

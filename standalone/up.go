@@ -38,7 +38,7 @@ type Up struct {
 	Window  int    `default:"32" help:"Frames of a source that may be under way at once."`
 	Quality int    `default:"90" help:"JPEG quality, 1 to 100, of frames that are encoded here."`
 
-	DataDir      string        `placeholder:"DIR" help:"Where NATS stores; a temporary folder, removed at a clean end, when it is not given."`
+	DataDir      string        `placeholder:"DIR" help:"Where NATS stores; a temporary folder, removed at the end, when it is not given."`
 	Run          string        `placeholder:"NAME" help:"Names this run, so that the same command goes on where a killed one stopped; needs --data-dir."`
 	Duration     time.Duration `placeholder:"T" help:"Stop the sources after this time (20s, 5m), wait up to 30 s for what is under way, sum up, and end."`
 	ExitWhenDone bool          `help:"End when every source is complete, instead of serving on."`
@@ -102,11 +102,7 @@ func (u *Up) RunPipeline(ctx context.Context, out, progress io.Writer, log *slog
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err == nil {
-			err = remove()
-		}
-	}()
+	defer func() { err = errors.Join(err, remove()) }()
 	board := producer.NewBoard()
 	p, err := u.start(dir, board, log)
 	if err != nil {

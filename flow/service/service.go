@@ -36,13 +36,17 @@ func Parser(name, description string, cli any) (*kong.Kong, error) {
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.UsageOnError())
 }
 
-// Defaults fills cfg with the defaults of its kong tags.
+// Defaults sets cfg to the defaults of its kong tags. Its Validate is not asked: what has no default is still missing.
 func Defaults(cfg any) error {
-	parser, err := kong.New(cfg, kong.Exit(func(int) {}))
+	parser, err := kong.New(cfg)
 	if err != nil {
 		return fmt.Errorf("read defaults of %T: %w", cfg, err)
 	}
-	if _, err := parser.Parse(nil); err != nil {
+	ctx, err := kong.Trace(parser, nil)
+	if err != nil {
+		return fmt.Errorf("read defaults of %T: %w", cfg, err)
+	}
+	if err := ctx.Reset(); err != nil {
 		return fmt.Errorf("read defaults of %T: %w", cfg, err)
 	}
 	return nil

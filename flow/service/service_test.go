@@ -49,9 +49,6 @@ func TestDefaultsRefuse(t *testing.T) {
 		"a default that is none": &struct {
 			Window int `default:"many"`
 		}{},
-		"a flag without default that is required": &struct {
-			Model string `required:""`
-		}{},
 	} {
 		if err := service.Defaults(cfg); err == nil {
 			t.Errorf("%s: no error", name)

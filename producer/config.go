@@ -1,0 +1,50 @@
+// Package producer takes pictures from sources and publishes them as frames. A lossless source waits for the
+// pipeline: at most a window of its frames is under way, and every frame is followed until its scene is stored.
+package producer
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+)
+
+// MaxSources bounds the sources of one producer, so that an alive message holds the status of all of them.
+const MaxSources = 64
+
+// Config is the producer's settings.
+type Config struct {
+	Sources []string `name:"source" sep:"none" placeholder:"[NAME=]URI" help:"A video file, a folder of pictures (jpg, jpeg, png, bmp, webp; in order of their names, numbers by value), or a picture; may be repeated. NAME ([A-Za-z0-9_-], at most 64) is how the source is called everywhere; without it, it is the base name."`
+	Run     string   `placeholder:"NAME" help:"Names this run, so that the same sources, started again, go on where they stopped; without it every start begins anew."`
+	Window  int      `default:"32" help:"Frames of a source, 1 to 1024, that may be under way at once: admitted, and their scene not yet stored."`
+	Quality int      `default:"90" help:"JPEG quality, 1 to 100, of frames that are encoded here: video, and pictures that are no JPEG or must be turned."`
+
+	StoreTimeout    time.Duration `default:"60s" help:"How long a frame is tried to be stored while NATS is away, before its source fails."`
+	Silence         time.Duration `default:"2s" help:"A frame that nothing was heard of for so long is looked up among the stored scenes."`
+	PositionTimeout time.Duration `default:"5s" help:"How long, at the end of a source, its position may take to reach the last frame."`
+	Drain           time.Duration `default:"30s" help:"How long a stop waits for the frames that are under way."`
+	ExitWhenDone    bool          `help:"End when every source has ended, instead of staying to be seen."`
+
+	// Status, when set, shows the sources to the caller too.
+	Status *Board `kong:"-"`
+}
+
+// Validate returns [ErrConfig], [ErrSourceName] or [ErrUnsupported], naming the flag, when the settings can't be run.
+func (c Config) Validate() error {
+	switch {
+	case c.Run != "" && flow.ValidToken("--run", c.Run) != nil:
+		return fmt.Errorf("%w: %w", ErrConfig, flow.ValidToken("--run", c.Run))
+	case c.Window < 1 || c.Window > 1024:
+		return fmt.Errorf("%w: --window %d is not 1 to 1024", ErrConfig, c.Window)
+	case c.Quality < 1 || c.Quality > 100:
+		return fmt.Errorf("%w: --quality %d is not 1 to 100", ErrConfig, c.Quality)
+	case c.StoreTimeout <= 0 || c.Silence <= 0 || c.PositionTimeout <= 0:
+		return fmt.Errorf("%w: --store-timeout, --silence and --position-timeout must be more than 0", ErrConfig)
+	case c.Drain < 0:
+		return fmt.Errorf("%w: --drain %v is in the past", ErrConfig, c.Drain)
+	case len(c.Sources) > MaxSources:
+		return fmt.Errorf("%w: %d sources, at most %d", ErrConfig, len(c.Sources), MaxSources)
+	}
+	_, err := parseSources(c.Sources)
+	return err
+}

@@ -1,0 +1,119 @@
+package producer
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"gocv.io/x/gocv"
+)
+
+// intake turns picture files into pictures. A JPEG travels byte for byte, unless it must be turned or is too
+// large for a message; all else is decoded and encoded once.
+type intake struct {
+	mat     gocv.Mat // decoded pixels, used again for the next file
+	quality int
+}
+
+func newIntake(quality int) *intake { return &intake{mat: gocv.NewMat(), quality: quality} }
+
+// file reads one file. A file that can't be sent is a picture too: broken says why, and names the file.
+func (in *intake) file(path string) picture {
+	p := picture{captured: time.Now().UTC()}
+	data, err := readFile(path)
+	read := time.Now()
+	p.read = read.Sub(p.captured)
+	if err == nil {
+		err = in.take(&p, data)
+	}
+	p.encode = time.Since(read)
+	if err != nil {
+		p.data, p.broken = nil, fmt.Sprintf("%s: %v", filepath.Base(path), err)
+	}
+	return p
+}
+
+// readFile returns [errBroken] when the file is empty or larger than maxFileBytes.
+func readFile(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errBroken, err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%w: no regular file", errBroken)
+	}
+	if info.Size() == 0 || info.Size() > maxFileBytes {
+		return nil, fmt.Errorf("%w: file of %d bytes, want 1 to %d", errBroken, info.Size(), maxFileBytes)
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errBroken, err)
+	}
+	defer file.Close()
+	data := bytes.NewBuffer(make([]byte, 0, info.Size()+bytes.MinRead))
+	if _, err := data.ReadFrom(io.LimitReader(file, info.Size())); err != nil { // what grows meanwhile is not read
+		return nil, fmt.Errorf("%w: %w", errBroken, err)
+	}
+	return data.Bytes(), nil
+}
+
+// take fills the picture from a file's bytes.
+func (in *intake) take(p *picture, data []byte) error {
+	h, err := readHeader(data)
+	if err != nil {
+		return err
+	}
+	if h.width < 1 || h.height < 1 || h.width > maxPixels/h.height {
+		return fmt.Errorf("%w: %dx%d, want 1 to %d pixels", errBroken, h.width, h.height, maxPixels)
+	}
+	p.width, p.height = h.width, h.height
+	if h.format == formatJPEG && len(data) <= maxPicture && orientation(data) == 1 {
+		p.data = data
+		return nil
+	}
+	if err := gocv.IMDecodeIntoMat(data, gocv.IMReadColor, &in.mat); err != nil { // turns as EXIF says
+		return fmt.Errorf("%w: decode: %w", errBroken, err)
+	}
+	if in.mat.Empty() {
+		return fmt.Errorf("%w: can't be decoded", errBroken)
+	}
+	p.width, p.height = in.mat.Cols(), in.mat.Rows()
+	p.data, err = encode(in.mat, in.quality)
+	return err
+}
+
+// encode makes a JPEG (4:2:0) that fits into a message: at quality, or, if that is too large, at the highest of
+// 80, 70 and 60 that fits. [errBroken] is returned when none does.
+func encode(mat gocv.Mat, quality int) ([]byte, error) {
+	qualities := slices.DeleteFunc([]int{80, 70, 60}, func(q int) bool { return q >= quality })
+	size := 0
+	for _, q := range append([]int{quality}, qualities...) {
+		data, n, err := encodeAt(mat, q)
+		if err != nil {
+			return nil, err
+		}
+		if data != nil {
+			return data, nil
+		}
+		size = n
+	}
+	return nil, fmt.Errorf("%w: JPEG of %d bytes, at most %d", errBroken, size, maxPicture)
+}
+
+// encodeAt answers nil and the size when the JPEG is too large. It copies the bytes out of OpenCV's buffer, once.
+func encodeAt(mat gocv.Mat, quality int) ([]byte, int, error) {
+	buffer, err := gocv.IMEncodeWithParams(gocv.JPEGFileExt, mat, []int{gocv.IMWriteJpegQuality, quality})
+	if err != nil {
+		buffer.Close() // it is there all the same
+		return nil, 0, fmt.Errorf("%w: encode: %w", errBroken, err)
+	}
+	defer buffer.Close()
+	if buffer.Len() > maxPicture {
+		return nil, buffer.Len(), nil
+	}
+	return bytes.Clone(buffer.GetBytes()), buffer.Len(), nil
+}

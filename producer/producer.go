@@ -1,0 +1,113 @@
+package producer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/service"
+)
+
+// Run carries all sources through the pipeline, each on its own: one that fails does not stop the others. When ctx
+// ends it reads no more, waits at most cfg.Drain for what is under way, and returns nil; so the bus, the workers
+// and the fuser must outlive it. When every source has ended it stays, to be seen, until ctx ends, or, with
+// cfg.ExitWhenDone, returns: [ErrSource] if one failed.
+func Run(ctx context.Context, cfg Config, env service.Env) error {
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
+	specs, err := parseSources(cfg.Sources)
+	if err != nil {
+		return err
+	}
+	m, board := newMetrics(env.Metrics), cfg.Status
+	if board == nil {
+		board = NewBoard()
+	}
+	rows := board.add(specs)
+	seen, unseen := context.WithCancel(context.WithoutCancel(ctx)) // alive until the last frame is accounted for
+	var alive errgroup.Group
+	alive.Go(func() error { return service.Alive(seen, env, reporter(board)) })
+	err = carryAll(ctx, cfg, env, specs, rows, m)
+	if err == nil && !cfg.ExitWhenDone {
+		<-ctx.Done()
+	}
+	env.Health.SetReady(false)
+	unseen()
+	return errors.Join(err, alive.Wait())
+}
+
+func carryAll(ctx context.Context, cfg Config, env service.Env, specs []spec, rows []*row, m metrics) error {
+	groups, err := waitForGroups(ctx, env)
+	if err == nil && len(groups.LosslessPlan()) == 0 {
+		err = ErrNoGroups
+	}
+	if err != nil {
+		state, reason := flow.StateFailed, err.Error()
+		if ctx.Err() != nil {
+			state, reason, err = flow.StateStopped, "", nil
+		}
+		for _, r := range rows {
+			r.ended(state, reason)
+		}
+		return err
+	}
+	env.Health.SetReady(true)
+	defer context.AfterFunc(ctx, func() { env.Health.SetReady(false) })() // a stop is seen before it is over
+	failed := make([]bool, len(specs))
+	var sources errgroup.Group
+	for i, s := range specs {
+		sources.Go(func() error {
+			failed[i] = newLossless(s, rows[i], cfg, env, groups, m).run(ctx) == flow.StateFailed
+			return nil
+		})
+	}
+	_ = sources.Wait() // their ends are on the board
+	count := len(slices.DeleteFunc(failed, func(f bool) bool { return !f }))
+	if count > 0 && cfg.ExitWhenDone && ctx.Err() == nil {
+		return fmt.Errorf("%w: %d of %d", ErrSource, count, len(specs))
+	}
+	return nil
+}
+
+// waitForGroups reads the groups entry, and waits for it.
+func waitForGroups(ctx context.Context, env service.Env) (flow.Groups, error) {
+	told := false
+	for wait := backoffLeast; ; wait = min(2*wait, backoffMost) {
+		groups, err := env.Bus.Groups(ctx)
+		if err == nil || errors.Is(err, flow.ErrGroups) {
+			return groups, err
+		}
+		if !told && ctx.Err() == nil {
+			env.Log.Warn("waiting for the groups entry", "error", err)
+			told = true
+		}
+		if !bus.Sleep(ctx, wait) {
+			return nil, fmt.Errorf("wait for the groups entry: %w", context.Cause(ctx))
+		}
+	}
+}
+
+// reporter says, each time it is called, how the producer is and how many frames it finished per second since the
+// time before.
+func reporter(board *Board) func() flow.Alive {
+	before, finished := time.Now(), uint64(0)
+	return func() flow.Alive {
+		alive := flow.Alive{Stage: stage, Sources: board.Statuses()}
+		now, total := time.Now(), uint64(0)
+		for _, s := range alive.Sources {
+			total += s.Account.Admitted - s.Account.InFlight
+		}
+		if elapsed := now.Sub(before).Seconds(); elapsed > 0 {
+			alive.Rate = float64(total-finished) / elapsed
+		}
+		before, finished = now, total
+		return alive
+	}
+}

@@ -1,0 +1,65 @@
+package producer
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spatial-flow/spatial-flow/flow/bus"
+)
+
+// maxPicture is what a picture may take of a message, in bytes: the rest of the frame fits beside it.
+const maxPicture = bus.MaxMessage - 8<<10
+
+// Bounds of a picture file, checked before it is decoded.
+const (
+	maxFileBytes = 64 << 20
+	maxPixels    = 64 << 20
+)
+
+// picture is one picture taken from a source, ready to be published.
+type picture struct {
+	data          []byte // JPEG; nil when broken says why
+	width, height int    // pixels; 0 when not known
+	captured      time.Time
+	read, encode  time.Duration
+	broken        string
+}
+
+// source is where pictures come from. Its methods are called by one goroutine at a time.
+type source interface {
+	// Next takes the next picture; [io.EOF] is returned after the last one.
+	Next(ctx context.Context) (picture, error)
+	// Skip passes n pictures over, or all that are left.
+	Skip(ctx context.Context, n uint64) error
+	Close() error
+}
+
+// openSource opens what a path names. frames is the number of its pictures: 0 is not known. [ErrOpen] or
+// [ErrNoPictures] is returned when there is nothing to read.
+func openSource(path string, quality int) (s source, frames uint64, err error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, 0, fmt.Errorf("%w: %w", ErrOpen, err)
+	case info.IsDir():
+		return openFolder(path, quality)
+	case !info.Mode().IsRegular():
+		return nil, 0, fmt.Errorf("%w: %s is neither a file nor a folder", ErrOpen, path)
+	case isPicture(path):
+		return newFolder([]string{path}, quality), 1, nil
+	}
+	return openVideo(path, quality)
+}
+
+// isPicture goes by the extension.
+func isPicture(path string) bool {
+	switch strings.ToLower(filepath.Ext(path)) {
+	case ".jpg", ".jpeg", ".png", ".bmp", ".webp":
+		return true
+	}
+	return false
+}

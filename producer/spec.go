@@ -1,0 +1,170 @@
+package producer
+
+import (
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+)
+
+const (
+	maxName     = 64  // characters of a source's name
+	maxURIShown = 256 // characters of a URI in a status
+)
+
+// spec is one --source, taken apart.
+type spec struct {
+	name string
+	path string // of a file or a folder
+	uri  string // as it is shown: without credentials
+}
+
+// parseSources takes every --source apart and gives those without a name one of their own.
+// [ErrSourceName] or [ErrUnsupported] is returned when one of them can't be meant.
+func parseSources(args []string) ([]spec, error) {
+	specs, taken := make([]spec, len(args)), map[string]bool{}
+	for i, arg := range args {
+		s, err := parseSource(arg)
+		if err != nil {
+			return nil, err
+		}
+		if s.name != "" && taken[s.name] {
+			return nil, fmt.Errorf("%w: --source %s: the name %q is given twice", ErrSourceName, redact(arg), s.name)
+		}
+		taken[s.name] = true
+		specs[i] = s
+	}
+	for i := range specs {
+		if specs[i].name == "" {
+			specs[i].name = freeName(defaultName(specs[i].path), taken)
+			taken[specs[i].name] = true
+		}
+	}
+	return specs, nil
+}
+
+func parseSource(arg string) (spec, error) {
+	name, uri, err := splitName(arg)
+	if err != nil {
+		return spec{}, err
+	}
+	path, err := localPath(uri)
+	if err != nil {
+		return spec{}, err
+	}
+	return spec{name: name, path: path, uri: redact(uri)}, nil
+}
+
+// splitName cuts NAME= off. A path that is there is meant as it stands, whatever it holds.
+func splitName(arg string) (name, uri string, err error) {
+	before, after, found := strings.Cut(arg, "=")
+	if !found || exists(arg) {
+		return "", arg, nil
+	}
+	if err := flow.ValidToken("source", before); err != nil {
+		if exists(after) {
+			return "", "", fmt.Errorf("%w: --source %s: %w", ErrSourceName, redact(arg), err)
+		}
+		return "", arg, nil
+	}
+	return before, after, nil
+}
+
+// localPath is the path that a URI names. [ErrUnsupported] is returned when it is none.
+func localPath(uri string) (string, error) {
+	if uri == "" {
+		return "", fmt.Errorf("%w: an empty --source", ErrConfig)
+	}
+	if exists(uri) {
+		return uri, nil
+	}
+	if rest, ok := strings.CutPrefix(uri, "file://"); ok {
+		rest, ok = strings.CutPrefix(rest, "localhost/")
+		if ok {
+			rest = "/" + rest
+		}
+		path, err := url.PathUnescape(rest)
+		if err != nil || !filepath.IsAbs(path) {
+			return "", fmt.Errorf("%w: --source %s: a file URI is file:///absolute/path", ErrConfig, redact(uri))
+		}
+		return path, nil
+	}
+	if kind := scheme(uri); kind != "" {
+		return "", fmt.Errorf("%w: --source %s: %s sources; give a video file, a folder of pictures, or a picture", ErrUnsupported, redact(uri), kind)
+	}
+	if _, err := strconv.Atoi(uri); err == nil {
+		return "", fmt.Errorf("%w: --source %s: camera devices; give a video file, a folder of pictures, or a picture", ErrUnsupported, uri)
+	}
+	return uri, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// scheme is what a URI begins with, its colon included; empty when it has none.
+func scheme(uri string) string {
+	kind, _, found := strings.Cut(uri, ":")
+	if !found || len(kind) < 2 || strings.Trim(strings.ToLower(kind), "abcdefghijklmnopqrstuvwxyz0123456789+.-") != "" {
+		return ""
+	}
+	return kind + ":"
+}
+
+// redact hides what may be a secret in a URI (user, password, query), and shortens what is very long.
+func redact(uri string) string {
+	if head, rest, found := strings.Cut(uri, "://"); found {
+		rest, _, query := strings.Cut(rest, "?")
+		if query {
+			rest += "?…"
+		}
+		host, path, slash := strings.Cut(rest, "/")
+		host = host[strings.LastIndexByte(host, '@')+1:]
+		if slash {
+			host += "/" + path
+		}
+		uri = head + "://" + host
+	}
+	if len(uri) > maxURIShown {
+		uri = strings.ToValidUTF8(uri[:maxURIShown-len("…")], "") + "…"
+	}
+	return uri
+}
+
+// defaultName is the base name without its extension, with - for what a name can't hold.
+func defaultName(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		path = abs // so that . and .. have a name
+	}
+	base := filepath.Base(path)
+	if info, err := os.Stat(path); err != nil || !info.IsDir() {
+		if stem := strings.TrimSuffix(base, filepath.Ext(base)); stem != "" {
+			base = stem
+		}
+	}
+	name := strings.Map(func(r rune) rune {
+		if flow.ValidToken("source", string(r)) != nil {
+			return '-'
+		}
+		return r
+	}, base)
+	if name == "" {
+		return "source"
+	}
+	return name[:min(len(name), maxName)]
+}
+
+// freeName is name, or name-2, name-3… when it is taken.
+func freeName(name string, taken map[string]bool) string {
+	free := name
+	for n := 2; taken[free]; n++ {
+		suffix := "-" + strconv.Itoa(n)
+		free = name[:min(len(name), maxName-len(suffix))] + suffix
+	}
+	return free
+}

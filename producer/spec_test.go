@@ -1,0 +1,131 @@
+package producer
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+)
+
+func TestNames(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.Mkdir("day.1", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"a=b.avi", "clip.avi", "0"} {
+		if err := os.WriteFile(name, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	long := strings.Repeat("x", 80)
+	for _, test := range []struct {
+		args, names []string
+		err         error
+	}{
+		{args: []string{"/v/walk.avi"}, names: []string{"walk"}},
+		{args: []string{"file:///v/my%20walk.avi"}, names: []string{"my-walk"}},
+		{args: []string{"/v/Gärten (2).mp4"}, names: []string{"G-rten--2-"}},
+		{args: []string{"/v/a.tar.gz"}, names: []string{"a-tar"}},
+		{args: []string{"day.1"}, names: []string{"day-1"}},
+		{args: []string{"/v/.mp4"}, names: []string{"-mp4"}},
+		{args: []string{"/"}, names: []string{"-"}},
+		{args: []string{"0"}, names: []string{"0"}},
+		{args: []string{"/" + long + ".avi", "/w/" + long + ".avi"}, names: []string{long[:64], long[:62] + "-2"}},
+		{args: []string{"/a/w.avi", "/b/w.avi", "/c/w.mp4"}, names: []string{"w", "w-2", "w-3"}},
+		{args: []string{"/a/w.avi", "w=/b/v.avi"}, names: []string{"w-2", "w"}},
+		{args: []string{"door=/a/w.avi", "yard=/a/w.avi"}, names: []string{"door", "yard"}},
+		{args: []string{"a=b.avi"}, names: []string{"a-b"}},
+		{args: []string{"x=a=b.avi"}, names: []string{"x"}},
+		{args: []string{"a b=clip.avi"}, err: flow.ErrName},
+		{args: []string{"=clip.avi"}, err: ErrSourceName},
+		{args: []string{long + "=clip.avi"}, err: ErrSourceName},
+		{args: []string{"w=a.avi", "w=b.avi"}, err: ErrSourceName},
+		{args: []string{""}, err: ErrConfig},
+		{args: []string{"w="}, err: ErrConfig},
+		{args: []string{"file://host/v.avi"}, err: ErrConfig},
+		{args: []string{"rtsp://u:secret@h/s?a=b"}, err: ErrUnsupported},
+		{args: []string{"cam=https://u:secret@h/s?token=secret"}, err: ErrUnsupported},
+		{args: []string{"street:?n=4"}, err: ErrUnsupported},
+		{args: []string{"1"}, err: ErrUnsupported},
+	} {
+		specs, err := parseSources(test.args)
+		if !errors.Is(err, test.err) {
+			t.Errorf("%q: %v, want %v", test.args, err, test.err)
+		}
+		if err != nil && strings.Contains(err.Error(), "secret") {
+			t.Errorf("%q: a secret is told: %v", test.args, err)
+		}
+		var names []string
+		for _, s := range specs {
+			names = append(names, s.name)
+		}
+		if diff := cmp.Diff(test.names, names); diff != "" {
+			t.Errorf("%q: %s", test.args, diff)
+		}
+	}
+}
+
+func FuzzSources(f *testing.F) {
+	for _, seed := range []string{"a.avi", "n=a.avi", "file:///a%41", "rtsp://u:p@h/?q", "=", "n==", "/", ".", "//@", "://"} {
+		f.Add(seed, seed)
+	}
+	f.Fuzz(func(t *testing.T, a, b string) {
+		specs, err := parseSources([]string{a, b})
+		if err != nil {
+			return
+		}
+		if specs[0].name == specs[1].name {
+			t.Errorf("%q and %q are both called %q", a, b, specs[0].name)
+		}
+		for _, s := range specs {
+			if err := flow.ValidToken("source", s.name); err != nil {
+				t.Error(err)
+			}
+			if len(s.uri) > maxURIShown {
+				t.Errorf("URI of %d bytes", len(s.uri))
+			}
+		}
+	})
+}
+
+func TestRedact(t *testing.T) {
+	for uri, want := range map[string]string{
+		"rtsp://admin:p@ss/w@h:554/s?user=x": "rtsp://ss/w@h:554/s?…",
+		"rtsp://admin:pw@h:554/s":            "rtsp://h:554/s",
+		"/home/me@work/a?b.avi":              "/home/me@work/a?b.avi",
+	} {
+		if got := redact(uri); got != want {
+			t.Errorf("%s is shown as %s, want %s", uri, got, want)
+		}
+	}
+}
+
+func TestNaturalOrder(t *testing.T) {
+	dir := t.TempDir()
+	want := []string{"a.JPG", "img02.png", "img2.png", "img10.jpeg", "img10b.webp", "img123456789012345678901.bmp"}
+	for _, name := range append([]string{"note.txt", ".jpg.swp"}, want...) {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(filepath.Join(dir, "sub.jpg"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s, n, err := openFolder(dir, 90)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var got []string
+	for _, path := range s.(*folder).paths {
+		got = append(got, filepath.Base(path))
+	}
+	if diff := cmp.Diff(want, got); diff != "" || n != uint64(len(want)) {
+		t.Errorf("%d pictures: %s", n, diff)
+	}
+}
