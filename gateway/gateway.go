@@ -68,7 +68,7 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 		defer g.serving.Wait() // viewers are taken over from the server, which does not wait for them
 		return telemetry.ServeHTTP(ctx, cfg.HTTP, g.handler(ctx), func(address net.Addr) {
 			close(listening)
-			env.Log.Info("viewer page", "url", "http://"+address.String())
+			env.Log.Debug("viewer page", "url", "http://"+address.String())
 			if cfg.Listening != nil {
 				cfg.Listening(address)
 			}

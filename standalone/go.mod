@@ -3,6 +3,7 @@ module github.com/spatial-flow/spatial-flow/standalone
 go 1.26.0
 
 require (
+	github.com/google/go-cmp v0.7.0
 	github.com/nats-io/nats.go v1.55.0
 	github.com/prometheus/client_golang v1.25.0
 	github.com/spatial-flow/spatial-flow/flow v0.0.0
@@ -10,6 +11,7 @@ require (
 	github.com/spatial-flow/spatial-flow/gateway v0.0.0
 	github.com/spatial-flow/spatial-flow/producer v0.0.0
 	github.com/spatial-flow/spatial-flow/workers v0.0.0
+	go.uber.org/goleak v1.3.0
 	golang.org/x/sync v0.24.0
 )
 

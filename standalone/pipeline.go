@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -23,7 +24,7 @@ import (
 )
 
 const (
-	drain       = 30 * time.Second   // what a stop waits for the frames that are under way
+	drainWithin = 30 * time.Second   // what a stop waits for the frames that are under way
 	scenesWait  = 10 * time.Second   // what the scene file may lag behind, at the end
 	scenesKept  = 7 * 24 * time.Hour // with --run: so that a scene file can be completed later
 	startWithin = 30 * time.Second   // for provisioning
@@ -41,11 +42,12 @@ type pipeline struct {
 
 	health []*telemetry.Health
 
-	services *errgroup.Group // all but the producer
-	running  context.Context // ends when a service fails
-	stopAll  context.CancelFunc
-	produced chan error // the producer's end
-	stopSrc  context.CancelFunc
+	services  *errgroup.Group // all but the producer
+	running   context.Context // ends when a service fails
+	stopAll   context.CancelFunc
+	produced  chan error    // the producer's end
+	listening chan net.Addr // the viewer page's address, once
+	stopSrc   context.CancelFunc
 }
 
 // start brings everything up, the producer last.
@@ -54,7 +56,7 @@ func (u *Up) start(dir string, board *producer.Board, log *slog.Logger) (p *pipe
 	if err != nil {
 		return nil, err
 	}
-	p = &pipeline{up: u, log: log, server: server, board: board, produced: make(chan error, 1)}
+	p = &pipeline{up: u, log: log, server: server, board: board, produced: make(chan error, 1), listening: make(chan net.Addr, 1)}
 	ctx, cancel := context.WithCancel(context.Background())
 	p.stopAll = cancel
 	p.services, p.running = errgroup.WithContext(ctx)
@@ -130,7 +132,7 @@ func (p *pipeline) startServices() error {
 	if err := errors.Join(service.Defaults(&fuse), service.Defaults(&gate)); err != nil {
 		return err
 	}
-	gate.HTTP, gate.Listening = p.up.HTTP, p.up.Listening
+	gate.HTTP, gate.Listening = p.up.HTTP, func(address net.Addr) { p.listening <- address }
 	if err := errors.Join(run(p, "fuser", fuse, fuser.Run), run(p, "gateway", gate, gateway.Run)); err != nil {
 		return err
 	}
@@ -175,7 +177,10 @@ func (p *pipeline) startProducer(ctx context.Context) error {
 		return err
 	}
 	cfg.Sources, cfg.Run, cfg.Window, cfg.Quality = p.up.Source, p.up.Run, p.up.Window, p.up.Quality
-	cfg.Drain, cfg.Status = drain, p.board
+	cfg.Drain, cfg.Status = drainWithin, p.board
+	if p.up.drain > 0 {
+		cfg.Drain = p.up.drain
+	}
 	env, err := p.env("producer")
 	if err != nil {
 		return err

@@ -17,7 +17,6 @@ const progressEvery = 2 * time.Second
 // follow shows progress until it is time to stop: ctx ended, --duration passed, a service failed, or, with
 // --exit-when-done, every source is done.
 func (p *pipeline) follow(ctx context.Context, progress io.Writer) error {
-	fmt.Fprintf(progress, "watch at http://%s/ (REST: /api/v1/sources); stop with Ctrl-C\n", p.up.HTTP)
 	var over <-chan time.Time
 	if p.up.Duration > 0 {
 		timer := time.NewTimer(p.up.Duration)
@@ -35,6 +34,11 @@ func (p *pipeline) follow(ctx context.Context, progress io.Writer) error {
 			return nil
 		case <-p.running.Done():
 			return nil // stop tells why
+		case address := <-p.listening:
+			fmt.Fprintf(progress, "watch at http://%s/ (REST: /api/v1/sources); stop with Ctrl-C\n", address)
+			if p.up.Listening != nil {
+				p.up.Listening(address)
+			}
 		case <-over:
 			fmt.Fprintf(progress, "%v are over, stopping\n", p.up.Duration)
 			return nil

@@ -49,6 +49,8 @@ type Up struct {
 
 	// Listening, when set, is told the address of the viewer page.
 	Listening func(net.Addr) `kong:"-"`
+
+	drain time.Duration // what a stop waits for the frames that are under way; 0: 30 s
 }
 
 // Validate returns [ErrUsage] or [ErrNoModel], with the way out, when the flags make no pipeline.

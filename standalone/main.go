@@ -1,0 +1,26 @@
+package standalone
+
+import (
+	"os"
+
+	"github.com/spatial-flow/spatial-flow/flow/service"
+	"github.com/spatial-flow/spatial-flow/flow/telemetry"
+)
+
+// Main is the program spatialflow: it runs the command that the arguments name, and exits with 1 when that fails.
+func Main(arguments []string) {
+	var commands struct {
+		Up Up `cmd:"" help:"Run every stage in this process, over an embedded NATS server."`
+	}
+	parser, err := service.Parser("spatialflow", "What is where, and how near: video frames to fused scenes.", &commands)
+	if err != nil {
+		panic(err) // a mistake in the flags' declarations
+	}
+	_, err = parser.Parse(arguments)
+	parser.FatalIfErrorf(err)
+	ctx, stop := service.SignalContext()
+	defer stop()
+	up := &commands.Up
+	log := telemetry.NewLogger(os.Stderr, up.LogFormat, up.LogLevel)
+	parser.FatalIfErrorf(up.RunPipeline(ctx, os.Stdout, os.Stderr, log))
+}

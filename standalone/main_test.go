@@ -1,0 +1,152 @@
+package standalone
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"image"
+	"image/color"
+	"image/jpeg"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/workers/models"
+)
+
+// asProgram makes the test binary be spatialflow, so that tests kill real processes.
+const asProgram = "SPATIALFLOW_TEST_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		Main(os.Args[1:])
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// program is spatialflow as a process of its own.
+func program(t *testing.T, arguments ...string) (*exec.Cmd, *bytes.Buffer) {
+	t.Helper()
+	command := exec.Command(os.Args[0], arguments...)
+	command.Env = append(os.Environ(), asProgram+"=1")
+	var output bytes.Buffer
+	command.Stdout, command.Stderr = &output, &output
+	return command, &output
+}
+
+// shared is the folder of reference data beside the project. Without it a test says so, loudly, and ends.
+func shared(t *testing.T) (folder string, ok bool) {
+	t.Helper()
+	folder = os.Getenv("SPATIALFLOW_SHARED")
+	if folder == "" {
+		folder = filepath.Join("..", "..", "shared")
+	}
+	if _, err := os.Stat(filepath.Join(folder, "data", "pedestrians.avi")); err != nil {
+		fmt.Fprintf(os.Stderr, "!!! %s compares with nothing: no reference data in %s (set SPATIALFLOW_SHARED)\n", t.Name(), folder)
+		return "", false
+	}
+	return folder, true
+}
+
+// noCost writes the models of no cost into a folder of the test.
+func noCost(t testing.TB) (detect, depth string) {
+	t.Helper()
+	folder := t.TempDir()
+	detect, depth = filepath.Join(folder, "nocost_detect.onnx"), filepath.Join(folder, "nocost_depth.onnx")
+	for path, data := range map[string][]byte{detect: models.NoCostDetect, depth: models.NoCostDepth} {
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return detect, depth
+}
+
+// pictures makes a folder "stripes" of n grey pictures of 640x480, brighter to the right.
+func pictures(t testing.TB, n int) string {
+	t.Helper()
+	folder := filepath.Join(t.TempDir(), "stripes")
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	grey := image.NewGray(image.Rect(0, 0, 640, 480))
+	for x := range 640 {
+		for y := range 480 {
+			grey.SetGray(x, y, color.Gray{Y: uint8(60 + x/10)})
+		}
+	}
+	var data bytes.Buffer
+	if err := jpeg.Encode(&data, grey, nil); err != nil {
+		t.Fatal(err)
+	}
+	for i := range n {
+		if err := os.WriteFile(filepath.Join(folder, fmt.Sprintf("%05d.jpg", i)), data.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return folder
+}
+
+// newUp is `spatialflow up` with the models of no cost, on free ports.
+func newUp(t testing.TB, sources ...string) *Up {
+	t.Helper()
+	detect, depth := noCost(t)
+	return &Up{
+		Source: sources, Mode: flow.ModeLossless, DetectModel: detect, DepthModel: depth, DepthSize: 56, Confidence: 0.25,
+		Provider: "cpu", Parallel: 2, HTTP: "127.0.0.1:0", Window: 32, Quality: 90, ExitWhenDone: true,
+	}
+}
+
+var quiet = slog.New(slog.DiscardHandler)
+
+// lines reads a scene file, and fails when a scene is missing, there twice, or out of order.
+func lines(t *testing.T, path string) []flow.SceneJSON {
+	t.Helper()
+	file, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	var scenes []flow.SceneJSON
+	last := map[string]uint64{}
+	for reader := bufio.NewScanner(file); reader.Scan(); {
+		var scene flow.SceneJSON
+		if err := json.Unmarshal(reader.Bytes(), &scene); err != nil {
+			t.Fatalf("%s, line %d: %v", path, len(scenes)+1, err)
+		}
+		if scene.Frame.Seq != last[scene.Frame.Source]+1 {
+			t.Fatalf("%s, line %d: scene %s after %d", path, len(scenes)+1, scene.Frame, last[scene.Frame.Source])
+		}
+		last[scene.Frame.Source] = scene.Frame.Seq
+		scenes = append(scenes, scene)
+	}
+	return scenes
+}
+
+// eventually waits for what another process does.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(60 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+func readJSON(t *testing.T, path string, into any) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(data, into); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,256 @@
+package standalone
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/producer"
+)
+
+// Killed with -9 twice in the middle: the same command, a third time, completes one file; a fourth adds nothing.
+func TestKilledProcessGoesOn(t *testing.T) {
+	const frames = 600
+	detect, depth := noCost(t)
+	data, scenes := t.TempDir(), filepath.Join(t.TempDir(), "scenes.jsonl")
+	arguments := []string{"up", "--source", pictures(t, frames), "--detect-model", detect, "--depth-model", depth, "--depth-size", "56",
+		"--http", "127.0.0.1:0", "--admin", "", "--run", "night", "--data-dir", data, "--scenes", scenes, "--exit-when-done"}
+	written := func() int {
+		content, err := os.ReadFile(scenes)
+		if err != nil {
+			return 0
+		}
+		return bytes.Count(content, []byte("\n"))
+	}
+	for _, until := range []int{frames / 4, frames / 2} {
+		command, output := program(t, arguments...)
+		if err := command.Start(); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, fmt.Sprintf("%d scenes written", until), func() bool { return written() >= until })
+		if err := command.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		if err := command.Wait(); err == nil {
+			t.Fatalf("ended before it was killed:\n%s", output)
+		}
+	}
+	for _, want := range []string{"went on after frame", "complete already (600 frames)"} {
+		command, output := program(t, arguments...)
+		if err := command.Run(); err != nil {
+			t.Fatalf("%v:\n%s", err, output)
+		}
+		if !strings.Contains(output.String(), want) {
+			t.Errorf("the summary does not say %q:\n%s", want, output)
+		}
+		if got := lines(t, scenes); len(got) != frames {
+			t.Fatalf("%d scenes of %d frames", len(got), frames)
+		}
+	}
+}
+
+// A result that is lost keeps its frame in flight for ever, and the account says so.
+func TestLostResultFailsTheAccount(t *testing.T) {
+	up := newUp(t, pictures(t, 400))
+	up.drain = 2 * time.Second
+	board := producer.NewBoard()
+	p, err := up.start(t.TempDir(), board, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	thief, err := p.server.Connect("thief", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer thief.Close()
+	frames, err := thief.TakeFrames(t.Context(), flow.GroupDetect, flow.ModeLossless, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stolen, err := frames.Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stolen.DoubleAck(t.Context()); err != nil { // acked, never answered
+		t.Fatal(err)
+	}
+	frames.Stop()
+	account := func() flow.Account { return board.Statuses()[0].Account }
+	eventually(t, "the window is full of what waits for the lost one", func() bool { return account().InFlight == uint64(up.Window) })
+	if err := p.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err := account().Check(); err != nil {
+		t.Errorf("in motion: %v", err)
+	}
+	if err := verdict(board.Statuses()); !errors.Is(err, flow.ErrAccount) || !strings.Contains(err.Error(), "never became a scene") {
+		t.Errorf("a result was lost and the verdict is %v", err)
+	}
+}
+
+// A broken picture is an error scene; a source that can't be opened fails alone, and the whole with it.
+func TestBadInputIsNamedAndCounted(t *testing.T) {
+	folder := pictures(t, 3)
+	if err := os.WriteFile(filepath.Join(folder, "00001.jpg"), []byte("no picture"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	up := newUp(t, folder, "gone=/nowhere/film.mp4")
+	up.Scenes = filepath.Join(t.TempDir(), "scenes.jsonl")
+	var out strings.Builder
+	err := up.RunPipeline(t.Context(), &out, io.Discard, quiet)
+	if !errors.Is(err, ErrSource) || !strings.Contains(err.Error(), "/nowhere/film.mp4") {
+		t.Errorf("error %v, want ErrSource that names the file", err)
+	}
+	var outcomes []flow.Outcome
+	for _, scene := range lines(t, up.Scenes) {
+		outcomes = append(outcomes, scene.Outcome)
+		if scene.Outcome == flow.OutcomeError && !strings.Contains(scene.Errors[flow.GroupDetect], "00001.jpg") {
+			t.Errorf("errors %v do not name the picture", scene.Errors)
+		}
+	}
+	if diff := cmp.Diff([]flow.Outcome{flow.OutcomeComplete, flow.OutcomeError, flow.OutcomeComplete}, outcomes); diff != "" {
+		t.Errorf("outcomes (-want +got):\n%s\n%s", diff, out.String())
+	}
+}
+
+func TestGroupLeftOut(t *testing.T) {
+	up := newUp(t, pictures(t, 5))
+	up.DepthModel = None
+	up.Scenes = filepath.Join(t.TempDir(), "scenes.jsonl")
+	if err := up.RunPipeline(t.Context(), io.Discard, io.Discard, quiet); err != nil {
+		t.Fatal(err)
+	}
+	for _, scene := range lines(t, up.Scenes) {
+		if diff := cmp.Diff([]string{flow.GroupDetect}, scene.Plan); diff != "" || len(scene.Detections) != 8 || scene.Detections[0].Depth != nil {
+			t.Errorf("scene %+v", scene)
+		}
+	}
+}
+
+// --duration stops the sources in the middle, waits for what is under way, and everything balances.
+func TestDurationEndsInBalance(t *testing.T) {
+	up := newUp(t, pictures(t, 3000))
+	up.Duration, up.ExitWhenDone = time.Second, false
+	var out strings.Builder
+	if err := up.RunPipeline(t.Context(), &out, io.Discard, quiet); err != nil {
+		t.Fatalf("%v\n%s", err, out.String())
+	}
+	if !strings.Contains(out.String(), "stopped") {
+		t.Errorf("summary:\n%s", out.String())
+	}
+}
+
+func TestValidateNamesTheWayOut(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*Up)
+		want   error
+		says   string
+	}{
+		"no model":           {func(u *Up) { u.DetectModel, u.DepthModel = "", None }, ErrNoModel, "--detect-model"},
+		"no source":          {func(u *Up) { u.Source = nil }, ErrUsage, "--source"},
+		"run without folder": {func(u *Up) { u.Run = "a" }, ErrUsage, "--data-dir"},
+		"bad run":            {func(u *Up) { u.Run, u.DataDir = "a.b", "x" }, ErrUsage, "a.b"},
+		"model not there":    {func(u *Up) { u.DepthModel = "/nowhere.onnx" }, ErrUsage, "/nowhere.onnx"},
+		"negative duration":  {func(u *Up) { u.Duration = -1 }, ErrUsage, "--duration"},
+	} {
+		up := newUp(t, "x.jpg")
+		test.change(up)
+		if err := up.Validate(); !errors.Is(err, test.want) || !strings.Contains(err.Error(), test.says) {
+			t.Errorf("%s: %v, want %v that says %s", name, err, test.want, test.says)
+		}
+	}
+}
+
+// The real video through the real detector, against Ultralytics' own run of the same file.
+func TestPedestriansAgreeWithUltralytics(t *testing.T) {
+	folder, ok := shared(t)
+	if !ok {
+		return
+	}
+	up := newUp(t, filepath.Join(folder, "data", "pedestrians.avi"))
+	up.DetectModel = filepath.Join(folder, "models", "yolov8n_int8.onnx")
+	up.Scenes = filepath.Join(t.TempDir(), "scenes.jsonl")
+	var out strings.Builder
+	if err := up.RunPipeline(t.Context(), &out, io.Discard, quiet); err != nil {
+		t.Fatalf("%v\n%s", err, out.String())
+	}
+	scenes := lines(t, up.Scenes)
+	if len(scenes) != 795 {
+		t.Fatalf("%d scenes, want 795", len(scenes))
+	}
+	var reference struct {
+		People map[string]int `json:"people_per_frame"`
+		Boxes  map[string][]struct {
+			Box  [4]float32 `json:"xyxy"`
+			Name string     `json:"name"`
+		} `json:"boxes_every_50th"`
+	}
+	readJSON(t, filepath.Join(folder, "vectors", "pedestrians_yolov8n_int8.json"), &reference)
+	off, found, total := 0.0, 0, 0
+	for _, scene := range scenes {
+		key := fmt.Sprint(scene.Frame.Seq)
+		people := 0
+		for _, d := range scene.Detections {
+			if d.Label == "person" {
+				people++
+			}
+		}
+		off += math.Abs(float64(people-reference.People[key])) / float64(len(scenes))
+		for _, want := range reference.Boxes[key] {
+			if want.Name != "person" {
+				continue
+			}
+			total++
+			for _, d := range scene.Detections {
+				if d.Label == "person" && overlap(want.Box, d.Box) >= 0.9 {
+					found++
+					break
+				}
+			}
+		}
+	}
+	t.Logf("persons found: %d of %d; count off by %.3f on average", found, total, off)
+	if off > 0.35 || total == 0 || float64(found) < 0.95*float64(total) {
+		t.Errorf("persons found: %d of %d, want 95 %%; count off by %.3f on average, want at most 0.35", found, total, off)
+	}
+}
+
+func overlap(a, b [4]float32) float32 {
+	inner := max(0, min(a[2], b[2])-max(a[0], b[0])) * max(0, min(a[3], b[3])-max(a[1], b[1]))
+	return inner / ((a[2]-a[0])*(a[3]-a[1]) + (b[2]-b[0])*(b[3]-b[1]) - inner)
+}
+
+// The same pictures twice give the same scenes, to the bit.
+func TestTwiceTheSame(t *testing.T) {
+	folder, ok := shared(t)
+	if !ok {
+		return
+	}
+	run := func() []flow.SceneJSON {
+		up := newUp(t, filepath.Join(folder, "data", "images"))
+		up.DetectModel = filepath.Join(folder, "models", "yolov8n_int8.onnx")
+		up.DepthModel, up.DepthSize = filepath.Join(folder, "vectors", "da_v2_dynamic", "model.onnx"), 252
+		up.Scenes = filepath.Join(t.TempDir(), "scenes.jsonl")
+		if err := up.RunPipeline(context.Background(), io.Discard, io.Discard, quiet); err != nil {
+			t.Fatal(err)
+		}
+		return lines(t, up.Scenes)
+	}
+	first, second := run(), run()
+	ignore := cmp.Options{cmpopts.IgnoreFields(flow.SceneJSON{}, "Captured", "Ledger"), cmpopts.IgnoreFields(flow.FrameID{}, "Session")}
+	if diff := cmp.Diff(first, second, ignore); diff != "" || len(first) != 7 {
+		t.Errorf("%d scenes; the second run differs:\n%s", len(first), diff)
+	}
+}
