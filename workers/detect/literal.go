@@ -101,7 +101,7 @@ func (p *literal) list(closing string, depth int) (any, error) {
 		}
 		list = append(list, value)
 		if !p.take(",") && !strings.HasPrefix(p.rest, closing) {
-			return nil, fmt.Errorf("want , or %s", closing)
+			return nil, fmt.Errorf("neither comma nor %s after a value", closing)
 		}
 	}
 	return list, nil
@@ -120,13 +120,13 @@ func (p *literal) dict(depth int) (any, error) {
 			return nil, errors.New("a key that is neither string nor int")
 		}
 		if !p.take(":") {
-			return nil, errors.New("want :")
+			return nil, errors.New("no colon after a key")
 		}
 		if dict[key], err = p.value(depth + 1); err != nil {
 			return nil, err
 		}
 		if !p.take(",") && !strings.HasPrefix(p.rest, "}") {
-			return nil, errors.New("want , or }")
+			return nil, errors.New("neither comma nor } after a value")
 		}
 	}
 	return dict, nil
