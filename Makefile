@@ -10,7 +10,7 @@ export CGO_CXXFLAGS := --std=c++11
 export CGO_LDFLAGS  := -lopencv_core -lopencv_imgproc -lopencv_imgcodecs -lopencv_videoio
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install install-test build test check race vet lint fmt fmt-check tidy tidy-check graph isolated static bench models
+.PHONY: help demo install install-test build test check race vet lint fmt fmt-check tidy tidy-check graph isolated static bench env models
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -60,5 +60,13 @@ graph:
 
 bench: install ## speed and allocations
 	go test -tags '$(TAGS)' -run '^$$' -bench . -benchmem work
+
+env: ## what go needs to know outside of make: eval "$$(make -s env)"
+	@printf "export CGO_CPPFLAGS='%s' CGO_CXXFLAGS='%s' CGO_LDFLAGS='%s' TAGS='%s'\n" \
+		'$(CGO_CPPFLAGS)' '$(CGO_CXXFLAGS)' '$(CGO_LDFLAGS)' '$(TAGS)'
+
+models: ## make the models of no cost again (Python, onnx from PyPI)
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && python3 -m venv "$$dir" && \
+		"$$dir/bin/pip" install -q --disable-pip-version-check onnx==1.23.2 && "$$dir/bin/python" workers/models/nocost.py
 
 each = set -e; for m in $(MODULES); do (cd $$m && $(1)) || { echo "in $$m: $(1)"; exit 1; }; done

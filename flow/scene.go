@@ -69,7 +69,7 @@ type Outcome string
 
 const (
 	OutcomeComplete Outcome = "complete" // every group of the plan answered
-	OutcomePartial  Outcome = "partial"  // live: the deadline passed before every group answered
+	OutcomePartial  Outcome = "partial"  // a group of the plan is missing: it is left out now, or (live) the deadline passed
 	OutcomeError    Outcome = "error"    // a group answered that it can't
 )
 

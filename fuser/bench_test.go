@@ -27,7 +27,7 @@ func BenchmarkJoin(b *testing.B) {
 		x, y := float32(i%5*150), float32(i/5*130)
 		boxes[i] = flow.Detection{Label: "person", Score: 0.8, Box: [4]float32{x, y, x + 80, y + 160}}
 	}
-	j := fuser.NewJoiner[int](unbounded)
+	j := fuser.NewJoiner[int](unbounded, nil)
 	session := fuser.Session{Source: "a", Name: "s"}
 	if _, err := j.Open(session, 0); err != nil {
 		b.Fatal(err)

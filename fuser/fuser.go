@@ -57,12 +57,18 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	if err != nil {
 		return err
 	}
+	var leftOut []string
+	for _, group := range groups {
+		if group.Off {
+			leftOut = append(leftOut, group.Name)
+		}
+	}
 	m := newMetrics(env.Metrics)
 	tasks, ctx := errgroup.WithContext(ctx)
 	rates := make([]*rate, flow.Partitions)
 	for number := range flow.Partitions {
 		rates[number] = new(rate)
-		p := newPartition(cfg, env, m, rates[number])
+		p := newPartition(cfg, leftOut, env, m, rates[number])
 		taken := make(chan taken)
 		for _, group := range groups {
 			tasks.Go(func() error { return p.take(ctx, group.Name, number, taken) })

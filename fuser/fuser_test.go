@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -296,4 +297,20 @@ func TestGarbageIsTerminatedAndCounted(t *testing.T) {
 	if err := testutil.GatherAndCompare(f.metrics, strings.NewReader(expected), "spatialflow_refused_total"); err != nil {
 		t.Error(err)
 	}
+}
+
+func TestFrameOfAGroupThatIsLeftOutNowIsPartial(t *testing.T) {
+	b := newBench(t)
+	b.publish(t, result(flow.GroupDetect, "cam1", 1))
+	groups := flow.DefaultGroups()
+	groups[1].Off = true
+	if err := b.bus.Provision(t.Context(), groups, bus.DefaultLimits()); err != nil {
+		t.Fatal(err)
+	}
+	defer b.startFuser(t).stop()
+	scene := b.scenes(t, 1)[0]
+	if scene.Outcome != flow.OutcomePartial || !slices.Equal(scene.Missing, []string{flow.GroupDepth}) {
+		t.Fatalf("outcome %s, missing %v; want partial without depth", scene.Outcome, scene.Missing)
+	}
+	b.drained(t)
 }

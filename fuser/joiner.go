@@ -23,6 +23,7 @@ type Limits struct {
 // that goes in comes out again, from [Joiner.Stored] or [Joiner.Held]. It is not safe for concurrent use.
 type Joiner[H any] struct {
 	limits   Limits
+	leftOut  []string
 	sessions map[Session]*session[H]
 	bytes    int64
 	clock    uint64 // counts Adds: which session was used last
@@ -47,9 +48,10 @@ type handleKey struct {
 	sequence uint64
 }
 
-// NewJoiner makes an empty joiner.
-func NewJoiner[H any](limits Limits) *Joiner[H] {
-	return &Joiner[H]{limits: limits, sessions: map[Session]*session[H]{}}
+// NewJoiner makes an empty joiner. No frame waits for the groups that are left out: it was admitted when they were
+// still on, and nobody answers any more.
+func NewJoiner[H any](limits Limits, leftOut []string) *Joiner[H] {
+	return &Joiner[H]{limits: limits, leftOut: leftOut, sessions: map[Session]*session[H]{}}
 }
 
 // Knows says whether the session was opened and is not forgotten.
@@ -102,8 +104,8 @@ func (j *Joiner[H]) Add(result *flow.Result, sequence uint64, size int, handle H
 	return false, nil
 }
 
-// Next returns the results, in the order of the plan, of a session's next frame, once every group of its plan has
-// answered; nil before. It returns the same frame until [Joiner.Stored].
+// Next returns the results, in the order of the plan, of a session's next frame, once every group of its plan that is
+// not left out has answered; nil before. It returns the same frame until [Joiner.Stored].
 func (j *Joiner[H]) Next(s Session) []*flow.Result {
 	state := j.sessions[s]
 	if state == nil {
@@ -115,9 +117,11 @@ func (j *Joiner[H]) Next(s Session) []*flow.Result {
 	}
 	var results []*flow.Result
 	for _, first := range f.results {
-		results = make([]*flow.Result, len(first.Plan))
-		for i, group := range first.Plan {
-			if results[i] = f.results[group]; results[i] == nil {
+		for _, group := range first.Plan {
+			switch r := f.results[group]; {
+			case r != nil:
+				results = append(results, r)
+			case !slices.Contains(j.leftOut, group):
 				return nil
 			}
 		}

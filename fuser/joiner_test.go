@@ -49,7 +49,7 @@ func TestJoinerGivesEveryFrameOnceInOrder(t *testing.T) {
 		seed := rapid.Uint64().Draw(t, "seed")
 		rand.New(rand.NewPCG(seed, 1)).Shuffle(len(deliveries), func(i, j int) { deliveries[i], deliveries[j] = deliveries[j], deliveries[i] })
 
-		j := fuser.NewJoiner[string](unbounded)
+		j := fuser.NewJoiner[string](unbounded, nil)
 		for _, source := range sources {
 			if _, err := j.Open(fuser.Session{Source: source, Name: "s"}, start); err != nil {
 				t.Fatal(err)
@@ -102,7 +102,7 @@ func TestJoinerGivesEveryFrameOnceInOrder(t *testing.T) {
 func TestJoinerWithoutRoomStillProgresses(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		frames := rapid.IntRange(1, 20).Draw(t, "frames")
-		j := fuser.NewJoiner[int](fuser.Limits{Sessions: 1, Bytes: rapid.Int64Range(0, 50).Draw(t, "bytes")})
+		j := fuser.NewJoiner[int](fuser.Limits{Sessions: 1, Bytes: rapid.Int64Range(0, 50).Draw(t, "bytes")}, nil)
 		session := fuser.Session{Source: "a", Name: "s"}
 		if _, err := j.Open(session, 0); err != nil {
 			t.Fatal(err)
@@ -136,7 +136,7 @@ func TestJoinerWithoutRoomStillProgresses(t *testing.T) {
 }
 
 func TestJoinerForgetsTheSessionLongestUnused(t *testing.T) {
-	j := fuser.NewJoiner[int](fuser.Limits{Sessions: 2, Bytes: 100})
+	j := fuser.NewJoiner[int](fuser.Limits{Sessions: 2, Bytes: 100}, nil)
 	open := func(name string) (*fuser.Session, error) { return j.Open(fuser.Session{Source: name, Name: "s"}, 0) }
 	open("a")
 	open("b")
@@ -152,5 +152,41 @@ func TestJoinerForgetsTheSessionLongestUnused(t *testing.T) {
 	}
 	if _, err := open("d"); !errors.Is(err, fuser.ErrFull) {
 		t.Fatalf("opened a third session beside two that wait: %v", err)
+	}
+}
+
+// A group that is left out is waited for no more, but what it answered before counts.
+func TestJoinerDoesNotWaitForWhatIsLeftOut(t *testing.T) {
+	j := fuser.NewJoiner[int](unbounded, []string{flow.GroupDepth})
+	session := fuser.Session{Source: "a", Name: "s"}
+	if _, err := j.Open(session, 0); err != nil {
+		t.Fatal(err)
+	}
+	add := func(group string, seq uint64) {
+		if _, err := j.Add(result(group, "a", seq), seq, 1, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add(flow.GroupDetect, 2)
+	if results := j.Next(session); results != nil {
+		t.Fatalf("frame %d before frame 1", results[0].Seq)
+	}
+	add(flow.GroupDepth, 1)
+	if results := j.Next(session); results != nil {
+		t.Fatal("frame 1 went out without detect, which is not left out")
+	}
+	add(flow.GroupDetect, 1)
+	for seq, want := range [][]string{1: {flow.GroupDetect, flow.GroupDepth}, 2: {flow.GroupDetect}} {
+		if want == nil {
+			continue
+		}
+		var got []string
+		for _, r := range j.Next(session) {
+			got = append(got, r.Group)
+		}
+		if !slices.Equal(got, want) {
+			t.Fatalf("frame %d: results of %v, want %v", seq, got, want)
+		}
+		j.Stored(session)
 	}
 }

@@ -45,10 +45,10 @@ type partition struct {
 	scenes    *rate
 }
 
-func newPartition(cfg Config, env service.Env, m metrics, scenes *rate) *partition {
+func newPartition(cfg Config, leftOut []string, env service.Env, m metrics, scenes *rate) *partition {
 	return &partition{
 		env: env, metrics: m, prefetch: cfg.Prefetch, scenes: scenes,
-		joiner: NewJoiner[jetstream.Msg](Limits{Sessions: cfg.Sessions, Bytes: cfg.MaxBytes}),
+		joiner: NewJoiner[jetstream.Msg](Limits{Sessions: cfg.Sessions, Bytes: cfg.MaxBytes}, leftOut),
 		ranges: map[Session]*flow.DepthRange{}, positions: map[Session]uint64{},
 	}
 }

@@ -1,6 +1,7 @@
 package fuser
 
 import (
+	"slices"
 	"time"
 
 	"github.com/spatial-flow/spatial-flow/flow"
@@ -10,8 +11,9 @@ import (
 const stage = "fuser"
 
 // Fuse makes the scene of a frame out of the results of its plan, and the source's next stable range out of last,
-// its range so far (nil: none yet). A group that answered with an error makes it an error scene, which keeps what
-// the other groups found. now is the time of the join.
+// its range so far (nil: none yet). A group of the plan without a result is missing and makes it a partial scene; one
+// that answered with an error makes it an error scene, which keeps what the other groups found. now is the time of
+// the join.
 func Fuse(results []*flow.Result, last *flow.DepthRange, unpacker *flow.DepthUnpacker, now time.Time) *flow.Scene {
 	first := results[0]
 	scene := &flow.Scene{
@@ -49,6 +51,14 @@ func Fuse(results []*flow.Result, last *flow.DepthRange, unpacker *flow.DepthUnp
 			box := scene.Detections[i].Box
 			scene.Detections[i].Depth = boxDepth(scene.Depth, samples, box, max(scene.Width, 1), max(scene.Height, 1), *scene.Range)
 		}
+	}
+	for _, group := range scene.Plan {
+		if !slices.ContainsFunc(results, func(r *flow.Result) bool { return r.Group == group }) {
+			scene.Missing = append(scene.Missing, group)
+		}
+	}
+	if len(scene.Missing) > 0 && scene.Outcome == flow.OutcomeComplete {
+		scene.Outcome = flow.OutcomePartial
 	}
 	scene.Ledger = ledger(results, now)
 	return scene

@@ -63,7 +63,7 @@ func (b *Bus) Provision(ctx context.Context, groups flow.Groups, limits Limits) 
 	if _, err := kv.Put(ctx, groupsKey, groups.Encode()); err != nil {
 		return fmt.Errorf("provision groups entry: %w", err)
 	}
-	return nil
+	return b.deleteLeftOut(ctx, groups) // after the entry: nobody plans with them any more
 }
 
 func framesStream(mode flow.Mode) string { return "FRAMES_" + strings.ToUpper(string(mode)) }
@@ -109,16 +109,26 @@ func (b *Bus) provisionGroup(ctx context.Context, group flow.Group) error {
 			return fmt.Errorf("provision consumer %s of group %s: %w", fuse.Durable, group.Name, err)
 		}
 	}
-	stream := framesStream(mode)
 	if group.Off {
-		if err := b.js.DeleteConsumer(ctx, stream, group.Name); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
-			return fmt.Errorf("delete consumer %s of %s: %w", group.Name, stream, err)
-		}
 		return nil
 	}
+	stream := framesStream(mode)
 	config.Durable, config.FilterSubject = group.Name, group.FrameFilter(mode)
 	if _, err := b.js.CreateOrUpdateConsumer(ctx, stream, config); err != nil {
 		return fmt.Errorf("provision consumer %s of %s: %w", group.Name, stream, err)
+	}
+	return nil
+}
+
+func (b *Bus) deleteLeftOut(ctx context.Context, groups flow.Groups) error {
+	stream := framesStream(flow.ModeLossless)
+	for _, group := range groups {
+		if !group.Off {
+			continue
+		}
+		if err := b.js.DeleteConsumer(ctx, stream, group.Name); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+			return fmt.Errorf("delete consumer %s of %s: %w", group.Name, stream, err)
+		}
 	}
 	return nil
 }
