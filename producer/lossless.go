@@ -100,7 +100,7 @@ func (l *lossless) carry(ctx, work context.Context, cancel context.CancelCauseFu
 		}
 	}()
 	l.row.opened(l.session, frames, 0)
-	position, err := l.resume(ctx, src)
+	position, err := l.resume(ctx, src, frames)
 	if err != nil {
 		return err
 	}
@@ -145,9 +145,10 @@ func (l *lossless) follow(ctx, work context.Context, cancel context.CancelCauseF
 }
 
 // resume passes over what the run has done before and returns how many frames that is.
-func (l *lossless) resume(ctx context.Context, src source) (uint64, error) {
-	if l.cfg.Run == "" {
-		return 0, nil // the session is new
+func (l *lossless) resume(ctx context.Context, src source, frames uint64) (uint64, error) {
+	if l.cfg.Run == "" { // the session is new
+		l.tellIncomplete(ctx, frames)
+		return 0, nil
 	}
 	position, err := l.position(ctx)
 	if err != nil {
@@ -160,6 +161,24 @@ func (l *lossless) resume(ctx context.Context, src source) (uint64, error) {
 		return 0, fmt.Errorf("go on after frame %d: %w", position, err)
 	}
 	return position, nil
+}
+
+// tellIncomplete reports the earlier runs of the source that stopped before its last frame; frames is how many it has,
+// 0 when that is not known.
+func (l *lossless) tellIncomplete(ctx context.Context, frames uint64) {
+	call, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	runs, err := l.bus.Runs(call)
+	for _, session := range runs[l.spec.name] {
+		position, _, e := l.bus.Position(call, l.spec.name, session)
+		err = errors.Join(err, e)
+		if e == nil && position < frames {
+			l.log.Warn("an earlier run of this source is incomplete; --run goes on with it", "run", session, "stored", position, "frames", frames)
+		}
+	}
+	if err != nil {
+		l.log.Debug("earlier runs not looked up", "error", err)
+	}
 }
 
 // position asks until NATS answers, for cfg.StoreTimeout at most.

@@ -3,6 +3,7 @@ package producer_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"image/jpeg"
 	"log/slog"
 	"os"
@@ -105,11 +106,13 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// TestStop ends a producer in the middle: what was admitted gets its scene, and nothing more is admitted.
+// TestStop ends a producer in the middle: what was admitted gets its scene, nothing more is admitted, and the next
+// one says that this run is incomplete.
 func TestStop(t *testing.T) {
 	b := newBench(t)
 	f := b.fuse(t, &fuser{burst: 30 * time.Millisecond})
-	l := b.start(t, func(c *producer.Config) { c.Window = 5 }, "p="+pictures(t, 200))
+	folder := "p=" + pictures(t, 200)
+	l := b.start(t, func(c *producer.Config) { c.Window = 5 }, folder)
 	for {
 		if frames, _ := f.accepted("p"); len(frames) > 20 {
 			break
@@ -121,6 +124,17 @@ func TestStop(t *testing.T) {
 		t.Errorf("%s, account %+v: %v", s.State, s.Account, err)
 	}
 	f.wantSeqs("p", int(s.Account.Admitted))
+
+	if err := b.bus.SetPosition(t.Context(), "p", s.Session, s.Account.Admitted); err != nil { // as the real fuser does
+		t.Fatal(err)
+	}
+	next := b.start(t, nil, folder)
+	next.wait()
+	next.stop()
+	want := fmt.Sprintf("run=%s stored=%d frames=200", s.Session, s.Account.Admitted)
+	if log := next.log.String(); !strings.Contains(log, want) || strings.Count(log, "incomplete") != 1 {
+		t.Errorf("want one report of %s in the log:\n%s", want, log)
+	}
 }
 
 // TestFolder carries real and broken files: a JPEG byte for byte, a broken one as a frame that says why.

@@ -137,7 +137,7 @@ func (p *pipeline) startServices() error {
 		return err
 	}
 	if p.scenes != nil {
-		p.services.Go(func() error { return p.scenes.Write(p.running, p.own, p.ours) })
+		p.services.Go(func() error { return p.scenes.Write(p.running, p.own, p.log, p.ours) })
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"sync"
 	"time"
@@ -104,12 +105,12 @@ func wholeLines(data []byte, _ bool) (advance int, token []byte, err error) {
 }
 
 // Write writes the stored scenes of the sessions that ours accepts, old ones first, then as they come, until ctx ends.
-func (s *SceneFile) Write(ctx context.Context, b *bus.Bus, ours func(source, session string) bool) error {
+func (s *SceneFile) Write(ctx context.Context, b *bus.Bus, log *slog.Logger, ours func(source, session string) bool) error {
 	var line []byte
 	var failed error
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	err := bus.Follow(ctx, nil, b.ReadScenes, func(msg jetstream.Msg) {
+	err := bus.Follow(ctx, log, b.ReadScenes, func(msg jetstream.Msg) {
 		if failed != nil {
 			return
 		}
