@@ -30,7 +30,7 @@ type Evaluation struct {
 	MinHeight float32
 
 	frames, depthFrames int
-	precision, mean     Precision // of the pipeline, of the baseline
+	precision           Precision
 	depth, constant     DepthError
 	distances           []float64 // |distance − truth| / truth of each box found
 	nearness            map[thing][]step

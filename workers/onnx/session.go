@@ -137,17 +137,19 @@ func metadata(session *ort.DynamicAdvancedSession) (map[string]string, error) {
 	return all, nil
 }
 
-func sessionOptions(o Options) (options *ort.SessionOptions, err error) {
-	options, err = ort.NewSessionOptions()
+func sessionOptions(o Options) (*ort.SessionOptions, error) {
+	options, err := ort.NewSessionOptions()
 	if err != nil {
 		return nil, fmt.Errorf("%w: session options: %w", ErrLibrary, err)
 	}
-	defer func() {
-		if err != nil {
-			options.Destroy()
-		}
-	}()
-	err = errors.Join(
+	if err := configure(options, o); err != nil {
+		return nil, errors.Join(err, options.Destroy())
+	}
+	return options, nil
+}
+
+func configure(options *ort.SessionOptions, o Options) error {
+	err := errors.Join(
 		options.SetIntraOpNumThreads(o.Threads),
 		options.SetInterOpNumThreads(1),
 		options.SetGraphOptimizationLevel(ort.GraphOptimizationLevelEnableAll),
@@ -155,12 +157,12 @@ func sessionOptions(o Options) (options *ort.SessionOptions, err error) {
 		options.AddSessionConfigEntry("session.intra_op.allow_spinning", "0"),
 	)
 	if err != nil {
-		return nil, fmt.Errorf("%w: session options: %w", ErrLibrary, err)
+		return fmt.Errorf("%w: session options: %w", ErrLibrary, err)
 	}
-	if err = appendProvider(options, o.Provider); err != nil {
-		return nil, fmt.Errorf("%w %s: %w (this libonnxruntime or machine may lack it; --provider cpu always works)", ErrProvider, o.Provider, err)
+	if err := appendProvider(options, o.Provider); err != nil {
+		return fmt.Errorf("%w %s: %w (this libonnxruntime or machine may lack it; --provider cpu always works)", ErrProvider, o.Provider, err)
 	}
-	return options, nil
+	return nil
 }
 
 // Close frees the model; its runners must be closed before.

@@ -47,13 +47,37 @@ func (p *Picture) Decode(data []byte) error {
 	if header.Width < 1 || header.Height < 1 || header.Width > MaxPixels/header.Height {
 		return fmt.Errorf("%w: %dx%d pixels, at most %d in all", ErrPicture, header.Width, header.Height, MaxPixels)
 	}
-	if err := gocv.IMDecodeIntoMat(data, gocv.IMReadColor, &p.pixels); err != nil {
+	if format == "jpeg" && cut(data) {
+		return fmt.Errorf("%w: jpeg of %dx%d is cut short", ErrPicture, header.Width, header.Height)
+	}
+	// A Mat of its own: OpenCV leaves one that it is given as it was when a header is bad, with the picture before.
+	p.pixels.Close()
+	if p.pixels, err = gocv.IMDecode(data, gocv.IMReadColor); err != nil {
+		p.pixels = gocv.NewMat()
 		return fmt.Errorf("%w: decode %s: %w", ErrPicture, format, err)
 	}
 	if p.pixels.Empty() {
 		return fmt.Errorf("%w: decode %s of %dx%d", ErrPicture, format, header.Width, header.Height)
 	}
 	return nil
+}
+
+// cut says whether a JPEG's pixels do not come, or come without an end: OpenCV would fill up what is missing.
+func cut(data []byte) bool {
+	const scan, end = 0xda, "\xff\xd9"
+	for i := 2; i+4 <= len(data); { // a segment: ff, marker, length of the rest; ff may be repeated before a marker
+		switch {
+		case data[i] != 0xff:
+			return true
+		case data[i+1] == 0xff:
+			i++
+		case data[i+1] == scan:
+			return !bytes.Contains(data[i:], []byte(end)) // within pixels ff d9 can't be
+		default:
+			i += 2 + int(data[i+2])<<8 + int(data[i+3])
+		}
+	}
+	return true
 }
 
 // Size is the picture's width and height in pixels.
