@@ -50,10 +50,10 @@ func (p *Picture) Decode(data []byte) error {
 	if format == "jpeg" && cut(data) {
 		return fmt.Errorf("%w: jpeg of %dx%d is cut short", ErrPicture, header.Width, header.Height)
 	}
-	// A Mat of its own: OpenCV leaves one that it is given as it was when a header is bad, with the picture before.
+	// A new Mat: when a header is bad OpenCV leaves the one that it is given as it was, with the picture before.
 	p.pixels.Close()
-	if p.pixels, err = gocv.IMDecode(data, gocv.IMReadColor); err != nil {
-		p.pixels = gocv.NewMat()
+	p.pixels = gocv.NewMat()
+	if err := gocv.IMDecodeIntoMat(data, gocv.IMReadColor, &p.pixels); err != nil {
 		return fmt.Errorf("%w: decode %s: %w", ErrPicture, format, err)
 	}
 	if p.pixels.Empty() {
@@ -64,15 +64,15 @@ func (p *Picture) Decode(data []byte) error {
 
 // cut says whether a JPEG's pixels do not come, or come without an end: OpenCV would fill up what is missing.
 func cut(data []byte) bool {
-	const scan, end = 0xda, "\xff\xd9"
-	for i := 2; i+4 <= len(data); { // a segment: ff, marker, length of the rest; ff may be repeated before a marker
-		switch {
-		case data[i] != 0xff:
-			return true
-		case data[i+1] == 0xff:
+	const scan, restart, begin = 0xda, 0xd0, 0xd8
+	for i := 2; i+4 <= len(data); { // a segment: ff, marker, length of the rest
+		switch marker := data[i+1]; {
+		case data[i] != 0xff || marker == 0xff: // stray and fill bytes, which libjpeg skips
 			i++
-		case data[i+1] == scan:
-			return !bytes.Contains(data[i:], []byte(end)) // within pixels ff d9 can't be
+		case marker == 0 || marker >= restart && marker <= begin: // these have no length
+			i += 2
+		case marker == scan:
+			return !bytes.Contains(data[i:], []byte("\xff\xd9")) // the end; within pixels there is no ff d9
 		default:
 			i += 2 + int(data[i+2])<<8 + int(data[i+3])
 		}
