@@ -7,6 +7,7 @@ require (
 	github.com/prometheus/client_golang v1.25.0
 	github.com/spatial-flow/spatial-flow/flow v0.0.0-00010101000000-000000000000
 	github.com/yalue/onnxruntime_go v1.36.0
+	go.uber.org/goleak v1.3.0
 	gocv.io/x/gocv v0.43.0
 	golang.org/x/sync v0.24.0
 )

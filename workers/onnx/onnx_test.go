@@ -1,0 +1,281 @@
+package onnx_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/spatial-flow/spatial-flow/workers/models"
+	"github.com/spatial-flow/spatial-flow/workers/onnx"
+)
+
+func TestMain(m *testing.M) {
+	if library := os.Getenv(childLibrary); library != "" {
+		_, err := onnx.Open(depthModel, onnx.Options{Library: library, Provider: "cpu", Threads: 1})
+		fmt.Println(errors.Is(err, onnx.ErrLibrary), err)
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// childLibrary, in the environment, makes this program open a model with that library, say what came of it, and end:
+// ONNX Runtime is loaded once per process.
+const childLibrary = "SPATIALFLOW_TEST_LIBRARY"
+
+var (
+	cpu         = onnx.Options{Provider: "cpu", Threads: 1}
+	depthModel  = onnx.File{Name: "nocost_depth.onnx", Data: models.NoCostDepth}
+	detectModel = onnx.File{Name: "nocost_detect.onnx", Data: models.NoCostDetect}
+)
+
+func open(t *testing.T, file onnx.File) *onnx.Session {
+	t.Helper()
+	session, err := onnx.Open(file, cpu)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := session.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return session
+}
+
+func writeFile(t *testing.T, name string, data []byte) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// expect fails unless err is what it should be and says all of it.
+func expect(t *testing.T, err, is error, says ...string) {
+	t.Helper()
+	if !errors.Is(err, is) {
+		t.Fatalf("%v, want %q", err, is)
+	}
+	for _, text := range says {
+		if !strings.Contains(err.Error(), text) {
+			t.Errorf("%q does not say %q", err, text)
+		}
+	}
+}
+
+func TestFindLibrary(t *testing.T) {
+	given := writeFile(t, "libonnxruntime.so", nil)
+	if got, err := onnx.FindLibrary(given); err != nil || got != given {
+		t.Errorf("a path that is given: %q, %v; want %s", got, err, given)
+	}
+	missing := filepath.Join(t.TempDir(), "libnone.so")
+	_, err := onnx.FindLibrary(missing)
+	expect(t, err, onnx.ErrLibrary, "--onnxruntime", missing)
+
+	cache := t.TempDir()
+	t.Setenv("XDG_CACHE_HOME", cache)
+	t.Setenv("HOME", cache)
+	if elsewhere, err := onnx.FindLibrary(""); err == nil { // one of the system is taken, but only of the system
+		if strings.HasPrefix(elsewhere, cache) {
+			t.Errorf("%s is found in an empty cache folder", elsewhere)
+		}
+	} else {
+		expect(t, err, onnx.ErrLibrary, "make install", "--onnxruntime", "SPATIALFLOW_ONNXRUNTIME", cache, "libonnxruntime.so."+onnx.Version, "/usr/local/lib")
+	}
+	user, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := filepath.Join(user, "spatial-flow", "libonnxruntime.so."+onnx.Version)
+	if err := os.MkdirAll(filepath.Dir(want), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(want, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := onnx.FindLibrary(""); err != nil || got != want {
+		t.Errorf("%q, %v; want the cache folder's before the system's: %s", got, err, want)
+	}
+}
+
+func TestOpenSaysThatTheLibraryIsNone(t *testing.T) {
+	path := writeFile(t, "libonnxruntime.so", []byte("no library"))
+	command := exec.Command(os.Args[0])
+	command.Env = append(os.Environ(), childLibrary+"="+path)
+	printed, err := command.CombinedOutput()
+	if err != nil || !bytes.HasPrefix(printed, []byte("true ")) || !bytes.Contains(printed, []byte("load "+path)) {
+		t.Errorf("%s (%v), want ErrLibrary that names %s", printed, err, path)
+	}
+}
+
+func TestSecondLibraryIsRefused(t *testing.T) {
+	open(t, depthModel)
+	other := writeFile(t, "other.so", nil)
+	_, err := onnx.Open(depthModel, onnx.Options{Library: other, Provider: "cpu", Threads: 1})
+	expect(t, err, onnx.ErrLibrary, "loaded already", other)
+}
+
+func TestOpenRefuses(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "none.onnx")
+	for name, test := range map[string]struct {
+		file onnx.File
+		says []string
+	}{
+		"a file that is missing": {onnx.File{Path: missing}, []string{"none.onnx", missing, "doesn't exist"}},
+		"a folder":               {onnx.File{Path: t.TempDir()}, []string{"directory"}},
+		"text":                   {onnx.File{Path: writeFile(t, "text.onnx", []byte("version https://git-lfs.github.com/spec/v1\n"))}, []string{"text.onnx", "arsing failed"}},
+		"an empty file":          {onnx.File{Path: writeFile(t, "empty.onnx", nil)}, []string{"empty.onnx"}},
+		"half a file":            {onnx.File{Path: writeFile(t, "half.onnx", models.NoCostDetect[:len(models.NoCostDetect)/2])}, []string{"half.onnx", "arsing failed"}},
+		"half of the bytes":      {onnx.File{Name: "half", Data: models.NoCostDetect[:len(models.NoCostDetect)/2]}, []string{"half", "parsing failed"}},
+		"no bytes":               {onnx.File{Name: "nothing", Data: []byte{}}, []string{"nothing"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			session, err := onnx.Open(test.file, cpu)
+			if err == nil {
+				session.Close()
+			}
+			expect(t, err, onnx.ErrModel, test.says...)
+		})
+	}
+}
+
+// The library of `make install` is for CPUs: what it can't do is an error with a way out, and no crash.
+func TestOpenSaysThatAProviderIsAbsent(t *testing.T) {
+	for _, provider := range []string{"cuda", "tensorrt", "abacus"} {
+		session, err := onnx.Open(depthModel, onnx.Options{Provider: provider, Threads: 1})
+		if err == nil {
+			session.Close() // a library and a machine that have it
+			if provider == "abacus" {
+				t.Error("a provider that does not exist is taken")
+			}
+			fmt.Fprintf(os.Stderr, "!!! %s: %s is present here, so its absence is not tested\n", t.Name(), provider)
+			continue
+		}
+		expect(t, err, onnx.ErrProvider, provider, "--provider cpu")
+	}
+}
+
+func TestOpenDescribesTheModel(t *testing.T) {
+	path := writeFile(t, "renamed.onnx", models.NoCostDetect)
+	for name, session := range map[string]*onnx.Session{"nocost_detect.onnx": open(t, detectModel), "renamed.onnx": open(t, onnx.File{Path: path})} {
+		got := fmt.Sprintf("%s %s %v %v %s", session.Name, session.Provider, session.Inputs, session.Outputs, session.Metadata["task"])
+		if want := name + " cpu [{images true [1 3 640 640]}] [{output0 true [1 84 8400]}] detect"; got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	if free := open(t, depthModel).Inputs[0].Shape; fmt.Sprint(free) != "[1 3 -1 -1]" {
+		t.Errorf("free dimensions: %v, want [1 3 -1 -1]", free)
+	}
+}
+
+// depth runs the model of no cost, whose output is the mean of the channels, over a picture of one value.
+func depth(r *onnx.Runner, value float32, width, height int64) error {
+	input, err := r.Input(1, 3, height, width)
+	if err != nil {
+		return err
+	}
+	for i := range input {
+		input[i] = value
+	}
+	output, shape, err := r.Run()
+	if err != nil {
+		return err
+	}
+	if len(shape) != 3 || shape[1] != height || shape[2] != width || len(output) != int(width*height) {
+		return fmt.Errorf("output is %v with %d values, want [1 %d %d]", shape, len(output), height, width)
+	}
+	for i, got := range output {
+		if math.Abs(float64(got-value)) > 1e-4 {
+			return fmt.Errorf("%dx%d: value %d is %v, want %v", width, height, i, got, value)
+		}
+	}
+	return nil
+}
+
+// Runners of one session do not disturb each other, whatever sizes they come from and go to.
+func TestRunnersSideBySide(t *testing.T) {
+	session := open(t, depthModel)
+	const runners, runs = 8, 40
+	errs := make(chan error, runners)
+	var group sync.WaitGroup
+	for n := range runners {
+		group.Go(func() {
+			r := session.NewRunner()
+			for i := range runs {
+				size := int64(14 * (1 + (n+i/4)%5)) // the same a few times, then another
+				if err := depth(r, float32(100*n+i), size, 2*size); err != nil {
+					errs <- fmt.Errorf("runner %d, run %d: %w", n, i, err)
+					break
+				}
+			}
+			if err := r.Close(); err != nil {
+				errs <- err
+			}
+		})
+	}
+	group.Wait()
+	close(errs)
+	for err := range errs {
+		t.Error(err)
+	}
+}
+
+// Memory is kept from run to run, and a runner that was closed begins anew.
+func TestRunnerKeepsItsTensors(t *testing.T) {
+	r := open(t, depthModel).NewRunner()
+	defer r.Close()
+	run := func(width int64) (in, out *float32) {
+		t.Helper()
+		if err := depth(r, 7, width, 14); err != nil {
+			t.Fatal(err)
+		}
+		input, err := r.Input(1, 3, 14, width)
+		if err != nil {
+			t.Fatal(err)
+		}
+		output, _, err := r.Run()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &input[0], &output[0]
+	}
+	in, out := run(28)
+	if in2, out2 := run(28); in2 != in || out2 != out {
+		t.Error("the same shape gets new tensors")
+	}
+	run(14)
+	run(28)
+	for range 2 {
+		if err := r.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	}
+	run(28)
+}
+
+func TestRunOfAShapeThatTheModelRefuses(t *testing.T) {
+	r := open(t, detectModel).NewRunner()
+	defer r.Close()
+	if _, err := r.Input(1, 3, 64, 64); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := r.Run(); err == nil || !strings.Contains(err.Error(), "nocost_detect.onnx") {
+		t.Errorf("%v, want an error that names the model", err)
+	}
+	if _, err := r.Input(1, 3, 640, 640); err != nil {
+		t.Fatal(err)
+	}
+	if _, shape, err := r.Run(); err != nil || fmt.Sprint(shape) != "[1 84 8400]" {
+		t.Errorf("after that: %v, %v; want it to go on", shape, err)
+	}
+}
