@@ -52,8 +52,10 @@ func (m *Model) read() error {
 		return fmt.Errorf("its input is called %s, its output %s", in.Name, out.Name)
 	case !in.Float || !out.Float:
 		return errors.New("its input or output is no float32 (a half-precision export?)")
-	case len(in.Shape) != 4 || in.Shape[1] != 3 && in.Shape[1] > 0 || in.Shape[0] > 1 || len(out.Shape) != 3:
+	case len(in.Shape) != 4 || in.Shape[1] != 3 && in.Shape[1] > 0 || in.Shape[0] > 1 || (in.Shape[2] > 0) != (in.Shape[3] > 0) || len(out.Shape) != 3:
 		return fmt.Errorf("its input is %v, its output %v", in.Shape, out.Shape)
+	case in.Shape[2] > 0 && (in.Shape[2]%patch != 0 || in.Shape[3]%patch != 0):
+		return fmt.Errorf("its input is %v, whose sides are no multiples of %d (a DPT or MiDaS model?)", in.Shape, patch)
 	}
 	if in.Shape[2] > 0 && in.Shape[3] > 0 {
 		m.height, m.width = int(in.Shape[2]), int(in.Shape[3])

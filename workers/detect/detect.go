@@ -69,6 +69,7 @@ func (m *Model) read() error {
 			return fmt.Errorf("its stride is %q", metadata["stride"])
 		}
 	}
+	m.settings.Size = (m.settings.Size + m.stride - 1) / m.stride * m.stride // as Ultralytics' check_imgsz
 	return m.readHead(metadata["names"])
 }
 
@@ -87,7 +88,7 @@ func (m *Model) readInput() error {
 	switch {
 	case !in.Float:
 		return fmt.Errorf("input %s is no float32 (a half-precision export?)", in.Name)
-	case len(in.Shape) != 4 || in.Shape[1] != 3 || in.Shape[0] > 1:
+	case len(in.Shape) != 4 || in.Shape[1] != 3 || in.Shape[0] > 1 || (in.Shape[2] > 0) != (in.Shape[3] > 0):
 		return fmt.Errorf("input %s is %v", in.Name, in.Shape)
 	}
 	if in.Shape[2] > 0 && in.Shape[3] > 0 {
@@ -113,6 +114,9 @@ func (m *Model) readHead(names string) error {
 	if classes < 1 || len(dict) > 0 && len(dict) != classes {
 		return fmt.Errorf("output %s is %v, which with %d names makes no raw head", out.Name, out.Shape, len(dict))
 	}
+	if want := m.anchors(); len(dict) == 0 && want > 0 && out.Shape[2] > 0 && out.Shape[2] != want {
+		return fmt.Errorf("it names no classes, and output %s is %v: a raw head would have %d anchors", out.Name, out.Shape, want)
+	}
 	m.labels = make([]string, classes)
 	for i := range m.labels {
 		label, ok := dict[i].(string)
@@ -122,6 +126,14 @@ func (m *Model) readHead(names string) error {
 		m.labels[i] = label
 	}
 	return nil
+}
+
+// anchors of a raw head with the usual strides for an input of fixed size; 0 for one of free size.
+func (m *Model) anchors() (sum int64) {
+	for _, stride := range []int{8, 16, 32} {
+		sum += int64(m.width / stride * (m.height / stride))
+	}
+	return sum
 }
 
 // Slot detects in one frame after the other. It serves one goroutine.
