@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -15,7 +16,7 @@ import (
 )
 
 const (
-	maxAttempts  = 3           // then a frame that ends its worker again and again is answered with an error
+	maxAttempts  = 3           // then a frame that ends its worker again and again is answered with an error, untried
 	holdEvery    = time.Second // InProgress of the frame in hand; AckWait is 3 s
 	retryWait    = 20 * time.Millisecond
 	retryMax     = 200 * time.Millisecond
@@ -47,6 +48,9 @@ func (w *worker) handle(ctx context.Context, msg jetstream.Msg) {
 	if err == nil {
 		err = frame.Validate()
 	}
+	if err == nil && frame.Mode != flow.ModeLossless { // no stream takes its result
+		err = fmt.Errorf("mode %q of a frame that was taken as lossless", frame.Mode)
+	}
 	meta, metaErr := msg.Metadata()
 	if err = errors.Join(err, metaErr); err != nil {
 		w.metrics.refused.WithLabelValues("frames", "malformed").Inc()
@@ -60,8 +64,10 @@ func (w *worker) handle(ctx context.Context, msg jetstream.Msg) {
 	release := hold(msg)
 	defer release()
 	result := w.result(frame, taken)
-	if meta.NumDelivered > maxAttempts {
-		result.Error = fmt.Sprintf("its worker died %d times over it", meta.NumDelivered-1)
+	if frame.Error != "" {
+		result.Error = frame.Error
+	} else if attempts := meta.NumDelivered - 1; attempts >= maxAttempts {
+		result.Error = fmt.Sprintf("given up: taken %d times before without an answer (workers that died over it, were stopped, or lost NATS)", attempts)
 	} else if err := w.answer(frame, result, taken); err != nil {
 		result.Error, result.Detections, result.Depth = err.Error(), nil, nil
 	}
@@ -70,12 +76,21 @@ func (w *worker) handle(ctx context.Context, msg jetstream.Msg) {
 
 // hold tells the server every second that the message is worked on, until release.
 func hold(msg jetstream.Msg) (release func()) {
-	var timer *time.Timer
-	timer = time.AfterFunc(holdEvery, func() {
-		_ = msg.InProgress() // unheard the frame goes to another worker too, and is answered once all the same
-		timer.Reset(holdEvery)
+	released := make(chan struct{})
+	var holding sync.WaitGroup
+	holding.Go(func() {
+		ticker := time.NewTicker(holdEvery)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ticker.C:
+				_ = msg.InProgress() // unheard the frame goes to another worker too, and is answered once all the same
+			case <-released:
+				return
+			}
+		}
 	})
-	return func() { timer.Stop() }
+	return func() { close(released); holding.Wait() }
 }
 
 // result is the empty answer to a frame.
@@ -95,9 +110,6 @@ func (w *worker) answer(frame *flow.Frame, result *flow.Result, taken time.Time)
 			err = fmt.Errorf("panic: %v", p)
 		}
 	}()
-	if frame.Error != "" {
-		return errors.New(frame.Error)
-	}
 	last := taken
 	lap := func(step string) {
 		now := time.Now()
@@ -109,7 +121,10 @@ func (w *worker) answer(frame *flow.Frame, result *flow.Result, taken time.Time)
 	}
 	lap("decode")
 	result.Width, result.Height = w.picture.Size()
-	return w.slot.Answer(w.picture, result, lap)
+	if err := w.slot.Answer(w.picture, result, lap); err != nil {
+		return err
+	}
+	return result.Validate() // what the fuser would refuse is an error too: the frame must have its answer
 }
 
 // finish stores the result, however long NATS takes, says so, and acks the frame: in this order. When ctx has ended
@@ -149,6 +164,7 @@ func (w *worker) store(ctx context.Context, result *flow.Result) bool {
 		}
 		if errors.Is(err, bus.ErrTooLarge) {
 			result.Error, result.Detections, result.Depth = err.Error(), nil, nil
+			result.Ledger = result.Ledger[len(result.Ledger)-1:] // bounded, as all that is left: it fits now
 			continue
 		}
 		if ctx.Err() != nil {

@@ -3,6 +3,7 @@ package workers_test
 import (
 	"errors"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -144,5 +145,30 @@ func TestShapesDecide(t *testing.T) {
 				t.Errorf("%v, want %q", err, test.says)
 			}
 		})
+	}
+}
+
+// A size between two multiples of the stride is rounded up: as it is, no frame would pass the network.
+func TestDetectSizeIsRoundedUpToTheStride(t *testing.T) {
+	folder, ok := shared(t)
+	if !ok {
+		return
+	}
+	session := openSession(t, onnx.File{Path: filepath.Join(folder, "vectors", "yolov8_dynamic", "model.onnx")})
+	image := decoded(t, filepath.Join(folder, "data", "images", "000000005001.jpg"))
+	var answers [2]flow.Result
+	for i, size := range []int{300, 320} {
+		model, err := detect.Open(session, detect.Settings{Confidence: 0.25, IoU: 0.7, Most: 300, Size: size})
+		if err != nil {
+			t.Fatal(err)
+		}
+		slot := model.NewSlot()
+		defer slot.Close()
+		if err := slot.Answer(image, &answers[i], noLap); err != nil {
+			t.Fatalf("size %d: %v", size, err)
+		}
+	}
+	if len(answers[1].Detections) == 0 || !reflect.DeepEqual(answers[0], answers[1]) {
+		t.Errorf("size 300 finds %d boxes, 320 finds %d; want the same", len(answers[0].Detections), len(answers[1].Detections))
 	}
 }

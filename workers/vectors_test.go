@@ -42,7 +42,7 @@ func read(t *testing.T, into any, path ...string) {
 	}
 }
 
-func openSession(t *testing.T, file onnx.File) *onnx.Session {
+func openSession(t testing.TB, file onnx.File) *onnx.Session {
 	t.Helper()
 	session, err := onnx.Open(file, onnx.Options{Provider: "cpu", Threads: 2})
 	if err != nil {

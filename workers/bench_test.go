@@ -1,0 +1,78 @@
+package workers_test
+
+import (
+	"bytes"
+	"image"
+	"image/color"
+	"image/jpeg"
+	"testing"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/workers/depth"
+	"github.com/spatial-flow/spatial-flow/workers/detect"
+	"github.com/spatial-flow/spatial-flow/workers/models"
+	"github.com/spatial-flow/spatial-flow/workers/onnx"
+	"github.com/spatial-flow/spatial-flow/workers/tensor"
+)
+
+// BenchmarkFrame is what a slot does to a frame of 768x576 with the models of no cost: all but its way from NATS and
+// the result's way back. The time of each step is told beside it.
+func BenchmarkFrame(b *testing.B) {
+	m := image.NewRGBA(image.Rect(0, 0, 768, 576))
+	noise := uint32(1)
+	for i := range 768 * 576 {
+		noise = noise*1664525 + 1013904223
+		m.SetRGBA(i%768, i/768, color.RGBA{uint8(i % 768 / 3), uint8(i / 768 / 3), uint8(noise >> 28), 255})
+	}
+	var data bytes.Buffer
+	if err := jpeg.Encode(&data, m, &jpeg.Options{Quality: 90}); err != nil {
+		b.Fatal(err)
+	}
+	b.Run(detects, func(b *testing.B) {
+		session := openSession(b, onnx.File{Name: "nocost_detect.onnx", Data: models.NoCostDetect})
+		model, err := detect.Open(session, detect.Settings{Confidence: 0.25, IoU: 0.7, Most: 300, Size: 640})
+		if err != nil {
+			b.Fatal(err)
+		}
+		slot := model.NewSlot()
+		defer slot.Close()
+		benchmarkSlot(b, data.Bytes(), slot)
+	})
+	b.Run(estimates+"252", func(b *testing.B) {
+		session := openSession(b, onnx.File{Name: "nocost_depth.onnx", Data: models.NoCostDepth})
+		model, err := depth.Open(session, depth.Settings{Size: 252, Bits: flow.DefaultDepthBits})
+		if err != nil {
+			b.Fatal(err)
+		}
+		slot := model.NewSlot()
+		defer slot.Close()
+		benchmarkSlot(b, data.Bytes(), slot)
+	})
+}
+
+func benchmarkSlot(b *testing.B, data []byte, slot interface {
+	Answer(*tensor.Picture, *flow.Result, func(string)) error
+}) {
+	picture := tensor.NewPicture()
+	defer picture.Close()
+	steps, last := map[string]int64{}, b.Elapsed()
+	lap := func(step string) {
+		now := b.Elapsed()
+		steps[step] += (now - last).Nanoseconds()
+		last = now
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		last = b.Elapsed()
+		if err := picture.Decode(data); err != nil {
+			b.Fatal(err)
+		}
+		lap("decode")
+		if err := slot.Answer(picture, new(flow.Result), lap); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for step, spent := range steps {
+		b.ReportMetric(float64(spent)/float64(b.N)/1e3, step+"-µs/op")
+	}
+}

@@ -1,0 +1,205 @@
+package workers_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/spatial-flow/spatial-flow/flow/bus"
+)
+
+// ackWait sets how long a frame stays with a worker that says nothing: short, so that a test need not wait three
+// seconds for what a dead worker held, or so long that waiting for it is seen.
+func (b bench) ackWait(t *testing.T, group string, wait time.Duration) {
+	t.Helper()
+	config := b.info(t, group).Config
+	config.AckWait = wait
+	if _, err := b.bus.JetStream().UpdateConsumer(t.Context(), "FRAMES_LOSSLESS", config); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// take takes the group's next frame as a worker does.
+func (b bench) take(t *testing.T, group string) (jetstream.Msg, bus.Messages) {
+	t.Helper()
+	messages, err := b.bus.TakeFrames(t.Context(), group, lossless, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	msg, err := messages.Next(jetstream.NextMaxWait(patience))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return msg, messages
+}
+
+// Killed again and again while frames come in: every frame is answered, and once.
+func TestKilledWorkersLoseAndRepeatNothing(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.ackWait(t, detects, 300*time.Millisecond)
+	const frames, lives = 120, 4
+	var killed []*life
+	for n := range uint64(lives) {
+		l := b.start(t, settings(t, detects))
+		for seq := n*frames/lives + 1; seq <= (n+1)*frames/lives; seq++ {
+			b.publish(t, frame(t, seq, detects))
+		}
+		if n < lives-1 {
+			eventually(t, "the worker is at it", func() bool { return b.stored(t, "RESULTS_DETECT_LOSSLESS") > n*frames/lives })
+			l.kill()
+			killed = append(killed, l)
+			continue
+		}
+		defer l.stop(t)
+	}
+	for seq, r := range b.results(t, detects, frames) {
+		if r.Error != "" {
+			t.Errorf("frame %d: %s", seq, r.Error)
+		}
+	}
+	b.drained(t)
+	for _, l := range killed {
+		l.wait(t)
+	}
+}
+
+// A worker that dies with a frame in hand: the frame goes to another, and is counted.
+func TestFrameOfADeadWorkerGoesToAnother(t *testing.T) {
+	b := newBench(t)
+	b.ackWait(t, detects, 300*time.Millisecond)
+	b.publish(t, frame(t, 1, detects))
+	_, dead := b.take(t, detects)
+	dead.Stop()
+	l := b.start(t, settings(t, detects))
+	defer l.stop(t)
+	if r := b.results(t, detects, 1)[1]; r.Error != "" || len(r.Detections) != 8 {
+		t.Errorf("answered with %+v", r)
+	}
+	b.drained(t)
+	expectRedelivered(t, l, 1)
+}
+
+func expectRedelivered(t *testing.T, l *life, n int) {
+	t.Helper()
+	expected := "# HELP spatialflow_redeliveries_total Messages that came more than once.\n# TYPE spatialflow_redeliveries_total counter\n" +
+		fmt.Sprintf("spatialflow_redeliveries_total{group=\"detect\",stage=\"detect\"} %d\n", n)
+	if err := testutil.GatherAndCompare(l.metrics, strings.NewReader(expected), "spatialflow_redeliveries_total"); err != nil {
+		t.Error(err)
+	}
+}
+
+// A frame has three tries; then it is answered without being looked at, in words that hold whatever became of them.
+func TestFrameIsGivenUpAfterThreeTries(t *testing.T) {
+	for _, test := range []struct {
+		tries int
+		error string // by the producer
+		want  string
+	}{
+		{2, "", ""},
+		{3, "", "given up: taken 3 times before without an answer"},
+		{3, "file of 0 bytes", "file of 0 bytes"}, // the reason that was there first
+	} {
+		b := newBench(t)
+		f := frame(t, 1, detects)
+		f.Error = test.error
+		b.publish(t, f)
+		for range test.tries {
+			msg, messages := b.take(t, detects)
+			if err := msg.Nak(); err != nil {
+				t.Fatal(err)
+			}
+			messages.Stop()
+		}
+		l := b.start(t, settings(t, detects))
+		r := b.results(t, detects, 1)[1]
+		if (r.Error == "") != (test.want == "") || !strings.HasPrefix(r.Error, test.want) || (len(r.Detections) == 8) != (test.want == "") {
+			t.Errorf("after %d tries: error %q and %d detections, want error %q", test.tries, r.Error, len(r.Detections), test.want)
+		}
+		b.drained(t)
+		expectRedelivered(t, l, 1)
+		l.stop(t)
+	}
+}
+
+// Clean stops in the middle answer what is in hand and give back what is on its way: nothing waits for AckWait.
+func TestStoppedWorkerHasNothingInHand(t *testing.T) {
+	b := newBench(t)
+	b.ackWait(t, detects, time.Hour)
+	const frames, lives = 150, 5
+	for seq := uint64(1); seq <= frames; seq++ {
+		b.publish(t, frame(t, seq, detects))
+	}
+	for range lives {
+		before := b.stored(t, "RESULTS_DETECT_LOSSLESS")
+		l := b.start(t, settings(t, detects))
+		eventually(t, "the worker is at it", func() bool { return b.stored(t, "RESULTS_DETECT_LOSSLESS") > before+10 })
+		l.stop(t)
+	}
+	defer b.start(t, settings(t, detects)).stop(t)
+	b.results(t, detects, frames)
+	b.drained(t)
+}
+
+// While results can't be stored the frame stays in hand, longer than AckWait; then it is answered, once.
+func TestFrameIsHeldUntilItsResultIsStored(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.ackWait(t, detects, 1500*time.Millisecond) // the worker says every second that it is at it
+	const stream = "RESULTS_DETECT_LOSSLESS"
+	if err := b.bus.JetStream().DeleteStream(t.Context(), stream); err != nil {
+		t.Fatal(err)
+	}
+	l := b.start(t, settings(t, detects))
+	defer l.stop(t)
+	b.publish(t, frame(t, 1, detects))
+	eventually(t, "the frame is in hand", func() bool { return b.info(t, detects).NumAckPending == 1 })
+	redelivered := time.After(2500 * time.Millisecond)
+	<-redelivered // an event that must not happen has no other sign
+	if err := b.bus.Provision(t.Context(), groups, bus.DefaultLimits()); err != nil {
+		t.Fatal(err)
+	}
+	if r := b.results(t, detects, 1)[1]; r.Error != "" {
+		t.Error(r.Error)
+	}
+	b.drained(t)
+	expectRedelivered(t, l, 0)
+}
+
+// A worker that is stopped and can't store its result gives the frame back.
+func TestStoppedWorkerGivesBackWhatItCannotStore(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	if err := b.bus.JetStream().DeleteStream(t.Context(), "RESULTS_DETECT_LOSSLESS"); err != nil {
+		t.Fatal(err)
+	}
+	l := b.start(t, settings(t, detects))
+	b.publish(t, frame(t, 1, detects))
+	eventually(t, "the frame is in hand", func() bool { return b.info(t, detects).NumAckPending == 1 })
+	began := time.Now()
+	l.stop(t)
+	msg, messages := b.take(t, detects)
+	defer messages.Stop()
+	if took := time.Since(began); took > 7*time.Second { // five to store it, none for AckWait
+		t.Errorf("the frame came back after %v", took)
+	}
+	if meta, err := msg.Metadata(); err != nil || meta.NumDelivered != 2 {
+		t.Errorf("metadata %+v, %v; want the second delivery", meta, err)
+	}
+	if err := msg.Nak(); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.bus.Provision(t.Context(), groups, bus.DefaultLimits()); err != nil {
+		t.Fatal(err)
+	}
+	messages.Stop()
+	defer b.start(t, settings(t, detects)).stop(t)
+	if r := b.results(t, detects, 1)[1]; r.Error != "" {
+		t.Error(r.Error)
+	}
+	b.drained(t)
+}
