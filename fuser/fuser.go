@@ -54,6 +54,9 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 		return err
 	}
 	groups, err := waitForGroups(ctx, env)
+	if ctx.Err() != nil {
+		return nil
+	}
 	if err != nil {
 		return err
 	}

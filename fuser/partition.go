@@ -192,7 +192,8 @@ func (p *partition) store(ctx context.Context, session Session, results []*flow.
 func (p *partition) publish(ctx context.Context, scene *flow.Scene) bool {
 	wait, held := retryWait, time.Now()
 	for ctx.Err() == nil {
-		err := p.env.Bus.PublishScene(ctx, scene)
+		// A stop lets the publish in hand end, in its own time: a scene that is stored gets its done and its position.
+		err := p.env.Bus.PublishScene(context.WithoutCancel(ctx), scene)
 		switch {
 		case err == nil, errors.Is(err, bus.ErrSceneStored):
 			return true

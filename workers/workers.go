@@ -77,8 +77,7 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 			w := &worker{cfg: cfg, env: env, metrics: m, model: session.Name, picture: tensor.NewPicture(), slot: newSlot(), load: did}
 			defer w.close()
 			open := func(ctx context.Context) (bus.Messages, error) {
-				messages, err := env.Bus.TakeFrames(ctx, cfg.Group, flow.ModeLossless, 1)
-				return frames{messages, ctx}, err
+				return env.Bus.TakeFrames(ctx, cfg.Group, flow.ModeLossless, 1)
 			}
 			return bus.Follow(ctx, env.Log, open, func(msg jetstream.Msg) { w.handle(ctx, msg) })
 		})

@@ -12,6 +12,7 @@ import (
 const (
 	followWait    = 20 * time.Millisecond
 	followWaitMax = time.Second
+	giveBackWait  = time.Second // for what is on its way when taking ends
 )
 
 // Follow opens an iterator and calls handle for each of its messages until ctx ends, then returns nil. While the
@@ -41,13 +42,32 @@ func follow(ctx context.Context, open func(context.Context) (Messages, error), h
 	if err != nil {
 		return err
 	}
-	defer messages.Stop()
-	for {
+	defer func() {
+		if ctx.Err() != nil {
+			giveBack(messages)
+		}
+		messages.Stop()
+	}()
+	for ctx.Err() == nil {
 		msg, err := messages.Next(jetstream.NextContext(ctx))
 		if err != nil {
 			return err
 		}
 		handle(msg)
+	}
+	return ctx.Err()
+}
+
+// giveBack leaves nothing in hand: it asks for no more, and what was on its way goes to another
+// taker at once and not after AckWait.
+func giveBack(messages Messages) {
+	messages.Drain()
+	for {
+		msg, err := messages.Next(jetstream.NextMaxWait(giveBackWait))
+		if err != nil {
+			break
+		}
+		_ = msg.Nak() // unheard it comes again after AckWait
 	}
 }
 
