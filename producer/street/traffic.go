@@ -1,0 +1,248 @@
+package street
+
+import "math"
+
+// lane is a line along the street on which everything moves at one speed, so that nothing runs into anything. It is
+// cut into cells that move with it; what is in a cell is drawn from the lane's number and the cell's.
+type lane struct {
+	id      uint64
+	x       float32
+	speed   float64 // metres per second along the street
+	cell    float64 // metres
+	density float32 // share of the cells that hold something
+	kind    int
+}
+
+// What moves on a lane.
+const (
+	walkers = iota
+	motors
+	cyclists
+)
+
+// newLanes draws the traffic: how dense, how fast. Nobody walks where the camera is.
+func newLanes(l *look, m mount) []lane {
+	r := newRandom(l.seed, topicLane, 0)
+	direction := func() float64 {
+		if r.chance(.5) {
+			return -1
+		}
+		return 1
+	}
+	pace := float64(1)
+	if r.chance(.3) {
+		pace = .25 // a jam
+	}
+	lanes := []lane{
+		{id: 1, x: oncoming, speed: -pace * float64(r.between(3, 6)), cell: 13, density: r.between(.5, .85), kind: motors},
+		{id: 2, x: along, speed: pace * float64(r.between(3, 6)), cell: 13, density: r.between(.5, .85), kind: motors},
+		{id: 3, x: cycling, speed: float64(r.between(2.5, 4.5)), cell: 4, density: r.between(.2, .5), kind: cyclists},
+	}
+	crowd := r.between(.08, .3)
+	for i, x := range []float32{1.5, 2.1, 2.7, 3.3, 3.9, 4.5, -9.7, -10.5} {
+		speed := direction() * float64(r.between(.7, 1.5))
+		density := crowd * r.between(.6, 1.3)
+		if d := float64(x) - m.x; d > -.62 && d < .62 {
+			continue
+		}
+		lanes = append(lanes, lane{id: uint64(10 + i), x: x, speed: speed, cell: 1.45, density: density, kind: walkers})
+	}
+	return lanes
+}
+
+// mover is one thing of a lane that is being built.
+type mover struct {
+	w        *world
+	v        *view
+	lane     *lane
+	cell     int64
+	slot     uint32
+	seconds  float64
+	distance float64 // metres that the lane has moved
+}
+
+// gatherLane builds what is on a lane at a time.
+func (w *world) gatherLane(l *lane, seconds float64, v *view) {
+	distance := l.speed * seconds
+	first := int64(math.Floor((v.camera.Z - 14 - distance) / l.cell))
+	last := int64(math.Floor((v.camera.Z + crowdAhead - distance) / l.cell))
+	for cell := first; cell <= last; cell++ {
+		r := newRandom(w.look.seed, topicLane+l.id<<8, uint64(cell))
+		if !r.chance(l.density) {
+			continue
+		}
+		m := mover{w: w, v: v, lane: l, cell: cell, seconds: seconds, distance: distance}
+		z := float32((float64(cell)+.5)*l.cell + distance - v.origin)
+		yaw := float32(0)
+		if l.speed < 0 {
+			yaw = math.Pi
+		}
+		switch l.kind {
+		case walkers:
+			m.walker(&r, z+r.between(-.35, .35), yaw)
+		case motors:
+			m.motor(&r, z, yaw)
+		case cyclists:
+			m.cyclist(&r, z+r.between(-.7, .7), yaw)
+		}
+	}
+}
+
+// start begins an object, unless it is neither seen nor near enough to cast a shadow on what is.
+func (m *mover) start(p pose, radius float32) (b builder, at mark, distance float32, ok bool) {
+	return m.w.startMoving(m.v, p, radius)
+}
+
+func (w *world) startMoving(v *view, p pose, radius float32) (b builder, at mark, distance float32, ok bool) {
+	middle := p.at.add(vector{0, radius * .6, 0})
+	d := middle.sub(v.eye)
+	distance = d.length()
+	if !v.sees(middle, radius) && distance > 12+radius {
+		return b, at, 0, false
+	}
+	b = newBuilder(&w.moving, w.look)
+	b.pose = p
+	b.sides = sidesAt(distance)
+	return b, b.mark(), distance, true
+}
+
+// sidesAt is how many sides round things have at a distance, in metres.
+func sidesAt(distance float32) int {
+	switch {
+	case distance < 5:
+		return 10
+	case distance < 11:
+		return 8
+	case distance < 24:
+		return 6
+	}
+	return 4
+}
+
+// end completes an object.
+func (m *mover) end(b *builder, at mark, class int) {
+	m.slot++
+	instance := uint32(m.lane.id)<<26 | uint32(m.cell&0x3fffff)<<4 | m.slot
+	m.w.objects = append(m.w.objects, identity{class, instance})
+	m.w.pieces = append(m.w.pieces, b.piece(at, int32(len(m.w.objects)), false))
+}
+
+// walker is somebody on foot, perhaps with a dog, or pushing a bicycle.
+func (m *mover) walker(r *random, z, yaw float32) {
+	f := newFigure(m.w.look, r)
+	sway := r.between(-.07, .07)
+	with := r.unit()
+	p := m.w.place(m.lane.x+sway, groundAt(m.lane.x), z, yaw)
+	phase := float32(math.Mod(math.Abs(m.distance)/float64(.8*f.height)*2*math.Pi, 2*math.Pi)) + r.between(0, 6)
+	reach := r.between(-.1, .5)
+	turn := r.between(-.5, .5)
+	if b, at, _, ok := m.start(p, f.height*.62); ok {
+		b.person(&f, stance{phase: phase, walking: 1, reach: max(0, reach-.2), turn: turn})
+		m.end(&b, at, Person)
+		m.w.blobs = append(m.w.blobs, blobOf(p, .34, .4, .75))
+	}
+	beside := r.between(.3, .42)
+	switch {
+	case with < .2:
+		d := newHound(m.w.look, r)
+		p := m.w.place(m.lane.x-beside, groundAt(m.lane.x), z+r.between(-.3, .5), yaw)
+		if b, at, _, ok := m.start(p, d.height*1.3); ok {
+			b.dog(&d, phase*1.6, 1, false)
+			m.end(&b, at, Dog)
+			m.w.blobs = append(m.w.blobs, blobOf(p, d.height*.4, d.length*.75, .7))
+		}
+	case with < .27:
+		c := newCycle(m.w.look, r, .85, 1.15)
+		p := m.w.place(m.lane.x-beside-.05, groundAt(m.lane.x), z+.25, yaw)
+		m.cycle(&c, p, phase)
+	}
+}
+
+// cycle adds a bicycle.
+func (m *mover) cycle(c *cycle, p pose, phase float32) (ride, bool) {
+	b, at, distance, ok := m.start(p, 1.1)
+	if !ok {
+		return ride{}, false
+	}
+	seat := b.bicycle(c, phase, segmentsAt(distance))
+	m.end(&b, at, Bicycle)
+	m.w.blobs = append(m.w.blobs, blobOf(p, .22, .95*c.scale, .5))
+	return seat, true
+}
+
+// segmentsAt is how many straight pieces a wheel has at a distance, in metres.
+func segmentsAt(distance float32) int {
+	switch {
+	case distance < 7:
+		return 18
+	case distance < 16:
+		return 12
+	}
+	return 8
+}
+
+// cyclist is a bicycle and its rider.
+func (m *mover) cyclist(r *random, z, yaw float32) {
+	c, f := newCycle(m.w.look, r, .85, 1.15), newFigure(m.w.look, r)
+	f.height = clamp(f.height, 1.35*c.scale, 1.8*c.scale)
+	p := m.w.place(m.lane.x+r.between(-.2, .2), groundAt(m.lane.x), z, yaw)
+	phase := float32(math.Mod(math.Abs(m.distance)/3.2*2*math.Pi, 2*math.Pi)) + r.between(0, 6)
+	seat, ok := m.cycle(&c, p, phase)
+	if !ok {
+		return
+	}
+	m.onSeat(&f, &seat, p)
+}
+
+// onSeat adds somebody who rides.
+func (m *mover) onSeat(f *figure, seat *ride, p pose) {
+	if b, at, _, ok := m.start(p, 1.9); ok {
+		b.rider(f, seat)
+		m.end(&b, at, Person)
+	}
+}
+
+// motor is a car, a bus, or a motorcycle and its rider.
+func (m *mover) motor(r *random, z, yaw float32) {
+	l := m.w.look
+	kind := r.unit()
+	p := m.w.place(m.lane.x, 0, z+r.between(-.8, .8), yaw)
+	switch {
+	case kind < .34:
+		car := newCar(l, r)
+		if b, at, distance, ok := m.start(p, car.length*.62); ok {
+			b.car(&car, segmentsAt(distance))
+			m.end(&b, at, Car)
+			m.w.blobs = append(m.w.blobs, blobOf(p, car.width*.68, car.length*.6, .95))
+		}
+	case kind < .62:
+		bus := newBus(l, r)
+		if b, at, distance, ok := m.start(p, bus.length*.62); ok {
+			b.bus(&bus, segmentsAt(distance))
+			m.end(&b, at, Bus)
+			m.w.blobs = append(m.w.blobs, blobOf(p, bus.width*.66, bus.length*.58, .95))
+		}
+	default:
+		for i := range 1 + r.below(2) {
+			c, f := newCycle(l, r, .88, 1.15), newFigure(l, r)
+			f.height = clamp(f.height, 1.45, 1.9)
+			p := m.w.place(m.lane.x+r.between(-.8, .8), 0, z+4*(float32(i)-.5), yaw)
+			b, at, distance, ok := m.start(p, 1.3)
+			if !ok {
+				continue
+			}
+			seat := b.motorcycle(&c, segmentsAt(distance))
+			m.end(&b, at, Motorcycle)
+			m.w.blobs = append(m.w.blobs, blobOf(p, .4, 1.1, .75))
+			m.onSeat(&f, &seat, p)
+		}
+	}
+}
+
+// groundAt is how high the ground is, in metres, at x.
+func groundAt(x float32) float32 {
+	if x < leftKerb || x > rightKerb {
+		return kerbHeight
+	}
+	return 0
+}
