@@ -106,7 +106,6 @@ func (s *site) house(r *random, x, facing, z0, z1 float32) {
 	height := 3.4 + float32(storeys)*3
 	b.paint(l.wall[r.below(len(l.wall))], l.stone(r), matte)
 	b.tile = 1. / 3
-	wall := b.material
 	out := vector{facing, 0, 0}
 	back := x - facing*7
 	b.quad(vector{x, 0, z0}, vector{x, 0, z1}, vector{x, height, z1}, vector{x, height, z0}, out)
@@ -147,7 +146,6 @@ func (s *site) house(r *random, x, facing, z0, z1 float32) {
 			}
 		}
 	}
-	_ = wall
 	s.shop(r, x, facing, z0, z1)
 }
 
@@ -158,7 +156,7 @@ func (l *look) stone(r *random) [3]float32 {
 
 // pane is a window that looks along x.
 func (b *builder) pane(x, facing, y0, y1, z0, z1 float32) {
-	b.quad(vector{x, y0, z0}, vector{x, y0, z1}, vector{x, y1, z1}, vector{x, y1, z0}, vector{facing, 0, 0})
+	b.quadTiled(vector{x, y0, z0}, vector{x, y0, z1}, vector{x, y1, z1}, vector{x, y1, z0}, vector{facing, 0, 0}, .7, .9)
 }
 
 // shop adds the ground floor: door, window, sign, sometimes an awning.
@@ -197,19 +195,19 @@ func (s *site) parked(r *random) {
 			yaw = math.Pi
 		}
 		switch {
-		case kind < .42:
+		case kind < .2*s.w.busy:
 			p := s.at(parking, z+r.between(-.4, .4), yaw+r.between(-.05, .05))
 			car := newCar(l, r)
 			b, m := s.body(p)
 			b.car(&car, 12)
 			s.put(&b, m, Car, p, car.width*.66, car.length*.58)
-		case kind < .62:
-			for i := range 3 {
+		case kind < .27*s.w.busy:
+			for i := range 1 + r.below(3) {
 				p := s.at(parking+r.between(-.2, .2), z+1.3*(float32(i)-1), radians(r.between(55, 90)))
 				s.motorcycle(r, p.leaned(.13))
 			}
-		case kind < .82:
-			for i := range 4 {
+		case kind < .34*s.w.busy:
+			for i := range 1 + r.below(4) {
 				p := s.at(parking+r.between(-.2, .2), z+.9*(float32(i)-1.5), radians(r.between(60, 110)))
 				s.bicycle(r, p.leaned(.1))
 			}

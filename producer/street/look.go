@@ -65,11 +65,11 @@ func (l *look) slot(r *random, n int, low, high float32) float32 {
 func (l *look) tint(r *random) [3]float32 {
 	hue := l.slot(r, 12, 0, 6)
 	value := l.slot(r, 6, .22, .95)
-	saturation := r.between(.3, .85)
+	saturation := r.between(.3, .75)
 	switch kind := r.unit(); {
-	case kind < .25:
+	case kind < .3:
 		saturation = r.between(0, .12)
-	case kind < .55: // earth, leather, skin, fur
+	case kind < .65: // earth, leather, skin, fur
 		hue, saturation = l.slot(r, 4, .2, .9), r.between(.25, .6)
 	}
 	return hsv(hue, saturation, value)
@@ -102,15 +102,15 @@ func (l *look) light() {
 		overcast = r.between(.6, .9)
 	}
 	warm := clamp((radians(45)-elevation)/radians(25), 0, 1) * r.between(.5, 1)
-	strength := (1 - overcast) * r.between(1.15, 1.45)
+	strength := (1 - overcast) * r.between(1.75, 2.2)
 	l.sunlight = [3]float32{strength, strength * (.95 - .17*warm), strength * (.86 - .38*warm)}
-	ambient := r.between(.42, .55) + .35*overcast
-	l.skylight = [3]float32{ambient * (.86 + .1*overcast), ambient * (.95 + .03*overcast), ambient * (1.1 - .1*overcast)}
+	ambient := r.between(.5, .64) + .5*overcast
+	l.skylight = [3]float32{ambient * (.82 + .14*overcast), ambient * (.94 + .04*overcast), ambient * (1.16 - .16*overcast)}
 	blue := 1 - overcast
-	l.zenith = [3]float32{.62 - .42*blue, .68 - .28*blue, .76 + .04*blue}
-	l.horizon = [3]float32{.80 - .12*blue + .2*warm, .82 - .06*blue + .02*warm, .86 + .02*blue - .16*warm}
+	l.zenith = [3]float32{.8 - .62*blue, .86 - .42*blue, .96 + .04*blue}
+	l.horizon = [3]float32{1.05 - .2*blue + .34*warm, 1.08 - .08*blue + .02*warm, 1.14 + .06*blue - .3*warm}
 	l.cover = r.between(.2, .7) + .3*overcast
-	l.fog = 1 / r.between(110, 260)
+	l.fog = 1 / r.between(120, 300)
 	l.noise = r.between(1, 3.2)
 }
 
@@ -135,7 +135,9 @@ func (l *look) paint() {
 	}
 	l.leaf, l.fruit = heap(r.next(), 9+l.pool(&r)*3, .55), heap(r.next(), 6+l.pool(&r)*2, .6)
 	seed := r.next()
-	l.glass = grey(func(x, y float32) float32 { return .35 + .5*clouds(seed, x, y, 2, 2) })
+	l.glass = grey(func(x, y float32) float32 { // the sky above, the street below
+		return .3 + .62*clamp(1.15-1.5*y-.5*(clouds(seed, x, y, 3, 2)-.5), 0, 1)
+	})
 	l.sky = grey(func(x, y float32) float32 { return clouds(seed+3, x, y, 4, 5) })
 }
 

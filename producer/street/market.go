@@ -11,7 +11,7 @@ func (s *site) market(r *random) {
 			s.thing(r, stallFront+r.between(.3, 1.5), z)
 		}
 		for i := range 3 {
-			if r.chance(.34) {
+			if r.chance(.065 * s.w.busy) {
 				s.visitor(r, stallFront-r.between(.5, .75), z+1.1*(float32(i)-1)+r.between(-.2, .2))
 			}
 		}
@@ -61,7 +61,7 @@ func (s *site) stall(r *random, z float32) {
 	}
 	b.shade = 1
 	s.blobs = append(s.blobs, blobOf(s.w.place(stallFront+.5, kerbHeight, z, 0), 1, wide*1.25, .8))
-	if r.chance(.8) {
+	if r.chance(.13 * s.w.busy) {
 		s.standing(r, s.at(stallFront+1.3, z+r.between(-.7, .7), radians(r.between(-110, -70))), 0)
 	}
 }
@@ -105,20 +105,21 @@ func (s *site) kerb(r *random) {
 	for z := float32(1.5); z < chunkLength; z += 3 {
 		x := rightKerb + r.between(.35, .5)
 		switch kind := r.unit(); {
-		case kind < .16:
-			for i := range 1 + r.below(3) {
+		case s.lens(z):
+		case kind < .05*s.w.busy:
+			for i := range 1 + r.below(2) {
 				s.bicycle(r, s.at(x+.1, z+.5*float32(i), radians(r.between(-25, 25))).leaned(.08))
 			}
-		case kind < .28:
+		case kind < .09*s.w.busy:
 			s.motorcycle(r, s.at(x, z, radians(r.between(-20, 200))).leaned(.12))
-		case kind < .42:
+		case kind < .13*s.w.busy:
 			s.standing(r, s.at(x, z, radians(r.between(-180, 180))), r.between(0, .4))
 			if r.chance(.5) {
 				s.standing(r, s.at(x+r.between(-.1, .1), z+r.between(.55, .8), radians(r.between(-180, 180))), r.between(0, .4))
 			}
-		case kind < .54:
+		case kind < .18*s.w.busy:
 			s.dog(r, s.at(x, z, radians(r.between(-180, 180))))
-		case kind < .84:
+		case kind < .8:
 			s.thing(r, x, z)
 		}
 	}
@@ -127,6 +128,12 @@ func (s *site) kerb(r *random) {
 		s.tree(r, leftKerb-.5, r.between(2, 10))
 	}
 	s.thing(r, leftKerb-.5, r.between(2, 10))
+}
+
+// lens tells whether what stands at z would be all that a camera that stays where it is sees.
+func (s *site) lens(z float32) bool {
+	ahead := float64(s.index)*chunkLength + float64(z) - s.w.mount.start
+	return s.w.mount.speed == 0 && ahead > -1 && ahead < 2.6
 }
 
 // thing adds something that is no object, in the colours and sizes of those that are.
@@ -162,9 +169,9 @@ func (s *site) thing(r *random, x, z float32) {
 		b.box(vector{0, 2.0 * size, 0}, vector{.55, .55 * size, .04})
 	case 5: // umbrella
 		b.plain([3]float32{.6, .55, .5})
-		b.rod(vector{}, vector{0, 2.3 * size, 0}, .035)
+		b.rod(vector{}, vector{0, 2.4 * size, 0}, .035)
 		b.paint(fab.texture, fab.tint, thin)
-		b.limb(vector{0, 1.95 * size, 0}, vector{0, 2.4 * size, 0}, 1.1*size, 1.1*size, .04, .04)
+		b.limb(vector{0, 2.05 * size, 0}, vector{0, 2.5 * size, 0}, .95*size, .95*size, .04, .04)
 	case 6: // letter box
 		paint()
 		b.box(vector{0, .5 * size, 0}, vector{.1, 1 * size, .1})

@@ -87,7 +87,7 @@ func (b *builder) corner(at, normal vector, u, v float32) int32 {
 	case matte:
 		c.sky *= .62 + .38*clamp(c.at.y/.6, 0, 1) // the ground takes light from what stands on it
 	}
-	c.sun = max(c.sun, 0)
+	c.sun = max(1.06*c.sun-.06, 0) // what the light only grazes would show the shadow map's texels
 	b.mesh.corners = append(b.mesh.corners, c)
 	return int32(len(b.mesh.corners) - 1)
 }

@@ -202,6 +202,9 @@ func (b *builder) arm(f *figure, shoulder, elbow, hand vector) {
 	thick := .03 * h * (.5 + .5*f.girth)
 	b.paint(f.top.texture, f.top.tint, matte)
 	b.limb(shoulder, elbow, thick*1.15, thick*1.15, thick, thick)
+	if b.sides > 6 {
+		b.ball(shoulder, vector{thick * 1.25, thick * 1.25, thick * 1.25})
+	}
 	sleeve := b.material
 	b.plain(f.skin)
 	skin := b.material
@@ -226,6 +229,15 @@ func (b *builder) head(f *figure, shoulder vector, turn float32) {
 	b.material = skin
 	b.ball(middle, vector{.058 * h, .078 * h, .066 * h})
 	b.ball(middle.add(front.mul(.066*h)).add(vector{0, -.01 * h, 0}), vector{.012 * h, .016 * h, .014 * h})
+	if b.sides > 6 { // eyes and mouth
+		b.plain([3]float32{.16, .13, .12})
+		side := vector{cos, 0, -sin}
+		for _, k := range [2]float32{-.024, .024} {
+			b.ball(middle.add(front.mul(.058*h)).add(side.mul(k*h)).add(vector{0, .012 * h, 0}), vector{.009 * h, .007 * h, .009 * h})
+		}
+		b.plain([3]float32{f.skin[0] * .8, f.skin[1] * .6, f.skin[2] * .6})
+		b.ball(middle.add(front.mul(.055*h)).sub(vector{0, .04 * h, 0}), vector{.02 * h, .006 * h, .008 * h})
+	}
 	if f.head != 4 {
 		b.plain(f.hair)
 		b.ball(middle.sub(front.mul(.018*h)).add(vector{0, .018 * h, 0}), vector{.064 * h, .074 * h, .064 * h})

@@ -25,8 +25,8 @@ type tables struct {
 func newTables(l *look) *tables {
 	t := new(tables)
 	for i := range t.tone {
-		x := float64(i) / toneSteps * 1.12
-		t.tone[i] = uint8(255*min(1, math.Pow(x*(1+x/6)/(1+x), 1/2.2)) + .5)
+		x := float64(i) / toneSteps * 1.3
+		t.tone[i] = uint8(255*min(1, math.Pow(1.12*x*(1+x/5)/(1+x), 1/1.95)) + .5)
 	}
 	for i := range t.fog {
 		d := float64(i) / fogSteps * float64(l.fog)
@@ -102,6 +102,41 @@ func (s *Street) shade(n uint64, v *view, f *Frame) {
 			x = end
 		}
 	}
+	s.soften(f)
+}
+
+// soften blends the two pixels on either side of an outline, as a lens does: boxes and depth stay exact.
+func (s *Street) soften(f *Frame) {
+	width, height := s.cfg.Width, s.cfg.Height
+	pix, top, shown := f.Image.Pix, s.raster.top, s.raster.shown
+	for y := range height {
+		for x := range width {
+			i := y*width + x
+			a := &shown[top[i]]
+			if x+1 < width && top[i+1] != top[i] {
+				if b := &shown[top[i+1]]; a.object != b.object || a.material != b.material {
+					mingle(pix[4*i:4*i+4], pix[4*i+4:4*i+8])
+				}
+			}
+			if y+1 < height && top[i+width] != top[i] {
+				if b := &shown[top[i+width]]; a.object != b.object || a.material != b.material {
+					mingle(pix[4*i:4*i+4], pix[4*(i+width):4*(i+width)+4])
+				}
+			}
+		}
+	}
+}
+
+// mingle moves two pixels towards each other.
+func mingle(p, q []uint8) {
+	const pairs = 0x00ff00ff
+	a, b := binary.LittleEndian.Uint32(p), binary.LittleEndian.Uint32(q)
+	low, high := a&pairs, a>>8&pairs
+	lowB, highB := b&pairs, b>>8&pairs
+	a = (low*11+lowB*5)>>4&pairs | (high*11+highB*5)>>4&pairs<<8
+	b = (low*5+lowB*11)>>4&pairs | (high*5+highB*11)>>4&pairs<<8
+	binary.LittleEndian.PutUint32(p, a)
+	binary.LittleEndian.PutUint32(q, b)
 }
 
 // level is the size of texture that fits the middle of a segment.
@@ -204,7 +239,7 @@ func (sh *shader) sky(row *rowLight, pixels []uint8, depth []float32, x, end int
 			density := float32(uint32(l.sky.sample(row.ray.x*scale+step.x*float32(x)+sh.drift, row.ray.z*scale+step.z*float32(x)+100, skyLevel))&255) / 255
 			cloud := clamp((density-.75+.5*l.cover)*4, 0, 1) * fade
 			for i := range c {
-				c[i] += (.98 - .12*density - c[i]) * cloud * .85
+				c[i] += (1.5 - .3*density - c[i]) * cloud * .85
 			}
 		}
 		sh.put(row, pixels, x, c[0], c[1], c[2])

@@ -38,7 +38,7 @@ type shadows struct {
 
 func newShadows(l *look) shadows {
 	return shadows{
-		fine:   newShadowMap(fineSize, fineTexel, .1, l.sun),
+		fine:   newShadowMap(fineSize, fineTexel, .13, l.sun),
 		coarse: newShadowMap(coarseSize, coarseTexel, .6, l.sun),
 		still:  make([]float32, fineSize*fineSize),
 	}

@@ -34,20 +34,33 @@ func newLanes(l *look, m mount) []lane {
 		pace = .25 // a jam
 	}
 	lanes := []lane{
-		{id: 1, x: oncoming, speed: -pace * float64(r.between(3, 6)), cell: 13, density: r.between(.5, .85), kind: motors},
-		{id: 2, x: along, speed: pace * float64(r.between(3, 6)), cell: 13, density: r.between(.5, .85), kind: motors},
-		{id: 3, x: cycling, speed: float64(r.between(2.5, 4.5)), cell: 4, density: r.between(.2, .5), kind: cyclists},
+		{id: 1, x: oncoming, speed: -pace * float64(r.between(3, 6)), cell: 13, density: min(.85, .36*busy(m)), kind: motors},
+		{id: 2, x: along, speed: pace * float64(r.between(3, 6)), cell: 13, density: min(.85, .36*busy(m)), kind: motors},
+		{id: 3, x: cycling, speed: float64(r.between(2.5, 4.5)), cell: 4, density: .13 * busy(m), kind: cyclists},
 	}
-	crowd := r.between(.08, .3)
+	crowd := r.between(.6, 1) * busy(m)
 	for i, x := range []float32{1.5, 2.1, 2.7, 3.3, 3.9, 4.5, -9.7, -10.5} {
 		speed := direction() * float64(r.between(.7, 1.5))
-		density := crowd * r.between(.6, 1.3)
-		if d := float64(x) - m.x; d > -.62 && d < .62 {
+		density := .075 * crowd * r.between(.6, 1.4)
+		if d := float64(x) - m.x; d > -.75 && d < .75 {
 			continue
 		}
 		lanes = append(lanes, lane{id: uint64(10 + i), x: x, speed: speed, cell: 1.45, density: density, kind: walkers})
 	}
 	return lanes
+}
+
+// busy is how much goes on, for as much to be in the picture wherever the camera looks: 0.6 along the street, more
+// when it looks across, where it sees little of it.
+func busy(m mount) float32 {
+	across := clamp((float32(math.Abs(m.yaw))-radians(26))/radians(22), 0, 1)
+	return .6 + 1.6*across
+}
+
+// together is true for the cells, four after each other, in which a lane has a crowd.
+func (l *lane) together(seed uint64, cell int64) bool {
+	r := newRandom(seed, topicLane+l.id<<8+1, uint64(cell>>2))
+	return r.chance(.35)
 }
 
 // mover is one thing of a lane that is being built.
@@ -68,7 +81,14 @@ func (w *world) gatherLane(l *lane, seconds float64, v *view) {
 	last := int64(math.Floor((v.camera.Z + crowdAhead - distance) / l.cell))
 	for cell := first; cell <= last; cell++ {
 		r := newRandom(w.look.seed, topicLane+l.id<<8, uint64(cell))
-		if !r.chance(l.density) {
+		density := l.density
+		if l.kind == walkers { // people come in groups
+			density *= .3
+			if l.together(w.look.seed, cell) {
+				density = l.density * 2.3
+			}
+		}
+		if !r.chance(density) {
 			continue
 		}
 		m := mover{w: w, v: v, lane: l, cell: cell, seconds: seconds, distance: distance}
@@ -143,7 +163,7 @@ func (m *mover) walker(r *random, z, yaw float32) {
 	}
 	beside := r.between(.3, .42)
 	switch {
-	case with < .2:
+	case with < .26:
 		d := newHound(m.w.look, r)
 		p := m.w.place(m.lane.x-beside, groundAt(m.lane.x), z+r.between(-.3, .5), yaw)
 		if b, at, _, ok := m.start(p, d.height*1.3); ok {
@@ -151,7 +171,7 @@ func (m *mover) walker(r *random, z, yaw float32) {
 			m.end(&b, at, Dog)
 			m.w.blobs = append(m.w.blobs, blobOf(p, d.height*.4, d.length*.75, .7))
 		}
-	case with < .27:
+	case with < .33:
 		c := newCycle(m.w.look, r, .85, 1.15)
 		p := m.w.place(m.lane.x-beside-.05, groundAt(m.lane.x), z+.25, yaw)
 		m.cycle(&c, p, phase)
@@ -208,14 +228,14 @@ func (m *mover) motor(r *random, z, yaw float32) {
 	kind := r.unit()
 	p := m.w.place(m.lane.x, 0, z+r.between(-.8, .8), yaw)
 	switch {
-	case kind < .34:
+	case kind < .36:
 		car := newCar(l, r)
 		if b, at, distance, ok := m.start(p, car.length*.62); ok {
 			b.car(&car, segmentsAt(distance))
 			m.end(&b, at, Car)
 			m.w.blobs = append(m.w.blobs, blobOf(p, car.width*.68, car.length*.6, .95))
 		}
-	case kind < .62:
+	case kind < .68:
 		bus := newBus(l, r)
 		if b, at, distance, ok := m.start(p, bus.length*.62); ok {
 			b.bus(&bus, segmentsAt(distance))

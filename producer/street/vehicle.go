@@ -84,7 +84,7 @@ func (b *builder) carGlass(m *motor, belt, front, roofFront, roofRear, rear floa
 	pane := func(z0, y0, z1, y1, lift float32, out vector) { // across the car
 		a, c := inset(z0, z1, .1), inset(z0, z1, .9)
 		ya, yc := inset(y0, y1, .1)+lift, inset(y0, y1, .9)+lift
-		b.quad(vector{-w * .84, ya, a + out.z*.015}, vector{w * .84, ya, a + out.z*.015}, vector{w * .7, yc, c + out.z*.015}, vector{-w * .7, yc, c + out.z*.015}, out)
+		b.quadTiled(vector{-w * .84, ya, a + out.z*.015}, vector{w * .84, ya, a + out.z*.015}, vector{w * .7, yc, c + out.z*.015}, vector{-w * .7, yc, c + out.z*.015}, out, .8, .9)
 	}
 	pane(front, belt, roofFront, h, .012, vector{0, .6, 1})
 	pane(rear, belt, roofRear, h, .012, vector{0, .6, -1})
@@ -100,7 +100,7 @@ func (b *builder) carGlass(m *motor, belt, front, roofFront, roofRear, rear floa
 				continue // a van without rear windows
 			}
 			x0, x1 := sign*wideAt(low), sign*wideAt(high)
-			b.quad(vector{x0, low, z[0]}, vector{x0, low, z[1]}, vector{x1, high, z[2]}, vector{x1, high, z[3]}, vector{sign, .3, 0})
+			b.quadTiled(vector{x0, low, z[0]}, vector{x0, low, z[1]}, vector{x1, high, z[2]}, vector{x1, high, z[3]}, vector{sign, .3, 0}, .6, .9)
 		}
 	}
 }
@@ -176,11 +176,11 @@ func (b *builder) busGlass(m *motor) {
 			if sign > 0 && (i == panes-1 || i == panes/2) {
 				bottom = .42 // doors
 			}
-			b.quad(vector{x0, bottom, z0}, vector{x0, bottom, z1}, vector{x1, high, z1}, vector{x1, high, z0}, vector{sign, .1, 0})
+			b.quadTiled(vector{x0, bottom, z0}, vector{x0, bottom, z1}, vector{x1, high, z1}, vector{x1, high, z0}, vector{sign, .1, 0}, .6, .9)
 		}
 	}
-	b.quad(vector{-w * .86, h * .36, l + .012}, vector{w * .86, h * .36, l + .012}, vector{w * .84, h * .78, l + .012}, vector{-w * .84, h * .78, l + .012}, vector{0, 0, 1})
-	b.quad(vector{-w * .75, h * .5, -l - .012}, vector{w * .75, h * .5, -l - .012}, vector{w * .72, h * .8, -l - .012}, vector{-w * .72, h * .8, -l - .012}, vector{0, 0, -1})
+	b.quadTiled(vector{-w * .86, h * .36, l + .012}, vector{w * .86, h * .36, l + .012}, vector{w * .84, h * .78, l + .012}, vector{-w * .84, h * .78, l + .012}, vector{0, 0, 1}, .9, .9)
+	b.quadTiled(vector{-w * .75, h * .5, -l - .012}, vector{w * .75, h * .5, -l - .012}, vector{w * .72, h * .8, -l - .012}, vector{-w * .72, h * .8, -l - .012}, vector{0, 0, -1}, .9, .9)
 	b.plain([3]float32{.08, .08, .09})
 	b.box(vector{0, h * .86, l - .01}, vector{w * 1.4, h * .1, .05})
 	b.paint(b.look.cloth[0], [3]float32{.95, .75, .25}, glow)

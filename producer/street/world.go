@@ -32,6 +32,7 @@ type world struct {
 	look   *look
 	mirror bool // the market is to the left
 	mount  mount
+	busy   float32
 	lanes  []lane
 	chunks map[int64]*chunk
 
@@ -62,6 +63,7 @@ func newWorld(cfg Config, l *look) world {
 	r := newRandom(l.seed, topicLayout, 0)
 	w := world{cfg: cfg, look: l, mirror: r.chance(.5), chunks: map[int64]*chunk{}}
 	w.mount = newMount(l)
+	w.busy = busy(w.mount)
 	w.lanes = newLanes(l, w.mount)
 	return w
 }
@@ -70,7 +72,7 @@ func newWorld(cfg Config, l *look) world {
 func newMount(l *look) mount {
 	r := newRandom(l.seed, topicCamera, 0)
 	degrees := func(low, high float32) float64 { return float64(radians(r.between(low, high))) }
-	m := mount{x: float64(r.between(1.4, 4.4)), height: float64(l.slot(&r, 4, 1.3, 3.1)), yaw: degrees(-26, 8), period: 20, start: float64(r.between(0, 400))}
+	m := mount{x: float64(r.between(2, 4.3)), height: float64(l.slot(&r, 4, 1.3, 3.1)), yaw: degrees(-26, 8), period: 20, start: float64(r.between(0, 400))}
 	if r.chance(.3) {
 		m.yaw = degrees(-62, -30) // across the road
 	}
