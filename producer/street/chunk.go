@@ -20,11 +20,12 @@ type site struct {
 	w     *world
 	index int64
 	b     builder // of the scenery
+	busy  float32 // how much goes on; 1 is usual
 }
 
 // build makes a chunk. It depends on the seed and its index only.
 func (w *world) build(index int64) *chunk {
-	s := site{chunk: new(chunk), w: w, index: index}
+	s := site{chunk: new(chunk), w: w, index: index, busy: min(2.2, w.busy*w.usual(index))}
 	s.b = newBuilder(&s.scenery, w.look)
 	r := newRandom(w.look.seed, topicChunk, uint64(index))
 	ground := s.b.mark()
@@ -195,18 +196,18 @@ func (s *site) parked(r *random) {
 			yaw = math.Pi
 		}
 		switch {
-		case kind < .2*s.w.busy:
+		case kind < .2*s.busy:
 			p := s.at(parking, z+r.between(-.4, .4), yaw+r.between(-.05, .05))
 			car := newCar(l, r)
 			b, m := s.body(p)
 			b.car(&car, 12)
 			s.put(&b, m, Car, p, car.width*.66, car.length*.58)
-		case kind < .27*s.w.busy:
+		case kind < .27*s.busy:
 			for i := range 1 + r.below(3) {
 				p := s.at(parking+r.between(-.2, .2), z+1.3*(float32(i)-1), radians(r.between(55, 90)))
 				s.motorcycle(r, p.leaned(.13))
 			}
-		case kind < .34*s.w.busy:
+		case kind < .34*s.busy:
 			for i := range 1 + r.below(4) {
 				p := s.at(parking+r.between(-.2, .2), z+.9*(float32(i)-1.5), radians(r.between(60, 110)))
 				s.bicycle(r, p.leaned(.1))

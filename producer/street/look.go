@@ -27,6 +27,7 @@ const (
 	topicChunk
 	topicLane
 	topicNoise
+	topicStroll
 )
 
 func newLook(cfg Config) look {

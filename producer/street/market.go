@@ -11,7 +11,7 @@ func (s *site) market(r *random) {
 			s.thing(r, stallFront+r.between(.3, 1.5), z)
 		}
 		for i := range 3 {
-			if r.chance(.065 * s.w.busy) {
+			if r.chance(.065 * s.busy) {
 				s.visitor(r, stallFront-r.between(.5, .75), z+1.1*(float32(i)-1)+r.between(-.2, .2))
 			}
 		}
@@ -61,7 +61,7 @@ func (s *site) stall(r *random, z float32) {
 	}
 	b.shade = 1
 	s.blobs = append(s.blobs, blobOf(s.w.place(stallFront+.5, kerbHeight, z, 0), 1, wide*1.25, .8))
-	if r.chance(.13 * s.w.busy) {
+	if r.chance(.13 * s.busy) {
 		s.standing(r, s.at(stallFront+1.3, z+r.between(-.7, .7), radians(r.between(-110, -70))), 0)
 	}
 }
@@ -106,24 +106,27 @@ func (s *site) kerb(r *random) {
 		x := rightKerb + r.between(.35, .5)
 		switch kind := r.unit(); {
 		case s.lens(z):
-		case kind < .05*s.w.busy:
+		case kind < .05*s.busy:
 			for i := range 1 + r.below(2) {
 				s.bicycle(r, s.at(x+.1, z+.5*float32(i), radians(r.between(-25, 25))).leaned(.08))
 			}
-		case kind < .09*s.w.busy:
+		case kind < .09*s.busy:
 			s.motorcycle(r, s.at(x, z, radians(r.between(-20, 200))).leaned(.12))
-		case kind < .13*s.w.busy:
+		case kind < .13*s.busy:
 			s.standing(r, s.at(x, z, radians(r.between(-180, 180))), r.between(0, .4))
 			if r.chance(.5) {
 				s.standing(r, s.at(x+r.between(-.1, .1), z+r.between(.55, .8), radians(r.between(-180, 180))), r.between(0, .4))
 			}
-		case kind < .18*s.w.busy:
+		case kind < .18*s.busy:
 			s.dog(r, s.at(x, z, radians(r.between(-180, 180))))
 		case kind < .8:
 			s.thing(r, x, z)
 		}
 	}
 	s.lamp(rightKerb+.32, .1)
+	if r.chance(.4) {
+		s.pennants(r, .1)
+	}
 	if r.chance(.4) {
 		s.tree(r, leftKerb-.5, r.between(2, 10))
 	}
@@ -214,6 +217,32 @@ func (s *site) tree(r *random, x, z float32) {
 		s.bush(r, vector{r.between(-.7, .7), height + r.between(.2, 1.4), r.between(-.7, .7)}, r.between(.9, 1.3))
 	}
 	s.blobs = append(s.blobs, blobOf(b.pose, .5, .5, .7))
+}
+
+// pennants hangs a line of flags across the market.
+func (s *site) pennants(r *random, z float32) {
+	b, l := &s.b, s.w.look
+	b.pose = s.w.place(0, 0, 0, 0)
+	colours := [3]int32{}
+	for i := range colours {
+		f := l.fabric(r)
+		b.paint(f.texture, f.tint, thin)
+		colours[i] = b.material
+	}
+	from, to := vector{rightKerb + .3, 4.5, z}, vector{rightHouses, r.between(4.6, 6), z + r.between(-3, 3)}
+	n := 16
+	for i := range n {
+		k, next := float32(i)/float32(n), float32(i+1)/float32(n)
+		sag := func(k float32) vector { return from.lerp(to, k).sub(vector{0, 2.4 * k * (1 - k), 0}) }
+		p, q := sag(k), sag(next)
+		b.material = colours[i%3]
+		tip := p.lerp(q, .5).sub(vector{0, .42, 0})
+		out := vector{0, 0, 1}
+		j := b.corner(p, out, 0, 0)
+		b.corner(q, out, .4, 0)
+		b.corner(tip, out, .2, .4)
+		b.triangle(j, j+1, j+2, out)
+	}
 }
 
 // lamp adds a lamp post.

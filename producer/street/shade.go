@@ -12,6 +12,7 @@ const (
 	fogMost    = 256  // metres
 	noiseBits  = 14
 	skyLevel   = 1
+	ditherSize = 64 // pixels that a pattern of noise takes
 	lodSegment = 16 // pixels of a row that share a size of texture
 )
 
@@ -20,6 +21,7 @@ type tables struct {
 	tone  [toneSteps*toneMost + 1]uint8
 	fog   [fogSteps*fogMost + 1]float32
 	noise [1 << noiseBits]int8
+	blur  [ditherSize * ditherSize]float32 // texels that shadows are looked up aside
 }
 
 func newTables(l *look) *tables {
@@ -36,6 +38,9 @@ func newTables(l *look) *tables {
 	for i := range t.noise {
 		sum := r.unit() + r.unit() + r.unit() + r.unit() - 2 // nearly normal, deviation 0.577
 		t.noise[i] = int8(clamp(sum*l.noise/.577, -100, 100))
+	}
+	for i := range t.blur {
+		t.blur[i] = r.between(-.4, .4)
 	}
 	return t
 }
@@ -199,7 +204,8 @@ func (sh *shader) segment(row *rowLight, t *shown, pixels []uint8, depth []float
 // lit is the share of sunlight at a pixel.
 func (sh *shader) lit(row *rowLight, x, z float32) float32 {
 	a, d, k := &sh.fineAt, &row.fine, &row.fineStep
-	if lit, ok := sh.fine.lit(a.x+z*(d.x+x*k.x), a.y+z*(d.y+x*k.y), a.z+z*(d.z+x*k.z)); ok {
+	i := row.y%ditherSize*ditherSize + int(x)%ditherSize
+	if lit, ok := sh.fine.lit(a.x+z*(d.x+x*k.x)+sh.blur[i], a.y+z*(d.y+x*k.y)+sh.blur[i^21], a.z+z*(d.z+x*k.z)); ok {
 		return lit
 	}
 	a, d, k = &sh.coarseAt, &row.coarse, &row.coarseStep

@@ -15,7 +15,9 @@ func TestShots(t *testing.T) {
 		return
 	}
 	grid := image.NewRGBA(image.Rect(0, 0, 1920, 1080))
-	for seed := uint64(1); seed <= 9; seed++ {
+	first := uint64(1)
+	fmt.Sscan(os.Getenv("FIRST"), &first)
+	for seed := first; seed < first+9; seed++ {
 		s, err := New(Config{Seed: seed, FPS: 30, Width: 640, Height: 360, Split: All})
 		if err != nil {
 			t.Fatal(err)
@@ -28,7 +30,7 @@ func TestShots(t *testing.T) {
 		png.Encode(w, f.Image)
 		w.Close()
 		fmt.Println(seed, len(f.Objects), len(s.raster.shown))
-		i := int(seed - 1)
+		i := int(seed - first)
 		draw.Draw(grid, image.Rect(i%3*640, i/3*360, i%3*640+640, i/3*360+360), f.Image, image.Point{}, draw.Src)
 	}
 	w, _ := os.Create(dir + "/grid.png")

@@ -39,9 +39,9 @@ func newLanes(l *look, m mount) []lane {
 		{id: 3, x: cycling, speed: float64(r.between(2.5, 4.5)), cell: 4, density: .13 * busy(m), kind: cyclists},
 	}
 	crowd := r.between(.6, 1) * busy(m)
-	for i, x := range []float32{1.5, 2.1, 2.7, 3.3, 3.9, 4.5, -9.7, -10.5} {
+	for i, x := range []float32{1.5, 2.7, 3.9, -9.7, -10.5} {
 		speed := direction() * float64(r.between(.7, 1.5))
-		density := .075 * crowd * r.between(.6, 1.4)
+		density := .05 * crowd * r.between(.6, 1.4)
 		if d := float64(x) - m.x; d > -.75 && d < .75 {
 			continue
 		}
@@ -54,7 +54,7 @@ func newLanes(l *look, m mount) []lane {
 // when it looks across, where it sees little of it.
 func busy(m mount) float32 {
 	across := clamp((float32(math.Abs(m.yaw))-radians(26))/radians(22), 0, 1)
-	return .6 + 1.6*across
+	return .55 + 1.7*across
 }
 
 // together is true for the cells, four after each other, in which a lane has a crowd.
@@ -99,7 +99,7 @@ func (w *world) gatherLane(l *lane, seconds float64, v *view) {
 		}
 		switch l.kind {
 		case walkers:
-			m.walker(&r, z+r.between(-.35, .35), yaw)
+			m.walker(&r, l.x, z+r.between(-.35, .35), yaw, math.Abs(distance))
 		case motors:
 			m.motor(&r, z, yaw)
 		case cyclists:
@@ -147,13 +147,13 @@ func (m *mover) end(b *builder, at mark, class int) {
 	m.w.pieces = append(m.w.pieces, b.piece(at, int32(len(m.w.objects)), false))
 }
 
-// walker is somebody on foot, perhaps with a dog, or pushing a bicycle.
-func (m *mover) walker(r *random, z, yaw float32) {
+// walker is somebody on foot at x, z who has gone a way, in metres; perhaps with a dog, or pushing a bicycle.
+func (m *mover) walker(r *random, x, z, yaw float32, gone float64) {
 	f := newFigure(m.w.look, r)
 	sway := r.between(-.07, .07)
 	with := r.unit()
-	p := m.w.place(m.lane.x+sway, groundAt(m.lane.x), z, yaw)
-	phase := float32(math.Mod(math.Abs(m.distance)/float64(.8*f.height)*2*math.Pi, 2*math.Pi)) + r.between(0, 6)
+	p := m.w.place(x+sway, groundAt(x), z, yaw)
+	phase := float32(math.Mod(gone/float64(.8*f.height)*2*math.Pi, 2*math.Pi)) + r.between(0, 6)
 	reach := r.between(-.1, .5)
 	turn := r.between(-.5, .5)
 	if b, at, _, ok := m.start(p, f.height*.62); ok {
@@ -165,7 +165,7 @@ func (m *mover) walker(r *random, z, yaw float32) {
 	switch {
 	case with < .26:
 		d := newHound(m.w.look, r)
-		p := m.w.place(m.lane.x-beside, groundAt(m.lane.x), z+r.between(-.3, .5), yaw)
+		p := m.beside(p, -beside, r.between(-.3, .5))
 		if b, at, _, ok := m.start(p, d.height*1.3); ok {
 			b.dog(&d, phase*1.6, 1, false)
 			m.end(&b, at, Dog)
@@ -173,9 +173,14 @@ func (m *mover) walker(r *random, z, yaw float32) {
 		}
 	case with < .33:
 		c := newCycle(m.w.look, r, .85, 1.15)
-		p := m.w.place(m.lane.x-beside-.05, groundAt(m.lane.x), z+.25, yaw)
-		m.cycle(&c, p, phase)
+		m.cycle(&c, m.beside(p, -beside-.05, .25), phase)
 	}
+}
+
+// beside is a pose to the right of and before another.
+func (m *mover) beside(p pose, right, before float32) pose {
+	p.at = p.at.add(p.x.mul(right)).add(p.z.mul(before))
+	return p
 }
 
 // cycle adds a bicycle.

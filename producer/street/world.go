@@ -134,6 +134,9 @@ func (w *world) gather(seconds float64, v *view) {
 	for i := range w.lanes {
 		w.gatherLane(&w.lanes[i], seconds, v)
 	}
+	for i := chunkOf(v.camera.Z - 14); i <= chunkOf(v.camera.Z+crowdAhead); i++ {
+		w.gatherStrollers(i, seconds, v)
+	}
 }
 
 func chunkOf(z float64) int64 { return int64(math.Floor(z / chunkLength)) }
