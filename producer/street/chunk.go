@@ -85,11 +85,25 @@ func (s *site) ground() {
 	b.tile = .5
 	b.box(vector{rightKerb, kerbHeight/2 + .005, chunkLength / 2}, vector{.24, kerbHeight + .01, chunkLength})
 	b.box(vector{leftKerb, kerbHeight/2 + .005, chunkLength / 2}, vector{.24, kerbHeight + .01, chunkLength})
+	own := newRandom(l.seed, topicChunk+1<<8, uint64(s.index))
+	if own.chance(.22) {
+		s.crossing()
+		return
+	}
 	for i := range 3 { // lines between the lanes
 		z := float32(i)*4 + 1
 		b.paint(l.plain, [3]float32{.9, .9, .88}, ground)
 		x := float32(oncoming+along) / 2
 		b.quad(vector{x - .07, .006, z}, vector{x + .07, .006, z}, vector{x + .07, .006, z + 2}, vector{x - .07, .006, z + 2}, vector{0, 1, 0})
+	}
+}
+
+// crossing paints stripes where people cross the road.
+func (s *site) crossing() {
+	b := &s.b
+	b.paint(s.w.look.plain, [3]float32{.9, .9, .88}, ground)
+	for x := float32(leftKerb) + .5; x < rightKerb-.5; x += 1 {
+		b.quad(vector{x, .006, 4}, vector{x + .5, .006, 4}, vector{x + .5, .006, 7}, vector{x, .006, 7}, vector{0, 1, 0})
 	}
 }
 

@@ -131,8 +131,15 @@ func New(cfg Config) (*Street, error) {
 // Config is the configuration the street was built with.
 func (s *Street) Config() Config { return s.cfg }
 
-// Render fills f with frame n, counted from 0.
+// MaxFrames is how many frames a street has: at 240 a second it lasts for a century, and up to there what moves is
+// where it is to a tenth of a millimetre.
+const MaxFrames = 1 << 40
+
+// Render fills f with frame n, counted from 0, below [MaxFrames].
 func (s *Street) Render(n uint64, f *Frame) error {
+	if n >= MaxFrames {
+		return fmt.Errorf("%w: frame %d: give 0 to %d", ErrParameter, n, uint64(MaxFrames-1))
+	}
 	seconds := float64(n) / s.cfg.FPS
 	view := s.world.view(seconds)
 	s.world.gather(seconds, &view)

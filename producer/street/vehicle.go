@@ -65,6 +65,7 @@ func (b *builder) car(m *motor, wheels int) {
 	})
 	b.loft([]station{{front, belt - .02, belt, w * .94, w * .93}, {roofFront, belt - .02, h, w * .94, w * .76}, {roofRear, belt - .02, h, w * .94, w * .76}, {rear, belt - .02, belt, w * .94, w * .9}})
 	b.carGlass(m, belt, front, roofFront, roofRear, rear)
+	b.carDoors(m, belt, (roofFront+roofRear)/2, front)
 	b.carFace(m, bonnet, boot)
 	for _, z := range [2]float32{l * .62, -l * .6} {
 		for _, sign := range [2]float32{-1, 1} {
@@ -102,6 +103,23 @@ func (b *builder) carGlass(m *motor, belt, front, roofFront, roofRear, rear floa
 			x0, x1 := sign*wideAt(low), sign*wideAt(high)
 			b.quadTiled(vector{x0, low, z[0]}, vector{x0, low, z[1]}, vector{x1, high, z[2]}, vector{x1, high, z[3]}, vector{sign, .3, 0}, .6, .9)
 		}
+	}
+}
+
+// carDoors adds the gaps around the doors, the handles, and the sills.
+func (b *builder) carDoors(m *motor, belt, middle, front float32) {
+	w := m.width / 2
+	b.plain([3]float32{.16, .16, .17})
+	for _, sign := range [2]float32{-1, 1} {
+		x := sign * (w + .006)
+		line := func(y0, y1, z0, z1 float32) {
+			at := func(y, z float32) vector { return vector{x - sign*.05*w*clamp((y-.3)/(belt-.3), 0, 1), y, z} }
+			b.quad(at(y0, z0), at(y0, z1), at(y1, z1), at(y1, z0), vector{sign, .1, 0})
+		}
+		line(.3, belt, middle-.012, middle+.012)
+		line(.3, belt, front-.24, front-.216)
+		line(.24, .36, -m.length*.28, m.length*.3)
+		line(belt-.12, belt-.085, middle+.08, middle+.24)
 	}
 }
 
