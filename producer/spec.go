@@ -111,10 +111,10 @@ func localPath(uri string) (string, error) {
 		return path, nil
 	}
 	if kind := scheme(uri); kind != "" {
-		return "", fmt.Errorf("%w: --source %s: %s sources; give a video file, a folder of pictures, a picture, or street:", ErrUnsupported, redact(uri), kind)
+		return "", fmt.Errorf("%w: --source %s: %s sources; give a video file, a folder of pictures, a picture, or street:?seed=7", ErrUnsupported, redact(uri), kind)
 	}
 	if _, err := strconv.Atoi(uri); err == nil {
-		return "", fmt.Errorf("%w: --source %s: camera devices; give a video file, a folder of pictures, a picture, or street:", ErrUnsupported, uri)
+		return "", fmt.Errorf("%w: --source %s: camera devices; give a video file, a folder of pictures, a picture, or street:?seed=7", ErrUnsupported, uri)
 	}
 	return uri, nil
 }

@@ -39,14 +39,13 @@ func (m *mesh) reset() {
 
 // piece is a part of a mesh, put somewhere.
 type piece struct {
-	mesh                 *mesh
-	corners, faces       [2]int32 // first, and behind the last
-	offset               vector
-	centre               vector // of a ball around it, offset included
-	radius               float32
-	object               int32 // 1 + index of the object it is; 0: none
-	still                bool  // it never moves
-	shadowless, twoSided bool
+	mesh           *mesh
+	corners, faces [2]int32 // first, and behind the last
+	offset         vector
+	centre         vector // of a ball around it, offset included
+	radius         float32
+	object         int32 // 1 + index of the object it is; 0: none
+	still          bool  // it never moves
 }
 
 // builder adds bodies to a mesh.

@@ -57,7 +57,6 @@ type shader struct {
 	coarseOf     func(vector) vector
 	drift        float32 // of the clouds
 	contact      []uint8
-	toneScale    float32
 }
 
 // row is what stays the same over a row.

@@ -76,9 +76,6 @@ func empty(heights []float32) {
 
 // piece casts one piece.
 func (s *shadows) piece(m *shadowMap, p *piece) {
-	if p.shadowless {
-		return
-	}
 	d := p.centre.sub(m.centre)
 	reach := float32(m.size)/2*m.texel + p.radius
 	if x, y := d.dot(m.right), d.dot(m.front); x > reach || x < -reach || y > reach || y < -reach {

@@ -67,7 +67,7 @@ func (w *world) gatherStrollers(index int64, seconds float64, v *view) {
 			continue
 		}
 		x, z, yaw, gone := s.at(seconds)
-		m := mover{w: w, v: v, lane: &l, cell: index&0x3ffff<<3 | int64(slot), seconds: seconds}
+		m := mover{w: w, v: v, lane: &l, cell: index&0x3ffff<<3 | int64(slot)}
 		z += float32(float64(index)*chunkLength - v.origin)
 		m.walker(&own, x, z, yaw, gone)
 		if own.chance(.45) { // in company

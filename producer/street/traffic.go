@@ -69,8 +69,7 @@ type mover struct {
 	v        *view
 	lane     *lane
 	cell     int64
-	slot     uint32
-	seconds  float64
+	slot     uint32  // objects of the cell so far
 	distance float64 // metres that the lane has moved
 }
 
@@ -91,7 +90,7 @@ func (w *world) gatherLane(l *lane, seconds float64, v *view) {
 		if !r.chance(density) {
 			continue
 		}
-		m := mover{w: w, v: v, lane: l, cell: cell, seconds: seconds, distance: distance}
+		m := mover{w: w, v: v, lane: l, cell: cell, distance: distance}
 		z := float32((float64(cell)+.5)*l.cell + distance - v.origin)
 		yaw := float32(0)
 		if l.speed < 0 {
@@ -110,10 +109,7 @@ func (w *world) gatherLane(l *lane, seconds float64, v *view) {
 
 // start begins an object, unless it is neither seen nor near enough to cast a shadow on what is.
 func (m *mover) start(p pose, radius float32) (b builder, at mark, distance float32, ok bool) {
-	return m.w.startMoving(m.v, p, radius)
-}
-
-func (w *world) startMoving(v *view, p pose, radius float32) (b builder, at mark, distance float32, ok bool) {
+	w, v := m.w, m.v
 	middle := p.at.add(vector{0, radius * .6, 0})
 	d := middle.sub(v.eye)
 	distance = d.length()

@@ -19,8 +19,6 @@ func newBus(l *look, r *random) motor {
 	return motor{length: r.between(7.6, 10.5), width: r.between(2.3, 2.5), height: r.between(2.75, 3.2), body: l.fabric(r), trim: l.fabric(r), hub: hsv(0, 0, r.between(.3, .7))}
 }
 
-var noTint = [3]float32{1, 1, 1}
-
 // station is a cross-section of a body: at z, from bottom to top, half as wide at the top.
 type station struct{ z, bottom, top, wide, wideTop float32 }
 
