@@ -14,7 +14,7 @@ const MaxSources = 64
 
 // Config is the producer's settings.
 type Config struct {
-	Sources []string `name:"source" sep:"none" placeholder:"[NAME=]URI" help:"A video file, a folder of pictures (jpg, jpeg, png, bmp, webp; in order of their names, numbers by value), or a picture; may be repeated. NAME ([A-Za-z0-9_-], at most 64) is how the source is called everywhere; without it, it is the base name."`
+	Sources []string `name:"source" sep:"none" placeholder:"[NAME=]URI" help:"A video file, a folder of pictures (jpg, jpeg, png, bmp, webp; in order of their names, numbers by value), a picture, or a generated street that never ends (street:?seed=7&fps=30&size=640x360&split=all); may be repeated. NAME ([A-Za-z0-9_-], at most 64) is how the source is called everywhere; without it, it is the base name."`
 	Run     string   `placeholder:"NAME" help:"Names this run, so that the same sources, started again, go on where they stopped; without it every start begins anew."`
 	Window  int      `default:"32" help:"Frames of a source, 1 to 1024, that may be under way at once: admitted, and their scene not yet stored."`
 	Quality int      `default:"90" help:"JPEG quality, 1 to 100, of frames that are encoded here: video, and pictures that are no JPEG or must be turned."`

@@ -38,9 +38,13 @@ type source interface {
 	Close() error
 }
 
-// openSource opens what a path names. frames is the number of its pictures: 0 is not known. [ErrOpen] or
-// [ErrNoPictures] is returned when there is nothing to read.
-func openSource(path string, quality int) (s source, frames uint64, err error) {
+// openSource opens what a source names. frames is the number of its pictures: 0 is not known, or without end.
+// [ErrOpen] or [ErrNoPictures] is returned when there is nothing to read.
+func openSource(spec spec, quality int) (s source, frames uint64, err error) {
+	if spec.street != nil {
+		return openStreet(*spec.street, quality)
+	}
+	path := spec.path
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:

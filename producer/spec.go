@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/producer/street"
 )
 
 const (
@@ -18,9 +19,18 @@ const (
 
 // spec is one --source, taken apart.
 type spec struct {
-	name string
-	path string // of a file or a folder
-	uri  string // as it is shown: without credentials
+	name   string
+	path   string         // of a file or a folder
+	street *street.Config // instead of a path, when the pictures are generated
+	uri    string         // as it is shown: without credentials
+}
+
+// base is what the source is called when it is given no name.
+func (s *spec) base() string {
+	if s.street != nil {
+		return strings.TrimSuffix(street.Scheme, ":")
+	}
+	return defaultName(s.path)
 }
 
 // parseSources takes every --source apart and gives those without a name one of their own.
@@ -40,7 +50,7 @@ func parseSources(args []string) ([]spec, error) {
 	}
 	for i := range specs {
 		if specs[i].name == "" {
-			specs[i].name = freeName(defaultName(specs[i].path), taken)
+			specs[i].name = freeName(specs[i].base(), taken)
 			taken[specs[i].name] = true
 		}
 	}
@@ -52,6 +62,13 @@ func parseSource(arg string) (spec, error) {
 	if err != nil {
 		return spec{}, err
 	}
+	if strings.HasPrefix(uri, street.Scheme) && !exists(uri) {
+		cfg, err := street.Parse(uri)
+		if err != nil {
+			return spec{}, fmt.Errorf("%w: --source %s: %w", ErrConfig, redact(uri), err)
+		}
+		return spec{name: name, street: &cfg, uri: redact(uri)}, nil
+	}
 	path, err := localPath(uri)
 	if err != nil {
 		return spec{}, err
@@ -62,7 +79,7 @@ func parseSource(arg string) (spec, error) {
 // splitName cuts NAME= off. A path that is there is meant as it stands, whatever it holds.
 func splitName(arg string) (name, uri string, err error) {
 	before, after, found := strings.Cut(arg, "=")
-	if !found || exists(arg) {
+	if !found || strings.HasPrefix(arg, street.Scheme) || exists(arg) {
 		return "", arg, nil
 	}
 	if err := flow.ValidToken("source", before); err != nil {
@@ -94,10 +111,10 @@ func localPath(uri string) (string, error) {
 		return path, nil
 	}
 	if kind := scheme(uri); kind != "" {
-		return "", fmt.Errorf("%w: --source %s: %s sources; give a video file, a folder of pictures, or a picture", ErrUnsupported, redact(uri), kind)
+		return "", fmt.Errorf("%w: --source %s: %s sources; give a video file, a folder of pictures, a picture, or street:?seed=7", ErrUnsupported, redact(uri), kind)
 	}
 	if _, err := strconv.Atoi(uri); err == nil {
-		return "", fmt.Errorf("%w: --source %s: camera devices; give a video file, a folder of pictures, or a picture", ErrUnsupported, uri)
+		return "", fmt.Errorf("%w: --source %s: camera devices; give a video file, a folder of pictures, a picture, or street:?seed=7", ErrUnsupported, uri)
 	}
 	return uri, nil
 }
@@ -116,7 +133,8 @@ func scheme(uri string) string {
 	return kind + ":"
 }
 
-// redact hides what may be a secret in a URI (user, password, query), and shortens what is very long.
+// redact hides what may be a secret in a URI (user, password, query), and shortens what is very long. A street has
+// no host and no secret: its query is shown.
 func redact(uri string) string {
 	if head, rest, found := strings.Cut(uri, "://"); found {
 		rest, _, query := strings.Cut(rest, "?")

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/producer/street"
 )
 
 func TestNames(t *testing.T) {
@@ -17,7 +18,7 @@ func TestNames(t *testing.T) {
 	if err := os.Mkdir("day.1", 0o700); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"a=b.avi", "clip.avi", "0"} {
+	for _, name := range []string{"a=b.avi", "clip.avi", "0", "7"} {
 		if err := os.WriteFile(name, nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -50,7 +51,12 @@ func TestNames(t *testing.T) {
 		{args: []string{"file://host/v.avi"}, err: ErrConfig},
 		{args: []string{"rtsp://u:secret@h/s?a=b"}, err: ErrUnsupported},
 		{args: []string{"cam=https://u:secret@h/s?token=secret"}, err: ErrUnsupported},
-		{args: []string{"street:?n=4"}, err: ErrUnsupported},
+		{args: []string{"street:"}, names: []string{"street"}},
+		{args: []string{"street:?seed=7&fps=12.5", "street:", "bay=street:?size=64x64&split=held-out"}, names: []string{"street", "street-2", "bay"}},
+		{args: []string{"street:?n=4"}, err: ErrConfig},
+		{args: []string{"street:?n=4"}, err: street.ErrParameter},
+		{args: []string{"bay=street:?fps=0"}, err: street.ErrParameter},
+		{args: []string{"street://host/?seed=1"}, err: street.ErrParameter},
 		{args: []string{"1"}, err: ErrUnsupported},
 	} {
 		specs, err := parseSources(test.args)
@@ -71,7 +77,7 @@ func TestNames(t *testing.T) {
 }
 
 func FuzzSources(f *testing.F) {
-	for _, seed := range []string{"a.avi", "n=a.avi", "file:///a%41", "rtsp://u:p@h/?q", "=", "n==", "/", ".", "//@", "://"} {
+	for _, seed := range []string{"a.avi", "n=a.avi", "file:///a%41", "rtsp://u:p@h/?q", "=", "n==", "/", ".", "//@", "://", "street:?seed=7", "s=street:?fps=x"} {
 		f.Add(seed, seed)
 	}
 	f.Fuzz(func(t *testing.T, a, b string) {
@@ -98,6 +104,7 @@ func TestRedact(t *testing.T) {
 		"rtsp://admin:p@ss/w@h:554/s?user=x": "rtsp://ss/w@h:554/s?…",
 		"rtsp://admin:pw@h:554/s":            "rtsp://h:554/s",
 		"/home/me@work/a?b.avi":              "/home/me@work/a?b.avi",
+		"street:?seed=7&fps=30":              "street:?seed=7&fps=30",
 	} {
 		if got := redact(uri); got != want {
 			t.Errorf("%s is shown as %s, want %s", uri, got, want)

@@ -181,6 +181,9 @@ func (p *pipeline) startProducer(ctx context.Context) error {
 	if p.up.drain > 0 {
 		cfg.Drain = p.up.drain
 	}
+	if err := cfg.Validate(); err != nil { // now, rather than when somebody stops what never began
+		return err
+	}
 	env, err := p.env("producer")
 	if err != nil {
 		return err

@@ -21,7 +21,7 @@ const None = "none"
 
 // Up is the command `spatialflow up`: its flags, and what it runs.
 type Up struct {
-	Source []string  `placeholder:"[NAME=]URI" sep:"none" help:"A video file, a folder of pictures, or a picture; may be repeated. NAME is how the source is called everywhere; without it, it is the base name."`
+	Source []string  `placeholder:"[NAME=]URI" sep:"none" help:"A video file, a folder of pictures, a picture, or a generated street that never ends (street:?seed=7&fps=30&size=640x360&split=all); may be repeated. NAME is how the source is called everywhere; without it, it is the base name."`
 	Mode   flow.Mode `enum:"lossless" default:"lossless" help:"What happens when the pipeline is busy: lossless waits and loses nothing."`
 
 	DetectModel string  `placeholder:"FILE" help:"ONNX file of the detection group (YOLOv8 family, raw head); none leaves the group out."`
@@ -63,7 +63,7 @@ func (u *Up) Validate() error {
 	case u.Duration < 0:
 		return fmt.Errorf("%w: --duration %v is in the past", ErrUsage, u.Duration)
 	case len(u.Source) == 0:
-		return fmt.Errorf("%w: no --source: give a video file, a folder of pictures, or a picture (make demo SOURCE=…)", ErrUsage)
+		return fmt.Errorf("%w: no --source: give a video file, a folder of pictures, a picture, or street: (make demo SOURCE=…)", ErrUsage)
 	case u.Parallel < 1 || u.Threads < 0:
 		return fmt.Errorf("%w: --parallel %d must be at least 1 and --threads %d at least 0", ErrUsage, u.Parallel, u.Threads)
 	case off(u.DetectModel) && off(u.DepthModel):

@@ -1,0 +1,65 @@
+package standalone
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+)
+
+// A generated street goes through the pipeline like any source, until it is stopped.
+func TestStreetGoesThroughThePipeline(t *testing.T) {
+	up := newUp(t, "street:?seed=7&fps=20&size=320x180", "bay=street:?seed=8&fps=20&size=64x64&split=held-out")
+	up.Scenes = filepath.Join(t.TempDir(), "scenes.jsonl")
+	up.Duration = 2 * time.Second
+	var out strings.Builder
+	if err := up.RunPipeline(t.Context(), &out, io.Discard, quiet); err != nil {
+		t.Fatalf("%v\n%s", err, out.String())
+	}
+	count := map[string]int{}
+	for _, scene := range lines(t, up.Scenes) {
+		count[scene.Frame.Source]++
+		if scene.Outcome != flow.OutcomeComplete {
+			t.Errorf("scene %s is %s: %v", scene.Frame, scene.Outcome, scene.Errors)
+		}
+	}
+	for _, name := range []string{"street", "bay"} {
+		if n := count[name]; n < 5 || n > 45 {
+			t.Errorf("%s: %d scenes in 2 s at 20 a second\n%s", name, n, out.String())
+		}
+	}
+}
+
+// A source that can't be meant ends up at once, and says why.
+func TestBadStreetEndsUp(t *testing.T) {
+	up := newUp(t, "street:?sede=7")
+	err := up.RunPipeline(t.Context(), io.Discard, io.Discard, quiet)
+	if err == nil || !strings.Contains(err.Error(), `"sede"`) || !strings.Contains(err.Error(), "seed, fps, size and split") {
+		t.Errorf("error %v, want one that names the parameter and what there is", err)
+	}
+}
+
+func TestStreetExportCommand(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "set")
+	command, output := program(t, "street", "export", "--frames", "3", "--seed", "5", "--out", folder, "--size", "128x72", "--split", "held-out")
+	if err := command.Run(); err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	for _, name := range []string{"images/000003.jpg", "labels/000003.txt", "depth/000003.png", "manifest.jsonl"} {
+		if _, err := os.Stat(filepath.Join(folder, filepath.FromSlash(name))); err != nil {
+			t.Error(err)
+		}
+	}
+	again, output := program(t, "street", "export", "--frames", "3", "--out", folder)
+	if err := again.Run(); err == nil || !strings.Contains(output.String(), "not empty") {
+		t.Errorf("into the same folder again: %v\n%s", err, output)
+	}
+	small, output := program(t, "street", "export", "--frames", "3", "--out", folder+"2", "--size", "huge")
+	if err := small.Run(); err == nil || !strings.Contains(output.String(), "WIDTHxHEIGHT") {
+		t.Errorf("a size that is none: %v\n%s", err, output)
+	}
+}
