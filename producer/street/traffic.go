@@ -50,11 +50,11 @@ func newLanes(l *look, m mount) []lane {
 	return lanes
 }
 
-// busy is how much goes on, for as much to be in the picture wherever the camera looks: 0.6 along the street, more
-// when it looks across, where it sees little of it.
+// busy is how much goes on, for as much to be in the picture wherever the camera looks: half along the street, less
+// from high up, where less hides, and more when it looks across, where it sees little of the street.
 func busy(m mount) float32 {
-	across := clamp((float32(math.Abs(m.yaw))-radians(26))/radians(22), 0, 1)
-	return .55 + 1.7*across
+	across := clamp((float32(math.Abs(m.yaw)-m.swing*.5)-radians(32))/radians(18), 0, 1)
+	return .54 - .11*float32(m.height-1.3) + 1.9*across
 }
 
 // together is true for the cells, four after each other, in which a lane has a crowd.
