@@ -148,8 +148,8 @@ func prepare(out string) error {
 	return nil
 }
 
-// exportAll deals the streets out to the CPUs and writes the records in order. As many streets as there are CPUs are
-// under way.
+// exportAll deals the streets out to the CPUs and writes the records in order. A few more streets than there are CPUs
+// are under way, so that none waits for the slowest.
 func exportAll(ctx context.Context, cfg Config, encoder *json.Encoder, progress io.Writer) error {
 	tasks, ctx := errgroup.WithContext(ctx)
 	streets := (cfg.Frames + cfg.PerSeed - 1) / cfg.PerSeed
