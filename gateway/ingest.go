@@ -62,9 +62,6 @@ func (g *gateway) handle(msg *nats.Msg) {
 // intake owns the subscriptions until ctx ends. subscribed is called once they stand.
 func (g *gateway) intake(ctx context.Context, subscribed func()) error {
 	groups, err := g.waitForGroups(ctx)
-	if ctx.Err() != nil {
-		return nil
-	}
 	if err != nil {
 		return err
 	}

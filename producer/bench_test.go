@@ -29,7 +29,7 @@ func BenchmarkVideoFrame(b *testing.B) {
 		return
 	}
 	open := func() source {
-		s, _, err := openSource(spec{path: path}, 90)
+		s, _, err := openSource(spec{path: path}, Config{Quality: 90})
 		if err != nil {
 			b.Fatal(err)
 		}

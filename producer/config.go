@@ -17,6 +17,7 @@ type Config struct {
 	Sources []string `name:"source" sep:"none" placeholder:"[NAME=]URI" help:"A video file, a folder of pictures (jpg, jpeg, png, bmp, webp; in order of their names, numbers by value), a picture, or a generated street that never ends (street:?seed=7&fps=30&size=640x360&split=all); may be repeated. NAME ([A-Za-z0-9_-], at most 64) is how the source is called everywhere; without it, it is the base name."`
 	Run     string   `placeholder:"NAME" help:"Names this run, so that the same sources, started again, go on where they stopped; without it every start begins anew."`
 	Window  int      `default:"32" help:"Frames of a source, 1 to 1024, that may be under way at once: admitted, and their scene not yet stored."`
+	Frames  uint64   `placeholder:"N" help:"Take only the first N pictures of each source."`
 	Quality int      `default:"90" help:"JPEG quality, 1 to 100, of frames that are encoded here: video, and pictures that are no JPEG or must be turned."`
 
 	StoreTimeout    time.Duration `default:"60s" help:"How long a frame is tried to be stored while NATS is away, before its source fails."`
@@ -25,6 +26,8 @@ type Config struct {
 	Drain           time.Duration `default:"30s" help:"How long a stop waits for the frames that are under way."`
 	ExitWhenDone    bool          `help:"End when every source has ended, instead of staying to be seen."`
 
+	// Unpaced lets generated sources run ahead of their clock, as fast as the pipeline takes their pictures.
+	Unpaced bool `kong:"-"`
 	// Status, when set, shows the sources to the caller too.
 	Status *Board `kong:"-"`
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/spatial-flow/spatial-flow/producer/street"
 )
 
-// generated takes the frames of a street at its pace: it is never ahead of its clock, which starts with the first
-// frame taken. When the pipeline is slower it falls behind, and none is left out.
+// generated takes the frames of a street. Paced it is never ahead of its clock, which starts with the first frame
+// taken; when the pipeline is slower it falls behind, and none is left out.
 type generated struct {
 	street  *street.Street
 	frame   street.Frame
@@ -21,15 +21,16 @@ type generated struct {
 	first   uint64 // frame that the clock started with
 	started time.Time
 	mat     gocv.Mat // of the frame in hand, used again for the next
+	paced   bool     // else as fast as they are taken
 	quality int
 }
 
-func openStreet(cfg street.Config, quality int) (source, uint64, error) {
+func openStreet(cfg street.Config, quality int, paced bool) (source, uint64, error) {
 	s, err := street.New(cfg)
 	if err != nil {
 		return nil, 0, fmt.Errorf("%w: %w", ErrOpen, err)
 	}
-	return &generated{street: s, mat: gocv.NewMat(), quality: quality}, 0, nil
+	return &generated{street: s, mat: gocv.NewMat(), paced: paced, quality: quality}, 0, nil
 }
 
 func (g *generated) Next(ctx context.Context) (picture, error) {
@@ -60,6 +61,9 @@ func (g *generated) Next(ctx context.Context) (picture, error) {
 
 // pace waits until the next frame is due; false is returned when ctx ends first.
 func (g *generated) pace(ctx context.Context) bool {
+	if !g.paced {
+		return true
+	}
 	if g.started.IsZero() {
 		g.started, g.first = time.Now(), g.next
 		return true

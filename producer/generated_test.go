@@ -19,7 +19,7 @@ func openTestStreet(t testing.TB, uri string) source {
 	if err != nil {
 		t.Fatal(err)
 	}
-	src, frames, err := openSource(s, 90)
+	src, frames, err := openSource(s, Config{Quality: 90})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -85,7 +85,7 @@ func outlive(ctx context.Context, grace time.Duration) (context.Context, context
 // carry returns nil when every frame of the source has its stored scene. Reading ends with ctx, all else with work,
 // which cancel ends.
 func (l *lossless) carry(ctx, work context.Context, cancel context.CancelCauseFunc) (err error) {
-	src, frames, err := openSource(l.spec, l.cfg.Quality)
+	src, frames, err := openSource(l.spec, l.cfg)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package producer
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -38,12 +39,23 @@ type source interface {
 	Close() error
 }
 
-// openSource opens what a source names. frames is the number of its pictures: 0 is not known, or without end.
-// [ErrOpen] or [ErrNoPictures] is returned when there is nothing to read.
-func openSource(spec spec, quality int) (s source, frames uint64, err error) {
-	if spec.street != nil {
-		return openStreet(*spec.street, quality)
+// openSource opens what a source names, for the first cfg.Frames of its pictures. frames is their number: 0 is not
+// known, or without end. [ErrOpen] or [ErrNoPictures] is returned when there is nothing to read.
+func openSource(spec spec, cfg Config) (s source, frames uint64, err error) {
+	if s, frames, err = openWhole(spec, cfg); err != nil || cfg.Frames == 0 {
+		return s, frames, err
 	}
+	if frames == 0 || frames > cfg.Frames {
+		frames = cfg.Frames
+	}
+	return &limited{s, cfg.Frames}, frames, nil
+}
+
+func openWhole(spec spec, cfg Config) (s source, frames uint64, err error) {
+	if spec.street != nil {
+		return openStreet(*spec.street, cfg.Quality, !cfg.Unpaced)
+	}
+	quality := cfg.Quality
 	path := spec.path
 	info, err := os.Stat(path)
 	switch {
@@ -66,4 +78,27 @@ func isPicture(path string) bool {
 		return true
 	}
 	return false
+}
+
+// limited is a source that ends after so many pictures.
+type limited struct {
+	source
+	left uint64
+}
+
+func (l *limited) Next(ctx context.Context) (picture, error) {
+	if l.left == 0 {
+		return picture{}, io.EOF
+	}
+	p, err := l.source.Next(ctx)
+	if err == nil {
+		l.left--
+	}
+	return p, err
+}
+
+func (l *limited) Skip(ctx context.Context, n uint64) error {
+	n = min(n, l.left)
+	l.left -= n
+	return l.source.Skip(ctx, n)
 }
