@@ -1,0 +1,73 @@
+"""Assignment of places to boxes and the detector's loss."""
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+TOP_PLACES = 10  # that learn each box
+SCORE_GAIN, BOX_GAIN = 1.0, 5.0
+SCORE_POWER, IOU_POWER = 0.5, 6.0  # Feng et al., "TOOD: Task-aligned One-stage Object Detection", 2021, eq. 3; as in YOLOv8
+
+
+def iou(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """IoU and complete IoU (Zheng et al., "Distance-IoU Loss", 2020) of boxes x1, y1, x2, y2 in the last dimension."""
+    inner = (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(min=0).prod(-1)
+    size_a, size_b = a[..., 2:] - a[..., :2], b[..., 2:] - b[..., :2]
+    overlap = inner / (size_a.prod(-1) + size_b.prod(-1) - inner + 1e-7)
+    outer = torch.maximum(a[..., 2:], b[..., 2:]) - torch.minimum(a[..., :2], b[..., :2])
+    apart = ((a[..., :2] + a[..., 2:] - b[..., :2] - b[..., 2:]) / 2).pow(2).sum(-1)
+    shape = 4 / torch.pi**2 * (torch.atan(size_b[..., 0] / (size_b[..., 1] + 1e-7)) - torch.atan(size_a[..., 0] / (size_a[..., 1] + 1e-7))).pow(2)
+    with torch.no_grad():
+        weight = shape / (1 - overlap + shape + 1e-7)
+    return overlap, overlap - apart / (outer.pow(2).sum(-1) + 1e-7) - weight * shape
+
+
+@torch.no_grad()
+def assign(boxes: Tensor, probabilities: Tensor, centres: Tensor, strides: Tensor, truth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Which place learns which true box, for one picture.
+
+    boxes [N,4], probabilities [N,C], centres [N,2], strides [N], truth [k,6] as data.py gives it.
+    Returns index [N] (-1: none), target score [N], and ignored [N]: places within a box that need not be found.
+    """
+    n = len(boxes)
+    must = truth[truth[:, 5] > 0]
+    rest = truth[truth[:, 5] == 0]
+    within = lambda t: ((centres[None] > t[:, None, :2]) & (centres[None] < t[:, None, 2:4])).all(-1)
+    ignored = within(rest).any(0) if len(rest) else torch.zeros(n, dtype=torch.bool)
+    index, target = torch.full((n,), -1), torch.zeros(n)
+    if not len(must):
+        return index, target, ignored
+    overlap = iou(boxes[None], must[:, None, :4])[0]
+    # A box smaller than a stride holds no centre: the places within a stride of its centre may learn it too.
+    middle = (must[:, :2] + must[:, 2:4]) / 2
+    close = ((centres[None] - middle[:, None]).abs() < strides[None, :, None]).all(-1)
+    inside = within(must) | close
+    metric = (probabilities[:, must[:, 4].long()].T.clamp(min=1e-6).pow(SCORE_POWER) * overlap.clamp(min=1e-4).pow(IOU_POWER)) * inside
+    top = metric.topk(min(TOP_PLACES, n), 1)
+    chosen = torch.zeros_like(metric, dtype=torch.bool).scatter_(1, top.indices, top.values > 0)
+    owner_overlap = torch.where(chosen, overlap, -1.0)
+    best, owner = owner_overlap.max(0)  # a place wanted by two boxes learns the one it overlaps most
+    mine = best >= 0
+    index[mine] = owner[mine]
+    won = torch.where(chosen & (owner[None] == torch.arange(len(must))[:, None]), metric, 0.0)
+    scale = torch.where(chosen, overlap, 0.0).max(1).values / won.max(1).values.clamp(min=1e-12)
+    target = (won * scale[:, None]).sum(0).clamp(0, 1)
+    return index, torch.where(mine, target, torch.zeros(n)), ignored & ~mine
+
+
+def loss(sides: Tensor, logits: Tensor, centres: Tensor, strides: Tensor, truths: list[Tensor]) -> Tensor:
+    """Binary cross-entropy of the scores and complete IoU of the boxes, per assigned score."""
+    boxes = torch.cat((centres - sides[..., :2], centres + sides[..., 2:]), -1)
+    wanted, keep = torch.zeros_like(logits), torch.ones_like(logits)
+    total, box_loss = 0.0, sides.new_zeros(())
+    for b, truth in enumerate(truths):
+        index, target, ignored = assign(boxes[b].detach(), logits[b].detach().sigmoid(), centres, strides, truth)
+        keep[b, ignored] = 0
+        mine = index >= 0
+        total += float(target.sum())
+        if not mine.any():
+            continue
+        must = truth[truth[:, 5] > 0][index[mine]]
+        wanted[b, mine.nonzero().squeeze(1), must[:, 4].long()] = target[mine]
+        box_loss = box_loss + ((1 - iou(boxes[b][mine], must[:, :4])[1]) * target[mine]).sum()
+    scores = (F.binary_cross_entropy_with_logits(logits, wanted, reduction="none") * keep).sum()
+    return (SCORE_GAIN * scores + BOX_GAIN * box_loss) / max(total, 1.0)
