@@ -10,13 +10,14 @@ export CGO_CXXFLAGS := --std=c++11
 export CGO_LDFLAGS  := -lopencv_core -lopencv_imgproc -lopencv_imgcodecs -lopencv_videoio
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install install-test build test check race vet lint fmt fmt-check tidy tidy-check graph isolated static bench env models
+.PHONY: help demo install install-test build test check race vet lint fmt fmt-check tidy tidy-check graph isolated static bench env models train-demo-models
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
+SOURCE ?= street:
 demo: build ## the whole pipeline in one process; SOURCE= DETECT_MODEL= DEPTH_MODEL= DURATION= set it
-	bin/spatialflow up $(if $(SOURCE),--source '$(SOURCE)') $(if $(DETECT_MODEL),--detect-model '$(DETECT_MODEL)') \
+	bin/spatialflow up --source '$(SOURCE)' $(if $(DETECT_MODEL),--detect-model '$(DETECT_MODEL)') \
 		$(if $(DEPTH_MODEL),--depth-model '$(DEPTH_MODEL)') $(if $(DURATION),--duration $(DURATION)) $(UPFLAGS)
 
 install: ## what the build and the demo need
@@ -68,5 +69,16 @@ env: ## what go needs to know outside of make: eval "$$(make -s env)"
 models: ## make the models of no cost again (Python, onnx from PyPI)
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && python3 -m venv "$$dir" && \
 		"$$dir/bin/pip" install -q --disable-pip-version-check onnx==1.23.2 && "$$dir/bin/python" workers/models/nocost.py
+
+TRAIN  := workers/models/train
+MINUTES := 40
+train-demo-models: build ## train the demo models again: 40 minutes each on 2 cores, 6 GB of Python packages, 10 GB of data
+	python3 -m venv build/train/venv
+	build/train/venv/bin/pip install -q --disable-pip-version-check -r $(TRAIN)/requirements.txt
+	[ -e build/train/data/manifest.jsonl ] || { rm -rf build/train/data && bin/spatialflow street export --frames 7200 --seed 1000 --per-seed 6 --step 2s --split train --out build/train/data; }
+	build/train/venv/bin/python $(TRAIN)/train.py detect --data build/train/data --out build/train/run --minutes $(MINUTES)
+	build/train/venv/bin/python $(TRAIN)/train.py depth --data build/train/data --out build/train/run --minutes $(MINUTES)
+	build/train/venv/bin/python $(TRAIN)/export.py --run build/train/run --out workers/models/demo
+	go build -tags '$(TAGS)' -o bin/ ./standalone/cmd/spatialflow && bin/spatialflow eval
 
 each = set -e; for m in $(MODULES); do (cd $$m && $(1)) || { echo "in $$m: $(1)"; exit 1; }; done

@@ -1,6 +1,7 @@
 package standalone
 
 import (
+	"log/slog"
 	"os"
 
 	"github.com/spatial-flow/spatial-flow/flow/service"
@@ -11,6 +12,7 @@ import (
 func Main(arguments []string) {
 	var commands struct {
 		Up     Up     `cmd:"" help:"Run every stage in this process, over an embedded NATS server."`
+		Eval   Eval   `cmd:"" help:"Run generated streets through the pipeline and compare its scenes with the truth."`
 		Street Street `cmd:"" help:"The generated street with known truth."`
 	}
 	parser, err := service.Parser("spatialflow", "What is where, and how near: video frames to fused scenes.", &commands)
@@ -21,11 +23,15 @@ func Main(arguments []string) {
 	parser.FatalIfErrorf(err)
 	ctx, stop := service.SignalContext()
 	defer stop()
-	if chosen.Command() == "street export" {
+	switch chosen.Command() {
+	case "eval":
+		log := telemetry.NewLogger(os.Stderr, "text", slog.LevelWarn)
+		parser.FatalIfErrorf(commands.Eval.Evaluate(ctx, os.Stdout, os.Stderr, log))
+	case "street export":
 		parser.FatalIfErrorf(commands.Street.Export.RunExport(ctx, os.Stderr))
-		return
+	default:
+		up := &commands.Up
+		log := telemetry.NewLogger(os.Stderr, up.LogFormat, up.LogLevel)
+		parser.FatalIfErrorf(up.RunPipeline(ctx, os.Stdout, os.Stderr, log))
 	}
-	up := &commands.Up
-	log := telemetry.NewLogger(os.Stderr, up.LogFormat, up.LogLevel)
-	parser.FatalIfErrorf(up.RunPipeline(ctx, os.Stdout, os.Stderr, log))
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/gateway"
 	"github.com/spatial-flow/spatial-flow/producer"
 	"github.com/spatial-flow/spatial-flow/workers"
+	"github.com/spatial-flow/spatial-flow/workers/models"
 )
 
 const (
@@ -37,7 +38,7 @@ type pipeline struct {
 	server  *natsserver.Server
 	own     *bus.Bus // for provisioning and the scene file
 	board   *producer.Board
-	scenes  *SceneFile
+	scenes  *sceneReader         // nil: nobody wants them
 	metrics prometheus.Gatherers // a registry per service: labels of the same metric may differ
 
 	health []*telemetry.Health
@@ -106,15 +107,26 @@ func (p *pipeline) provision(ctx context.Context) (err error) {
 	if err := p.own.Provision(ctx, p.up.groups(), limits); err != nil {
 		return err
 	}
-	if p.up.Scenes == "" {
-		return nil
+	switch {
+	case p.up.sink != nil:
+		p.scenes = newSceneReader(p.up.sink, map[session]uint64{})
+	case p.up.Scenes != "":
+		return p.openSceneFile()
 	}
+	return nil
+}
+
+func (p *pipeline) openSceneFile() error {
 	open := CreateSceneFile
 	if p.up.Run != "" {
 		open = ContinueSceneFile
 	}
-	p.scenes, err = open(p.up.Scenes)
-	return err
+	file, err := open(p.up.Scenes)
+	if err != nil {
+		return err
+	}
+	p.scenes = newSceneReader(file, file.written)
+	return nil
 }
 
 func (p *pipeline) startServices() error {
@@ -137,7 +149,7 @@ func (p *pipeline) startServices() error {
 		return err
 	}
 	if p.scenes != nil {
-		p.services.Go(func() error { return p.scenes.Write(p.running, p.own, p.log, p.ours) })
+		p.services.Go(func() error { return p.scenes.run(p.running, p.own, p.log, p.ours) })
 	}
 	return nil
 }
@@ -177,7 +189,7 @@ func (p *pipeline) startProducer(ctx context.Context) error {
 		return err
 	}
 	cfg.Sources, cfg.Run, cfg.Window, cfg.Quality = p.up.Source, p.up.Run, p.up.Window, p.up.Quality
-	cfg.Drain, cfg.Status = drainWithin, p.board
+	cfg.Frames, cfg.Unpaced, cfg.Drain, cfg.Status = p.up.Frames, p.up.unpaced, drainWithin, p.board
 	if p.up.drain > 0 {
 		cfg.Drain = p.up.drain
 	}
@@ -204,6 +216,9 @@ func (u *Up) worker(group string) (workers.Config, error) {
 	cfg.Group, cfg.Model = group, u.DetectModel
 	if group == flow.GroupDepth {
 		cfg.Model = u.DepthModel
+	}
+	if cfg.Model == "" {
+		cfg.Model, cfg.ModelData = models.Demo(group)
 	}
 	cfg.Provider, cfg.Parallel, cfg.Threads, cfg.Onnxruntime = u.Provider, u.Parallel, u.Threads, u.Onnxruntime
 	cfg.Confidence, cfg.DepthSize = u.Confidence, u.DepthSize
@@ -242,7 +257,7 @@ func (p *pipeline) stop() error {
 		err = failed // it ended the producer too: what that says follows from it
 	}
 	if p.scenes != nil {
-		err = errors.Join(err, p.scenes.Close())
+		err = errors.Join(err, p.scenes.close())
 	}
 	if p.own != nil {
 		p.own.Close()
@@ -263,7 +278,7 @@ func (p *pipeline) completeScenes() error {
 		}
 		seq, _, err := p.own.Position(p.running, s.Source, s.Session)
 		if err == nil {
-			err = p.scenes.Wait(p.running, s.Source, s.Session, seq, scenesWait)
+			err = p.scenes.wait(p.running, s.Source, s.Session, seq, scenesWait)
 		}
 		errs = append(errs, err)
 	}

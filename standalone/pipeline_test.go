@@ -158,7 +158,7 @@ func TestValidateNamesTheWayOut(t *testing.T) {
 		want   error
 		says   string
 	}{
-		"no model":           {func(u *Up) { u.DetectModel, u.DepthModel = "", None }, ErrNoModel, "--detect-model"},
+		"no model":           {func(u *Up) { u.DetectModel, u.DepthModel = None, None }, ErrNoModel, "--detect-model"},
 		"no source":          {func(u *Up) { u.Source = nil }, ErrUsage, "--source"},
 		"run without folder": {func(u *Up) { u.Run = "a" }, ErrUsage, "--data-dir"},
 		"bad run":            {func(u *Up) { u.Run, u.DataDir = "a.b", "x" }, ErrUsage, "a.b"},

@@ -24,8 +24,8 @@ type Up struct {
 	Source []string  `placeholder:"[NAME=]URI" sep:"none" help:"A video file, a folder of pictures, a picture, or a generated street that never ends (street:?seed=7&fps=30&size=640x360&split=all); may be repeated. NAME is how the source is called everywhere; without it, it is the base name."`
 	Mode   flow.Mode `enum:"lossless" default:"lossless" help:"What happens when the pipeline is busy: lossless waits and loses nothing."`
 
-	DetectModel string  `placeholder:"FILE" help:"ONNX file of the detection group (YOLOv8 family, raw head); none leaves the group out."`
-	DepthModel  string  `placeholder:"FILE" help:"ONNX file of the depth group (Depth Anything V1 or V2); none leaves the group out."`
+	DetectModel string  `placeholder:"FILE" help:"ONNX file of the detection group (YOLOv8 family, raw head); none leaves the group out. Without it: a small model trained on the generated street."`
+	DepthModel  string  `placeholder:"FILE" help:"ONNX file of the depth group (Depth Anything V1 or V2); none leaves the group out. Without it: a small model trained on the generated street."`
 	DepthSize   int     `default:"518" help:"Shorter side, in pixels, of the depth model's input, for models of free size."`
 	Confidence  float32 `default:"0.25" help:"Detections must score more than this, 0 to 1."`
 	Provider    string  `enum:"cpu,cuda,tensorrt" default:"cpu" help:"ONNX Runtime execution provider: cpu, cuda or tensorrt (the latter two have not run on hardware yet)."`
@@ -35,6 +35,7 @@ type Up struct {
 
 	HTTP    string `default:"127.0.0.1:8000" help:"Address of the viewer page, the websocket and the REST API."`
 	Admin   string `default:"127.0.0.1:8001" help:"Address of /metrics, /healthz and /readyz; empty: none."`
+	Frames  uint64 `placeholder:"N" help:"Take only the first N pictures of each source."`
 	Window  int    `default:"32" help:"Frames of a source that may be under way at once."`
 	Quality int    `default:"90" help:"JPEG quality, 1 to 100, of frames that are encoded here."`
 
@@ -50,7 +51,9 @@ type Up struct {
 	// Listening, when set, is told the address of the viewer page.
 	Listening func(net.Addr) `kong:"-"`
 
-	drain time.Duration // what a stop waits for the frames that are under way; 0: 30 s
+	drain   time.Duration // what a stop waits for the frames that are under way; 0: 30 s
+	sink    sceneSink     // set: is given every scene, and --scenes is not written
+	unpaced bool          // generated sources run ahead of their clock
 }
 
 // Validate returns [ErrUsage] or [ErrNoModel], with the way out, when the flags make no pipeline.
@@ -66,11 +69,11 @@ func (u *Up) Validate() error {
 		return fmt.Errorf("%w: no --source: give a video file, a folder of pictures, a picture, or street: (make demo SOURCE=…)", ErrUsage)
 	case u.Parallel < 1 || u.Threads < 0:
 		return fmt.Errorf("%w: --parallel %d must be at least 1 and --threads %d at least 0", ErrUsage, u.Parallel, u.Threads)
-	case off(u.DetectModel) && off(u.DepthModel):
-		return fmt.Errorf("%w: detection and depth are both missing: give --detect-model FILE.onnx (YOLOv8), --depth-model FILE.onnx (Depth Anything), or both", ErrNoModel)
+	case u.DetectModel == None && u.DepthModel == None:
+		return fmt.Errorf("%w: detection and depth are both left out: give one of --detect-model and --depth-model a file, or nothing for the demo model", ErrNoModel)
 	}
 	for flag, model := range map[string]string{"--detect-model": u.DetectModel, "--depth-model": u.DepthModel} {
-		if off(model) {
+		if model == "" || model == None {
 			continue
 		}
 		if info, err := os.Stat(model); err != nil {
@@ -82,12 +85,10 @@ func (u *Up) Validate() error {
 	return nil
 }
 
-func off(model string) bool { return model == "" || model == None }
-
 func (u *Up) groups() flow.Groups {
 	groups := flow.DefaultGroups()
 	for i := range groups {
-		groups[i].Off = off(map[string]string{flow.GroupDetect: u.DetectModel, flow.GroupDepth: u.DepthModel}[groups[i].Name])
+		groups[i].Off = map[string]string{flow.GroupDetect: u.DetectModel, flow.GroupDepth: u.DepthModel}[groups[i].Name] == None
 	}
 	return groups
 }
@@ -95,7 +96,7 @@ func (u *Up) groups() flow.Groups {
 // RunPipeline brings the pipeline up, runs the sources through it, and takes it down again: sources first, then, when
 // nothing is under way any more, everything else. progress gets the lines that a person watches, out the summary.
 // [flow.ErrAccount] is returned when a frame was lost or counted twice, [ErrSource] when a source failed, and
-// [ErrSceneFile] when a scene is missing in the file.
+// [ErrScenes] when a scene is missing in the file.
 func (u *Up) RunPipeline(ctx context.Context, out, progress io.Writer, log *slog.Logger) (err error) {
 	if err := u.Validate(); err != nil {
 		return err
