@@ -46,7 +46,8 @@ type pipeline struct {
 	services  *errgroup.Group // all but the producer
 	running   context.Context // ends when a service fails
 	stopAll   context.CancelFunc
-	produced  chan error    // the producer's end
+	produced  chan error    // what the producer's end says
+	ended     chan struct{} // closed when the producer has ended
 	listening chan net.Addr // the viewer page's address, once
 	stopSrc   context.CancelFunc
 }
@@ -57,7 +58,7 @@ func (u *Up) start(dir string, board *producer.Board, log *slog.Logger) (p *pipe
 	if err != nil {
 		return nil, err
 	}
-	p = &pipeline{up: u, log: log, server: server, board: board, produced: make(chan error, 1), listening: make(chan net.Addr, 1)}
+	p = &pipeline{up: u, log: log, server: server, board: board, produced: make(chan error, 1), ended: make(chan struct{}), listening: make(chan net.Addr, 1)}
 	ctx, cancel := context.WithCancel(context.Background())
 	p.stopAll = cancel
 	p.services, p.running = errgroup.WithContext(ctx)
@@ -184,27 +185,35 @@ func (p *pipeline) env(name string) (service.Env, error) {
 }
 
 func (p *pipeline) startProducer(ctx context.Context) error {
-	cfg := producer.Config{}
-	if err := service.Defaults(&cfg); err != nil {
+	cfg, err := p.up.producer()
+	if err != nil {
 		return err
 	}
-	cfg.Sources, cfg.Run, cfg.Window, cfg.Quality = p.up.Source, p.up.Run, p.up.Window, p.up.Quality
-	cfg.Frames, cfg.Unpaced, cfg.Drain, cfg.Status = p.up.Frames, p.up.unpaced, drainWithin, p.board
-	if p.up.drain > 0 {
-		cfg.Drain = p.up.drain
-	}
-	if err := cfg.Validate(); err != nil { // now, rather than when somebody stops what never began
-		return err
-	}
+	cfg.Status = p.board
 	env, err := p.env("producer")
 	if err != nil {
 		return err
 	}
 	go func() {
 		defer env.Bus.Close()
+		defer close(p.ended)
 		p.produced <- producer.Run(ctx, cfg, env)
 	}()
 	return nil
+}
+
+// producer is the settings of the producer, but for its board.
+func (u *Up) producer() (producer.Config, error) {
+	var cfg producer.Config
+	if err := service.Defaults(&cfg); err != nil {
+		return cfg, err
+	}
+	cfg.Sources, cfg.Run, cfg.Window, cfg.Quality = u.Source, u.Run, u.Window, u.Quality
+	cfg.Frames, cfg.Unpaced, cfg.Drain = u.Frames, u.unpaced, drainWithin
+	if u.drain > 0 {
+		cfg.Drain = u.drain
+	}
+	return cfg, nil
 }
 
 // worker is the settings of one group's worker.

@@ -164,6 +164,11 @@ func TestValidateNamesTheWayOut(t *testing.T) {
 		"bad run":            {func(u *Up) { u.Run, u.DataDir = "a.b", "x" }, ErrUsage, "a.b"},
 		"model not there":    {func(u *Up) { u.DepthModel = "/nowhere.onnx" }, ErrUsage, "/nowhere.onnx"},
 		"negative duration":  {func(u *Up) { u.Duration = -1 }, ErrUsage, "--duration"},
+		"no window":          {func(u *Up) { u.Window = 0 }, ErrUsage, "--window"},
+		"no quality":         {func(u *Up) { u.Quality = 101 }, ErrUsage, "--quality"},
+		"bad confidence":     {func(u *Up) { u.Confidence = 2 }, ErrUsage, "--confidence"},
+		"a name twice":       {func(u *Up) { u.Source = []string{"a=x.jpg", "a=y.jpg"} }, ErrUsage, "twice"},
+		"a camera":           {func(u *Up) { u.Source = []string{"rtsp://h/x"} }, ErrUsage, "rtsp:"},
 	} {
 		up := newUp(t, "x.jpg")
 		test.change(up)

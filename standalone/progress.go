@@ -34,6 +34,8 @@ func (p *pipeline) follow(ctx context.Context, progress io.Writer) error {
 			return nil
 		case <-p.running.Done():
 			return nil // stop tells why
+		case <-p.ended:
+			return nil // it ends by itself only with an error, which stop tells
 		case address := <-p.listening:
 			fmt.Fprintf(progress, "watch at http://%s/ (REST: /api/v1/sources); stop with Ctrl-C\n", address)
 			if p.up.Listening != nil {

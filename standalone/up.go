@@ -82,6 +82,18 @@ func (u *Up) Validate() error {
 			return fmt.Errorf("%w: %s: %s is a folder, give the .onnx file in it", ErrUsage, flag, model)
 		}
 	}
+	for _, group := range u.groups().On() {
+		if _, err := u.worker(group.Name); err != nil {
+			return fmt.Errorf("%w: %w", ErrUsage, err)
+		}
+	}
+	cfg, err := u.producer()
+	if err == nil {
+		err = cfg.Validate()
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUsage, err)
+	}
 	return nil
 }
 
