@@ -1,9 +1,12 @@
 package producer
 
 import (
+	"cmp"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/oklog/ulid/v2"
 
 	"github.com/spatial-flow/spatial-flow/flow"
 )
@@ -16,11 +19,12 @@ type Board struct {
 	mu      sync.Mutex
 	rows    []*row
 	running int
+	named   chan struct{}
 	done    chan struct{}
 }
 
 // NewBoard is an empty board, for one [Run].
-func NewBoard() *Board { return &Board{done: make(chan struct{})} }
+func NewBoard() *Board { return &Board{named: make(chan struct{}), done: make(chan struct{})} }
 
 // row is one source on the board.
 type row struct {
@@ -65,20 +69,25 @@ func (b *Board) Summaries() []Summary {
 	return summaries
 }
 
+// Named is closed when every source is on the board with its session, before the first frame. It stays open when Run
+// returns an error before there are sources.
+func (b *Board) Named() <-chan struct{} { return b.named }
+
 // AllDone is closed when every source is complete, stopped or failed. It stays open when Run returns an error
 // before there are sources.
 func (b *Board) AllDone() <-chan struct{} { return b.done }
 
-// add puts the sources on the board.
-func (b *Board) add(specs []spec) []*row {
+// add puts the sources on the board, each with its session: run, or, when that is empty, a new one.
+func (b *Board) add(specs []spec, run string) []*row {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.rows, b.running = make([]*row, len(specs)), len(specs)
 	for i, s := range specs {
 		b.rows[i] = &row{board: b, ledger: newLedger(), status: flow.SourceStatus{
-			Source: s.name, URI: s.uri, Mode: flow.ModeLossless, State: flow.StateRunning,
+			Source: s.name, Session: cmp.Or(run, ulid.Make().String()), URI: s.uri, Mode: flow.ModeLossless, State: flow.StateRunning,
 		}}
 	}
+	close(b.named)
 	if b.running == 0 {
 		close(b.done)
 	}
@@ -94,10 +103,10 @@ func (r *row) snapshot() (flow.SourceStatus, uint64) {
 }
 
 // opened tells what is known once the source is open; frames is 0 when that is not known.
-func (r *row) opened(session string, frames, resumed uint64) {
+func (r *row) opened(frames, resumed uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.status.Session, r.status.Frames, r.resumed = session, frames, resumed
+	r.status.Frames, r.resumed = frames, resumed
 }
 
 // counted tells how many pictures the source turned out to have.

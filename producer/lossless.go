@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/oklog/ulid/v2"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/spatial-flow/spatial-flow/flow"
@@ -40,10 +39,8 @@ type lossless struct {
 }
 
 func newLossless(s spec, r *row, cfg Config, env service.Env, groups flow.Groups, m metrics) *lossless {
-	session := cfg.Run
-	if session == "" {
-		session = ulid.Make().String()
-	}
+	status, _ := r.snapshot()
+	session := status.Session
 	return &lossless{
 		spec: s, cfg: cfg, bus: env.Bus, log: env.Log.With("source", s.name, "session", session), groups: groups, plan: groups.LosslessPlan(),
 		row: r, ledger: r.ledger, metrics: m.of(s.name), session: session,
@@ -99,12 +96,12 @@ func (l *lossless) carry(ctx, work context.Context, cancel context.CancelCauseFu
 			l.log.Debug("unsubscribe", "error", e) // the connection is closed, and the subscription with it
 		}
 	}()
-	l.row.opened(l.session, frames, 0)
+	l.row.opened(frames, 0)
 	position, err := l.resume(ctx, src, frames)
 	if err != nil {
 		return err
 	}
-	l.row.opened(l.session, frames, position)
+	l.row.opened(frames, position)
 
 	last, err := l.follow(ctx, work, cancel, src, position)
 	if err != nil {

@@ -30,7 +30,7 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	if board == nil {
 		board = NewBoard()
 	}
-	rows := board.add(specs)
+	rows := board.add(specs, cfg.Run)
 	seen, unseen := context.WithCancel(context.WithoutCancel(ctx)) // alive until the last frame is accounted for
 	var alive errgroup.Group
 	alive.Go(func() error { return service.Alive(seen, env, reporter(board)) })

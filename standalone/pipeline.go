@@ -150,7 +150,7 @@ func (p *pipeline) startServices() error {
 		return err
 	}
 	if p.scenes != nil {
-		p.services.Go(func() error { return p.scenes.run(p.running, p.own, p.log, p.ours) })
+		p.services.Go(p.readScenes)
 	}
 	return nil
 }
@@ -234,6 +234,16 @@ func (u *Up) worker(group string) (workers.Config, error) {
 	return cfg, cfg.Validate()
 }
 
+// readScenes gives the sink its scenes. Before the sessions are known no scene is told to be ours, and old ones come once.
+func (p *pipeline) readScenes() error {
+	select {
+	case <-p.running.Done():
+		return nil
+	case <-p.board.Named():
+		return p.scenes.run(p.running, p.own, p.log, p.ours)
+	}
+}
+
 // ours says whether a scene belongs to a session that this process runs.
 func (p *pipeline) ours(source, session string) bool {
 	for _, s := range p.board.Statuses() {
@@ -282,9 +292,6 @@ func (p *pipeline) completeScenes() error {
 	}
 	var errs []error
 	for _, s := range p.board.Statuses() {
-		if s.Session == "" {
-			continue // it never opened
-		}
 		seq, _, err := p.own.Position(p.running, s.Source, s.Session)
 		if err == nil {
 			err = p.scenes.wait(p.running, s.Source, s.Session, seq, scenesWait)

@@ -259,3 +259,25 @@ func TestTwiceTheSame(t *testing.T) {
 		t.Errorf("%d scenes; the second run differs:\n%s", len(first), diff)
 	}
 }
+
+// The scenes of a run are read before its source is open, which takes a while; they are in the file all the same.
+func TestSceneFileBegunLater(t *testing.T) {
+	folder := pictures(t, 5)
+	first := newUp(t, folder)
+	first.DataDir, first.Run = t.TempDir(), "monday"
+	if err := first.RunPipeline(t.Context(), io.Discard, io.Discard, quiet); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(folder, folder+".away"); err != nil { // so long that it never opens
+		t.Fatal(err)
+	}
+	again := newUp(t, "stripes="+folder)
+	again.DataDir, again.Run, again.Scenes = first.DataDir, first.Run, filepath.Join(t.TempDir(), "scenes.jsonl")
+	err := again.RunPipeline(t.Context(), io.Discard, io.Discard, quiet)
+	if !errors.Is(err, ErrSource) || errors.Is(err, ErrSceneFile) {
+		t.Errorf("%v, want ErrSource alone", err)
+	}
+	if n := len(lines(t, again.Scenes)); n != 5 {
+		t.Errorf("the file has %d scenes of 5", n)
+	}
+}
