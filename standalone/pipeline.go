@@ -197,6 +197,7 @@ func (p *pipeline) startProducer(ctx context.Context) error {
 	go func() {
 		defer env.Bus.Close()
 		defer close(p.ended)
+		defer context.AfterFunc(p.running, env.Bus.Close)() // a service failed: nobody finishes what is under way
 		p.produced <- producer.Run(ctx, cfg, env)
 	}()
 	return nil

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -279,5 +280,19 @@ func TestSceneFileBegunLater(t *testing.T) {
 	}
 	if n := len(lines(t, again.Scenes)); n != 5 {
 		t.Errorf("the file has %d scenes of 5", n)
+	}
+}
+
+// When a service fails nobody finishes what is under way: the program ends at once and not after the drain.
+func TestFailedServiceEndsTheProgram(t *testing.T) {
+	up := newUp(t, pictures(t, 400))
+	up.Scenes = "/dev/full" // fails at the first scene, with a window of frames under way
+	begin := time.Now()
+	err := up.RunPipeline(t.Context(), io.Discard, io.Discard, quiet)
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("error %v, want that there is no space", err)
+	}
+	if took := time.Since(begin); took > drainWithin/2 {
+		t.Errorf("it took %v", took)
 	}
 }
