@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spatial-flow/spatial-flow/flow"
 )
@@ -73,11 +74,30 @@ func (s *SceneFile) recover() error {
 	if err := lines.Err(); err != nil {
 		return fmt.Errorf("%w: %s, line %d: %w", ErrSceneFile, s.path, number+1, err)
 	}
+	if err := s.checkTorn(whole, number+1); err != nil {
+		return err
+	}
 	if err := s.file.Truncate(whole); err != nil {
 		return fmt.Errorf("cut the torn line off scene file: %w", err)
 	}
 	if _, err := s.file.Seek(whole, io.SeekStart); err != nil {
 		return fmt.Errorf("find the end of scene file: %w", err)
+	}
+	return nil
+}
+
+// lineBegins is how every line of a scene file begins.
+const lineBegins = `{"frame":{"source":"`
+
+// checkTorn returns [ErrSceneFile] when what follows the whole lines is not the beginning of a scene: it is not ours to cut.
+func (s *SceneFile) checkTorn(whole int64, number int) error {
+	torn := make([]byte, len(lineBegins))
+	n, err := s.file.ReadAt(torn, whole)
+	if err != nil && err != io.EOF {
+		return fmt.Errorf("read the end of scene file: %w", err)
+	}
+	if !strings.HasPrefix(lineBegins, string(torn[:n])) {
+		return fmt.Errorf("%w: %s, line %d is no scene (move the file away, or name another)", ErrSceneFile, s.path, number)
 	}
 	return nil
 }

@@ -1,0 +1,41 @@
+package standalone
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// Only a scene that a killed process left unfinished is cut off: what else a file holds stays.
+func TestContinueCutsOnlyScenes(t *testing.T) {
+	const scene = `{"frame":{"source":"cam1","session":"monday","seq":1},"captured":"2026-11-23T20:44:19Z"}` + "\n"
+	for name, test := range map[string]struct {
+		holds string
+		left  string
+		err   error
+	}{
+		"empty":                {"", "", nil},
+		"whole":                {scene, scene, nil},
+		"torn":                 {scene + scene[:40], scene, nil},
+		"torn at its begin":    {scene + scene[:1], scene, nil},
+		"torn first line":      {scene[:60], "", nil},
+		"a line, no newline":   {`{"my":"notes"}`, `{"my":"notes"}`, ErrSceneFile},
+		"a word after a scene": {scene + "notes", scene + "notes", ErrSceneFile},
+	} {
+		path := filepath.Join(t.TempDir(), "scenes.jsonl")
+		if err := os.WriteFile(path, []byte(test.holds), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		file, err := ContinueSceneFile(path)
+		if !errors.Is(err, test.err) {
+			t.Errorf("%s: error %v, want %v", name, err, test.err)
+		}
+		if err == nil {
+			err = file.Close()
+		}
+		if left, _ := os.ReadFile(path); string(left) != test.left {
+			t.Errorf("%s: %q is left, want %q (%v)", name, left, test.left, err)
+		}
+	}
+}
