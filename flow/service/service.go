@@ -52,9 +52,14 @@ func Defaults(cfg any) error {
 	return nil
 }
 
-// SignalContext ends at the first SIGINT or SIGTERM; a second one kills the process.
+// SignalContext ends at the first SIGINT, SIGTERM, or SIGHUP (a closed terminal, unless under nohup); a second one kills
+// the process.
 func SignalContext() (context.Context, context.CancelFunc) {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		signals = append(signals, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	context.AfterFunc(ctx, stop)
 	return ctx, stop
 }

@@ -206,7 +206,7 @@ func TestAliveOutlivesTheConnection(t *testing.T) {
 }
 
 func TestSignalEndsTheContext(t *testing.T) {
-	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
 		ctx, stop := service.SignalContext()
 		if err := syscall.Kill(os.Getpid(), signal); err != nil {
 			t.Fatal(err)
