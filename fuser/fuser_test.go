@@ -314,3 +314,35 @@ func TestFrameOfAGroupThatIsLeftOutNowIsPartial(t *testing.T) {
 	}
 	b.drained(t)
 }
+
+// A result that says something else than the subject it came on is refused: one of live mode would hold its partition up
+// for ever, one of another group would take that group's place.
+func TestResultThatBeliesItsSubjectIsRefused(t *testing.T) {
+	live := result(flow.GroupDetect, "cam1", 1)
+	live.Mode = flow.ModeLive
+	other := result(flow.GroupDepth, "cam1", 1)
+	other.Error = "not from depth"
+	elsewhere := result(flow.GroupDetect, "cam2", 1) // its partition is another one
+	if flow.Partition("cam1") == flow.Partition("cam2") {
+		t.Fatal("choose other names")
+	}
+	b := newBench(t)
+	f := b.startFuser(t)
+	defer f.stop()
+	for _, lie := range []*flow.Result{live, other, elsewhere} {
+		data, err := flow.Encode(nil, lie)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.bus.JetStream().Publish(t.Context(), flow.ResultSubject(flow.GroupDetect, flow.ModeLossless, "cam1"), data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, group := range plan {
+		b.publish(t, result(group, "cam1", 1))
+	}
+	if scene := b.scenes(t, 1)[0]; scene.Outcome != flow.OutcomeComplete {
+		t.Errorf("scene is %s: %v", scene.Outcome, scene.Errors)
+	}
+	b.drained(t)
+}

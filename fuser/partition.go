@@ -3,6 +3,7 @@ package fuser
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -63,6 +64,10 @@ func (p *partition) take(ctx context.Context, group string, number int, out chan
 		err := flow.Decode(msg.Data(), result)
 		if err == nil {
 			err = result.Validate()
+		}
+		if err == nil && (result.Group != group || result.Mode != flow.ModeLossless || flow.Partition(result.Source) != number) {
+			err = fmt.Errorf("%w: group %s, mode %s, source %s came as a lossless result of group %s in partition %d",
+				flow.ErrMessage, result.Group, result.Mode, result.Source, group, number)
 		}
 		meta, metaErr := msg.Metadata()
 		if err = errors.Join(err, metaErr); err != nil {
