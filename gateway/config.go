@@ -10,7 +10,7 @@ import (
 // Config is the gateway's settings.
 type Config struct {
 	HTTP    string   `name:"http" default:"127.0.0.1:8000" help:"Address of the viewer page, the websocket and the REST API."`
-	Origins []string `placeholder:"HOST" help:"Hosts, besides the gateway's own, whose pages may open the websocket; * stands for any part of a name."`
+	Origins []string `placeholder:"HOST" help:"Hosts, besides the gateway's own, whose pages may open the websocket, and, where the gateway listens on the loopback address only, by whose name it may be called; * stands for any part of a name."`
 
 	MaxViewers      int   `default:"1000" help:"Viewers at once; more are answered 503."`
 	MaxWatched      int   `default:"20" help:"Sources that one viewer may watch at once."`

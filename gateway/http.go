@@ -4,7 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
+	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,8 +22,8 @@ func (g *gateway) handler(ctx context.Context) http.Handler {
 	mux.HandleFunc("GET /ws", g.serveViewers(ctx))
 	mux.HandleFunc("GET /api/v1/sources", g.serveSources)
 	mux.HandleFunc("GET /api/v1/sources/{source}/scene", g.serveScene)
-	for _, path := range []string{"/ws", "/api/v1/sources", "/api/v1/sources/{source}/scene"} {
-		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+	for _, door := range []string{"/ws", "/api/v1/sources", "/api/v1/sources/{source}/scene"} {
+		mux.HandleFunc(door, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Allow", "GET, HEAD")
 			writeError(w, http.StatusMethodNotAllowed, fmt.Sprintf("%s takes GET only", r.URL.Path))
 		})
@@ -29,7 +32,34 @@ func (g *gateway) handler(ctx context.Context) http.Handler {
 		writeError(w, http.StatusNotFound, "no such door: there are /api/v1/sources and /api/v1/sources/{source}/scene")
 	})
 	mux.Handle("/", newPage())
-	return g.observe(mux)
+	return g.observe(g.ownHost(mux))
+}
+
+// ownHost refuses requests for another host's name that reach a gateway on the loopback address: a page whose name was
+// made to resolve there (DNS rebinding) would else read what only this machine's users may see.
+func (g *gateway) ownHost(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if local, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr); ok && local.IP.IsLoopback() && !g.knownHost(r.Host) {
+			writeError(w, http.StatusForbidden, fmt.Sprintf("host %.80q is not this gateway's: name it with --origins", r.Host))
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (g *gateway) knownHost(hostport string) bool {
+	host := hostport
+	if name, _, err := net.SplitHostPort(hostport); err == nil {
+		host = name
+	}
+	if host == "localhost" || net.ParseIP(strings.Trim(host, "[]")) != nil {
+		return true
+	}
+	return slices.ContainsFunc(g.cfg.Origins, func(pattern string) bool {
+		byName, _ := path.Match(strings.ToLower(pattern), strings.ToLower(host)) // Validate has tried the pattern
+		whole, _ := path.Match(strings.ToLower(pattern), strings.ToLower(hostport))
+		return byName || whole
+	})
 }
 
 // observe counts requests and sets the headers that all answers have.
@@ -44,8 +74,8 @@ func (g *gateway) observe(next http.Handler) http.Handler {
 		next.ServeHTTP(answer, r)
 		route := "none"
 		if r.Pattern != "" {
-			_, path, found := strings.Cut(r.Pattern, " ")
-			if route = path; !found {
+			_, after, found := strings.Cut(r.Pattern, " ")
+			if route = after; !found {
 				route = r.Pattern
 			}
 		}

@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"context"
 	"encoding/json"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -123,4 +124,32 @@ func TestPageFiles(t *testing.T) {
 	}
 	b.provision(t)
 	r.eventually("readiness", r.health.Ready)
+}
+
+// A page whose name was made to resolve to this machine (DNS rebinding) gets nothing; whoever is named may be called so.
+func TestHosts(t *testing.T) {
+	b := newProvisionedBench(t)
+	r := b.startReady(t, func(c *gateway.Config) { c.Origins = []string{"*.example.org"} })
+	_, port, _ := net.SplitHostPort(r.address)
+	for host, allowed := range map[string]bool{
+		r.address: true, "localhost:" + port: true, "127.0.0.1": true, "[::1]:" + port: true, "view.example.org": true, "VIEW.example.org:80": true,
+		"evil.example": false, "evil.example:" + port: false, "localhost.evil.example": false, "127.0.0.1.evil.example": false,
+	} {
+		for _, path := range []string{"/", "/api/v1/sources", "/ws"} {
+			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+r.address+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			request.Host = host
+			answer, err := http.DefaultClient.Do(request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			answer.Body.Close()
+			if refused := answer.StatusCode == http.StatusForbidden; refused == allowed {
+				t.Errorf("%s as %s: %d", path, host, answer.StatusCode)
+			}
+		}
+	}
+	http.DefaultClient.CloseIdleConnections()
 }

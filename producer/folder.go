@@ -17,7 +17,7 @@ const maxPictures = 1 << 20
 // folder reads picture files one after the other.
 type folder struct {
 	paths  []string // not yet read
-	intake *intake
+	intake intake
 }
 
 func openFolder(path string, quality int) (source, uint64, error) {
@@ -42,7 +42,7 @@ func openFolder(path string, quality int) (source, uint64, error) {
 }
 
 func newFolder(paths []string, quality int) *folder {
-	return &folder{paths: paths, intake: newIntake(quality)}
+	return &folder{paths: paths, intake: intake{quality}}
 }
 
 func (f *folder) Next(ctx context.Context) (picture, error) {
@@ -62,7 +62,7 @@ func (f *folder) Skip(_ context.Context, n uint64) error {
 	return nil
 }
 
-func (f *folder) Close() error { return f.intake.mat.Close() }
+func (f *folder) Close() error { return nil }
 
 // naturalOrder compares names as people do: numbers by their value, all else by its bytes.
 func naturalOrder(a, b string) int {

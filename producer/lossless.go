@@ -107,6 +107,9 @@ func (l *lossless) carry(ctx, work context.Context, cancel context.CancelCauseFu
 	if err != nil {
 		return err
 	}
+	if last < frames {
+		l.log.Warn("the source ended before the number of frames that it claims: it may be cut short", "frames", last, "claimed", frames)
+	}
 	l.row.counted(last)
 	if position > 0 && last == position {
 		l.log.Info("already complete: every scene of this run is stored", "frames", last)

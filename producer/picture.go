@@ -14,15 +14,10 @@ import (
 
 // intake turns picture files into pictures. A JPEG travels byte for byte, unless it must be turned or is too
 // large for a message; all else is decoded and encoded once.
-type intake struct {
-	mat     gocv.Mat // decoded pixels, used again for the next file
-	quality int
-}
-
-func newIntake(quality int) *intake { return &intake{mat: gocv.NewMat(), quality: quality} }
+type intake struct{ quality int }
 
 // file reads one file. A file that can't be sent is a picture too: broken says why, and names the file.
-func (in *intake) file(path string) picture {
+func (in intake) file(path string) picture {
 	p := picture{captured: time.Now().UTC()}
 	data, err := readFile(path)
 	read := time.Now()
@@ -62,7 +57,7 @@ func readFile(path string) ([]byte, error) {
 }
 
 // take fills the picture from a file's bytes.
-func (in *intake) take(p *picture, data []byte) error {
+func (in intake) take(p *picture, data []byte) error {
 	h, err := readHeader(data)
 	if err != nil {
 		return err
@@ -75,14 +70,17 @@ func (in *intake) take(p *picture, data []byte) error {
 		p.data = data
 		return nil
 	}
-	if err := gocv.IMDecodeIntoMat(data, gocv.IMReadColor, &in.mat); err != nil { // turns as EXIF says
+	// A new Mat: when a header is bad OpenCV leaves the one that it is given as it was, with the picture before.
+	mat := gocv.NewMat()
+	defer mat.Close()
+	if err := gocv.IMDecodeIntoMat(data, gocv.IMReadColor, &mat); err != nil { // turns as EXIF says
 		return fmt.Errorf("%w: decode: %w", errBroken, err)
 	}
-	if in.mat.Empty() {
+	if mat.Empty() {
 		return fmt.Errorf("%w: can't be decoded", errBroken)
 	}
-	p.width, p.height = in.mat.Cols(), in.mat.Rows()
-	p.data, err = encode(in.mat, in.quality)
+	p.width, p.height = mat.Cols(), mat.Rows()
+	p.data, err = encode(mat, in.quality)
 	return err
 }
 

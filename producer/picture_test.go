@@ -56,8 +56,7 @@ func takeFile(t testing.TB, name string, data []byte) picture {
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	in := newIntake(90)
-	defer in.mat.Close()
+	in := intake{90}
 	return in.file(path)
 }
 
@@ -142,8 +141,7 @@ func TestBrokenPictures(t *testing.T) {
 			t.Errorf("%s: %q, %d bytes", name, p.broken, len(p.data))
 		}
 	}
-	in := newIntake(90)
-	defer in.mat.Close()
+	in := intake{90}
 	if p := in.file(filepath.Join(t.TempDir(), "gone.jpg")); !strings.Contains(p.broken, "gone.jpg") {
 		t.Errorf("a missing file: %q", p.broken)
 	}

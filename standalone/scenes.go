@@ -20,18 +20,24 @@ type SceneFile struct {
 	path    string
 	file    *os.File
 	written map[session]uint64 // seq of the last line, when it was opened
+	old     bool               // what is in it goes with the first scene
 	line    []byte
 }
 
-// CreateSceneFile begins a file anew.
+// CreateSceneFile begins a file anew; what is in it stays until the first scene comes.
 func CreateSceneFile(path string) (*SceneFile, error) {
-	return openSceneFile(path, os.O_TRUNC)
+	s, err := openSceneFile(path)
+	if err != nil {
+		return nil, err
+	}
+	s.old = true
+	return s, nil
 }
 
 // ContinueSceneFile goes on with a file that a killed process left: a torn last line is cut off, what is written
 // is not written again. [ErrSceneFile] is returned when the file holds something else than scenes.
 func ContinueSceneFile(path string) (*SceneFile, error) {
-	s, err := openSceneFile(path, 0)
+	s, err := openSceneFile(path)
 	if err != nil {
 		return nil, err
 	}
@@ -42,8 +48,8 @@ func ContinueSceneFile(path string) (*SceneFile, error) {
 	return s, nil
 }
 
-func openSceneFile(path string, flags int) (*SceneFile, error) {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|flags, 0o644)
+func openSceneFile(path string) (*SceneFile, error) {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("open scene file: %w", err)
 	}
@@ -113,7 +119,13 @@ func wholeLines(data []byte, _ bool) (advance int, token []byte, err error) {
 
 // Take writes a scene.
 func (s *SceneFile) Take(scene *flow.Scene) (err error) {
-	if s.line, err = scene.AppendLine(s.line[:0]); err == nil {
+	if s.old {
+		err, s.old = s.file.Truncate(0), false
+	}
+	if err == nil {
+		s.line, err = scene.AppendLine(s.line[:0])
+	}
+	if err == nil {
 		_, err = s.file.Write(s.line)
 	}
 	if err != nil {

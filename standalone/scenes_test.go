@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/spatial-flow/spatial-flow/flow"
 )
 
 // Only a scene that a killed process left unfinished is cut off: what else a file holds stays.
@@ -37,5 +39,32 @@ func TestContinueCutsOnlyScenes(t *testing.T) {
 		if left, _ := os.ReadFile(path); string(left) != test.left {
 			t.Errorf("%s: %q is left, want %q (%v)", name, left, test.left, err)
 		}
+	}
+}
+
+// A file that is begun anew keeps what it holds until there is a scene to write.
+func TestCreateKeepsWhatWasThere(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "scenes.jsonl")
+	if err := os.WriteFile(path, []byte("yesterday's scenes, many of them, longer than a line of today's ever gets to be in this test"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	file, err := CreateSceneFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if held, _ := os.ReadFile(path); len(held) < 50 {
+		t.Fatalf("opened, it holds %q", held)
+	}
+	scene := &flow.Scene{Version: flow.SceneVersion, Source: "cam1", Session: "s", Mode: flow.ModeLossless, Outcome: flow.OutcomeComplete}
+	for scene.Seq = 1; scene.Seq <= 2; scene.Seq++ {
+		if err := file.Take(scene); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := lines(t, path); len(got) != 2 {
+		t.Errorf("%d scenes, want 2", len(got))
 	}
 }

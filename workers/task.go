@@ -116,6 +116,7 @@ func (w *worker) answer(frame *flow.Frame, result *flow.Result, taken time.Time)
 		w.metrics.seconds.WithLabelValues(step).Observe(now.Sub(last).Seconds())
 		last = now
 	}
+	defer w.picture.Trim()
 	if err := w.picture.Decode(frame.Picture); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package bus_test
 
 import (
+	"fmt"
 	"log/slog"
 	"testing"
 	"time"
@@ -99,15 +100,18 @@ func publishScenes(t *testing.T, b *bus.Bus, scenes ...*flow.Scene) {
 	}
 }
 
-// waiting is how many messages a consumer has neither delivered nor seen acked.
-func waiting(t *testing.T, b *bus.Bus, stream, consumer string) int {
+// wantWaiting waits until want messages wait for a consumer or are in its hands, and fails when it stays at another
+// number: the server counts a moment after it has stored.
+func wantWaiting(t *testing.T, b *bus.Bus, stream, consumer string, want int) {
 	t.Helper()
 	c, err := b.JetStream().Consumer(t.Context(), stream, consumer)
 	if err != nil {
 		t.Fatalf("consumer %s of %s: %v", consumer, stream, err)
 	}
-	info := c.CachedInfo()
-	return int(info.NumPending) + info.NumAckPending
+	eventually(t, fmt.Sprintf("%d messages of %s wait for %s", want, stream, consumer), func() bool {
+		info, err := c.Info(t.Context())
+		return err == nil && int(info.NumPending)+info.NumAckPending == want
+	})
 }
 
 // stored is how many messages a stream holds.

@@ -94,9 +94,8 @@ func TestProvisionAgainChangesNothing(t *testing.T) {
 	if n := stored(t, b, "FRAMES_LOSSLESS"); n != 2 {
 		t.Errorf("%d frames are left, want 2", n)
 	}
-	if detect, depth := waiting(t, b, "FRAMES_LOSSLESS", "detect"), waiting(t, b, "FRAMES_LOSSLESS", "depth"); detect != 1 || depth != 2 {
-		t.Errorf("%d frames wait for detect and %d for depth, want 1 and 2", detect, depth)
-	}
+	wantWaiting(t, b, "FRAMES_LOSSLESS", "detect", 1)
+	wantWaiting(t, b, "FRAMES_LOSSLESS", "depth", 2)
 	if seq, _, err := b.Position(t.Context(), "cam1", "run1"); err != nil || seq != 5 {
 		t.Errorf("position is %d, %v; want 5", seq, err)
 	}
@@ -163,9 +162,7 @@ func TestGroupAppendedLeavesTheOthersAlone(t *testing.T) {
 		"depth":  {"cam1/run1/1", "cam1/run1/2", "pose/run1/3"},
 		"pose":   {"pose/run1/3"},
 	} {
-		if n := waiting(t, b, "FRAMES_LOSSLESS", group); n != len(want) {
-			t.Errorf("%d frames wait for %s, want %d", n, group, len(want))
-		}
+		wantWaiting(t, b, "FRAMES_LOSSLESS", group, len(want))
 		if got := take(t, b, group, len(want)); !slices.Equal(got, want) {
 			t.Errorf("%s got %v, want %v", group, got, want)
 		}

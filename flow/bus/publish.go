@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -82,6 +83,9 @@ func publish[M flow.Message](ctx context.Context, b *Bus, subject string, messag
 	if len(data) > MaxMessage {
 		return fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(data), MaxMessage)
 	}
+	if err := flow.Scan(data); err != nil { // what nobody would read is not stored
+		return fmt.Errorf("%w: %w", ErrTooLarge, err)
+	}
 	msg := &nats.Msg{Subject: subject, Data: data, Header: nats.Header{}}
 	if scene, ok := any(message).(*flow.Scene); ok {
 		msg.Header.Set(OutcomeHeader, string(scene.Outcome))
@@ -127,10 +131,13 @@ func (b *Bus) PublishDone(stage, source string, done flow.Done) error {
 // PublishAlive tells, on core NATS, how a service is. [ErrTooLarge] is returned when it exceeds
 // [flow.MaxAliveBytes], which nobody would read.
 func (b *Bus) PublishAlive(alive flow.Alive) error {
-	data, err := json.Marshal(alive)
-	if err != nil {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false) // no page is made of it, and a < would take six bytes
+	if err := encoder.Encode(alive); err != nil {
 		return fmt.Errorf("encode alive: %w", err)
 	}
+	data := text.Bytes()
 	if len(data) > flow.MaxAliveBytes {
 		return fmt.Errorf("publish alive: %w: %d bytes, at most %d", ErrTooLarge, len(data), flow.MaxAliveBytes)
 	}

@@ -25,9 +25,7 @@ func TestFrameIsStoredOnce(t *testing.T) {
 		t.Errorf("published three times it is stored %d times, want once", n)
 	}
 	for _, group := range []string{"detect", "depth"} {
-		if n := waiting(t, b, "FRAMES_LOSSLESS", group); n != 1 {
-			t.Errorf("%d frames wait for %s, want 1", n, group)
-		}
+		wantWaiting(t, b, "FRAMES_LOSSLESS", group, 1)
 	}
 }
 
@@ -40,9 +38,7 @@ func TestFramesReachTheGroupsOfTheirPlan(t *testing.T) {
 		"detect": {"cam1/run1/1", "cam1/run1/2", "depth/run1/4"},
 		"depth":  {"cam1/run1/1", "cam1/run1/3", "detect/run1/5"},
 	} {
-		if n := waiting(t, b, "FRAMES_LOSSLESS", group); n != len(want) {
-			t.Errorf("%d frames wait for %s, want %d", n, group, len(want))
-		}
+		wantWaiting(t, b, "FRAMES_LOSSLESS", group, len(want))
 		if got := take(t, b, group, len(want)); !slices.Equal(got, want) {
 			t.Errorf("%s got %v, want %v", group, got, want)
 		}
@@ -316,5 +312,20 @@ func TestPublishFailsAtOnceWithoutServer(t *testing.T) {
 	}
 	if _, err := bus.Connect(bus.Options{URL: "nats://127.0.0.1:1", Role: "test"}); err == nil || !strings.Contains(err.Error(), "nats://127.0.0.1:1") {
 		t.Errorf("connect to nobody: %v, want an error that names the address", err)
+	}
+}
+
+// What no reader would take is not stored: it could never be read again.
+func TestSceneOfTooManyElements(t *testing.T) {
+	b := provisioned(t)
+	s := &flow.Scene{
+		Version: flow.SceneVersion, Source: "cam1", Session: "run1", Seq: 1, Mode: flow.ModeLossless, Plan: []string{"detect"}, Outcome: flow.OutcomeComplete,
+		Detections: make([]flow.Detection, 10000),
+	}
+	if err := b.PublishScene(t.Context(), s); !errors.Is(err, bus.ErrTooLarge) {
+		t.Errorf("%v, want ErrTooLarge", err)
+	}
+	if n := stored(t, b, "SCENES_LOSSLESS"); n != 0 {
+		t.Errorf("%d scenes are stored", n)
 	}
 }

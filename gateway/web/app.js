@@ -9,7 +9,16 @@ const $ = (id) => document.getElementById(id);
 const view = $("view"), data = document.body.dataset;
 const painter = new Painter(view);
 
-let chosen = decodeURIComponent(location.hash.slice(1)); // the source, when a person or the page chose one
+// The source that the address names after #; none when it is no name.
+function sourceInAddress() {
+  try {
+    return decodeURIComponent(location.hash.slice(1));
+  } catch {
+    return "";
+  }
+}
+
+let chosen = sourceInAddress(); // the source, when a person or the page chose one
 let sources = [];
 let current = null; // what is drawn: header, picture, depth
 let fresh = false; // current is not drawn yet
@@ -138,7 +147,7 @@ view.addEventListener("pointermove", (event) => {
   probe();
 });
 addEventListener("resize", redraw);
-addEventListener("hashchange", () => choose(decodeURIComponent(location.hash.slice(1))));
+addEventListener("hashchange", () => choose(sourceInAddress()));
 document.addEventListener("visibilitychange", () => (document.hidden ? stream.pause() : stream.start()));
 setInterval(showRate, 500);
 

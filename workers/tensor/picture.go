@@ -80,5 +80,18 @@ func cut(data []byte) bool {
 	return true
 }
 
+// keptBytes is what a buffer may hold on to from one picture to the next: a 4K picture as floats fits.
+const keptBytes = 128 << 20
+
+// Trim gives back what a huge picture took.
+func (p *Picture) Trim() {
+	for _, mat := range []*gocv.Mat{&p.pixels, &p.scaled, &p.floats, &p.cubic} {
+		if mat.Total()*mat.ElemSize() > keptBytes {
+			mat.Close()
+			*mat = gocv.NewMat()
+		}
+	}
+}
+
 // Size is the picture's width and height in pixels.
 func (p *Picture) Size() (width, height int) { return p.pixels.Cols(), p.pixels.Rows() }
