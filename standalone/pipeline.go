@@ -145,6 +145,7 @@ func (p *pipeline) startServices() error {
 	if err := errors.Join(service.Defaults(&fuse), service.Defaults(&gate)); err != nil {
 		return err
 	}
+	gate.Origins = p.up.Origins
 	gate.HTTP, gate.Listening = p.up.HTTP, func(address net.Addr) { p.listening <- address }
 	if err := errors.Join(run(p, "fuser", fuse, fuser.Run), run(p, "gateway", gate, gateway.Run)); err != nil {
 		return err

@@ -17,7 +17,7 @@ def align(value: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
 
 
 def loss(value: Tensor, truth: Tensor) -> Tensor:
-    """Relative error, as it is judged (after alignment) and as it is; both with their gradients at four scales.
+    """Relative error as it is judged (after alignment) and as it is, error in inverse depth, and gradients at four scales.
 
     value, truth [B,H,W]: inverse depth, truth 0 for sky.
     """
@@ -26,10 +26,11 @@ def loss(value: Tensor, truth: Tensor) -> Tensor:
     n = valid.sum().clamp(min=1)
     aligned = align(value, truth, valid)
     total = ((aligned - truth).abs() * weight).sum() / n + ((value - truth).abs() * weight).sum() / n
+    total = total + ((value - truth).abs() * valid).sum() / (truth * valid).sum()  # the near decide the alignment
     log = torch.log(value.clamp(min=1e-4)) - torch.log(truth.clamp(min=1e-4))
     for step in (1, 2, 4, 8):
         error, ok = log[:, ::step, ::step], valid[:, ::step, ::step]
         for d, both in ((error.diff(dim=1), ok[:, 1:] & ok[:, :-1]), (error.diff(dim=2), ok[:, :, 1:] & ok[:, :, :-1])):
-            total = total + 0.25 * (d.abs() * both).sum() / both.sum().clamp(min=1)
+            total = total + 0.1 * (d.abs() * both).sum() / both.sum().clamp(min=1)
     far = ~valid
     return total + ((value - SKY).clamp(min=0) * far).sum() / far.sum().clamp(min=1) * 10

@@ -150,7 +150,7 @@ class Depth(nn.Module):
         self.backbone = Backbone(16, c, (1, 1, 2, 1))
         self.lateral = nn.ModuleList((Conv(c[3], 64, 1), Conv(c[2], 64, 1), Conv(c[1], 48, 1), Conv(c[0], 32, 1)))
         self.merge = nn.ModuleList((Stage(128, 64, 1), Stage(112, 48, 1), Stage(80, 32, 1)))
-        self.last = nn.Sequential(Conv(48, 16), nn.Conv2d(16, 1, 3, 1, 1))
+        self.last = nn.Sequential(Conv(48, 24), nn.Conv2d(24, 4, 3, 1, 1))  # four pixels for each place at stride 2
         nn.init.constant_(self.last[1].bias, -2.0)
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -161,7 +161,7 @@ class Depth(nn.Module):
         for merge, lateral, feature in zip(self.merge, list(self.lateral)[1:], (f16, f8, f4)):
             x = merge(torch.cat((F.interpolate(x, scale_factor=2), lateral(feature)), 1))
         x = self.last(torch.cat((F.interpolate(x, scale_factor=2), f2), 1))
-        return F.softplus(F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)).squeeze(1)
+        return F.softplus(F.pixel_shuffle(x, 2)).squeeze(1)
 
 
 class Relative(nn.Module):
