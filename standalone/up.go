@@ -62,14 +62,10 @@ func (u *Up) Validate() error {
 	switch {
 	case u.Run != "" && u.DataDir == "":
 		return fmt.Errorf("%w: --run needs --data-dir: a temporary folder has nothing to go on from", ErrUsage)
-	case u.Run != "" && flow.ValidToken("--run", u.Run) != nil:
-		return fmt.Errorf("%w: %w", ErrUsage, flow.ValidToken("--run", u.Run))
 	case u.Duration < 0:
 		return fmt.Errorf("%w: --duration %v is in the past", ErrUsage, u.Duration)
 	case len(u.Source) == 0:
 		return fmt.Errorf("%w: no --source: give a video file, a folder of pictures, a picture, or street: (make demo SOURCE=…)", ErrUsage)
-	case u.Parallel < 1 || u.Threads < 0:
-		return fmt.Errorf("%w: --parallel %d must be at least 1 and --threads %d at least 0", ErrUsage, u.Parallel, u.Threads)
 	case u.DetectModel == None && u.DepthModel == None:
 		return fmt.Errorf("%w: detection and depth are both left out: give one of --detect-model and --depth-model a file, or nothing for the demo model", ErrNoModel)
 	}

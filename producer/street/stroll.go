@@ -19,8 +19,10 @@ func (w *world) usual(index int64) float32 {
 		return 2.3
 	case ahead > -2*chunkLength && ahead < 28:
 		return .7
+	case ahead < 44:
+		return .3
 	}
-	return .3
+	return .12
 }
 
 const turning = .9 // seconds
