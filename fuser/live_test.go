@@ -1,0 +1,177 @@
+package fuser_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/fuser"
+)
+
+var begin = time.Unix(1000, 0)
+
+// live is a live result whose group waited and worked for so long.
+func live(group, source string, seq uint64, took time.Duration) *flow.Result {
+	r := result(group, source, seq)
+	r.Mode = flow.ModeLive
+	r.Ledger = []flow.Hop{{Stage: group, Wait: took / 4, Work: took - took/4}}
+	return r
+}
+
+// next takes what comes out now, as "source/seq groups", until nothing does.
+func next(j *fuser.Live[string], now time.Time) (out []string, wake time.Time) {
+	for {
+		joined, at, ok := j.Next(now)
+		if !ok {
+			return out, at
+		}
+		text := fmt.Sprintf("%s/%d", joined.Results[0].Source, joined.Results[0].Seq)
+		for _, r := range joined.Results {
+			text += " " + r.Group
+		}
+		out = append(out, text)
+	}
+}
+
+func newLive(t *testing.T) *fuser.Live[string] {
+	t.Helper()
+	return fuser.NewLive[string](fuser.LiveLimits{Sources: 10, Bytes: 1 << 20})
+}
+
+func wantOut(t *testing.T, what string, got []string, want ...string) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Fatalf("%s: %q, want %q", what, got, want)
+	}
+}
+
+// A frame does not wait for an earlier one: in order, one slow depth frame would hold every detection behind it.
+func TestLiveOvertakes(t *testing.T) {
+	j := newLive(t)
+	j.Add(live("detect", "a", 1, time.Millisecond), 1, "a1", begin)
+	j.Add(live("depth", "a", 2, time.Millisecond), 1, "a2", begin)
+	j.Add(live("detect", "a", 2, time.Millisecond), 1, "a2'", begin)
+	out, _ := next(j, begin)
+	wantOut(t, "both groups have frame 2", out, "a/2 detect depth")
+	j.Add(live("depth", "a", 1, time.Millisecond), 1, "a1'", begin)
+	out, wake := next(j, begin)
+	wantOut(t, "both groups have frame 1", out, "a/1 detect depth")
+	if !wake.IsZero() || len(j.Held()) != 0 {
+		t.Errorf("nothing is open, but it wakes at %v and holds %v", wake, j.Held())
+	}
+}
+
+func TestLiveDeadline(t *testing.T) {
+	j := newLive(t)
+	add := func(group string, seq uint64, took time.Duration, now time.Time) bool {
+		return j.Add(live(group, "a", seq, took), 1, "h", now)
+	}
+	// Before the groups' times are known a frame has 30 s, so that a slow CPU shows its first depth map.
+	add("detect", 1, 40*time.Millisecond, begin)
+	if out, wake := next(j, begin.Add(29*time.Second)); len(out) != 0 || !wake.Equal(begin.Add(30*time.Second)) {
+		t.Fatalf("%v came before its time; it wakes at %v", out, wake.Sub(begin))
+	}
+	out, _ := next(j, begin.Add(30*time.Second))
+	wantOut(t, "at its deadline", out, "a/1 detect")
+	if add("depth", 1, 2*time.Second, begin.Add(31*time.Second)) {
+		t.Fatal("a late result was kept")
+	}
+	// The late one told how long depth takes: 2 x 2 s.
+	now := begin.Add(time.Minute)
+	add("detect", 2, 40*time.Millisecond, now)
+	if _, wake := next(j, now); !wake.Equal(now.Add(4 * time.Second)) {
+		t.Fatalf("deadline after %v, want 4 s", wake.Sub(now))
+	}
+	// At least half a second.
+	fast := newLive(t)
+	for seq := range uint64(2) {
+		fast.Add(live("detect", "a", seq+1, time.Millisecond), 1, "h", begin)
+		if seq == 0 {
+			fast.Add(live("depth", "a", seq+1, time.Millisecond), 1, "h", begin)
+		}
+	}
+	next(fast, begin)
+	if _, wake := next(fast, begin); !wake.Equal(begin.Add(500 * time.Millisecond)) {
+		t.Fatalf("deadline after %v, want 500 ms", wake.Sub(begin))
+	}
+}
+
+// A group that dropped a frame has answered: nobody waits for it, and it tells nothing about how long the group takes.
+func TestLiveDroppedIsAnAnswer(t *testing.T) {
+	j := newLive(t)
+	dropped := live("depth", "a", 1, time.Hour)
+	dropped.Dropped = "expired"
+	j.Add(live("detect", "a", 1, time.Millisecond), 1, "x", begin)
+	j.Add(dropped, 1, "y", begin)
+	out, _ := next(j, begin)
+	wantOut(t, "all have answered", out, "a/1 detect depth")
+	j.Add(live("detect", "a", 2, time.Millisecond), 1, "z", begin)
+	if _, wake := next(j, begin); !wake.Equal(begin.Add(30 * time.Second)) {
+		t.Errorf("deadline after %v: what was dropped was learned from", wake.Sub(begin))
+	}
+}
+
+// Full, it lets the oldest go as it is.
+func TestLiveMakesRoom(t *testing.T) {
+	j := fuser.NewLive[string](fuser.LiveLimits{Sources: 10, Bytes: 100})
+	for seq := range uint64(3) {
+		j.Add(live("detect", "a", seq+1, time.Millisecond), 40, "h", begin.Add(time.Duration(seq)))
+	}
+	joined, _, ok := j.Next(begin.Add(time.Second))
+	if !ok || !joined.Pushed || joined.Results[0].Seq != 1 {
+		t.Fatalf("%+v, %v; want frame 1, pushed", joined, ok)
+	}
+	if _, _, ok := j.Next(begin.Add(time.Second)); ok {
+		t.Error("more than needed was let go")
+	}
+}
+
+// Whatever comes in whatever order and however often: no frame goes out twice, and every handle that was kept comes out.
+func TestLiveGivesEveryFrameOnce(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		j := fuser.NewLive[int](fuser.LiveLimits{Sources: 4, Bytes: rapid.Int64Range(1, 500).Draw(t, "bytes")})
+		now, handle := begin, 0
+		kept, given := map[int]bool{}, map[flow.FrameID]bool{}
+		take := func() {
+			for {
+				joined, wake, ok := j.Next(now)
+				if !ok {
+					if !wake.IsZero() && !wake.After(now) {
+						t.Fatalf("it wakes at %v, which is over at %v", wake, now)
+					}
+					return
+				}
+				id := joined.Results[0].ID()
+				if given[id] {
+					t.Fatalf("%s went out twice", id)
+				}
+				given[id] = true
+				for _, h := range joined.Handles {
+					if !kept[h] {
+						t.Fatalf("handle %d came out without being kept, or twice", h)
+					}
+					delete(kept, h)
+				}
+			}
+		}
+		for range rapid.IntRange(1, 120).Draw(t, "results") {
+			now = now.Add(time.Duration(rapid.IntRange(0, 900).Draw(t, "ms")) * time.Millisecond)
+			r := live(rapid.SampledFrom(plan).Draw(t, "group"), rapid.SampledFrom([]string{"a", "b"}).Draw(t, "source"),
+				rapid.Uint64Range(1, 20).Draw(t, "seq"), time.Duration(rapid.IntRange(1, 400).Draw(t, "took"))*time.Millisecond)
+			handle++
+			if j.Add(r, 30, handle, now) {
+				kept[handle] = true
+			}
+			take()
+		}
+		now = now.Add(time.Minute)
+		take()
+		if len(kept) != 0 || len(j.Held()) != 0 {
+			t.Fatalf("kept for ever: %v", kept)
+		}
+	})
+}
