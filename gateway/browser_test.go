@@ -141,6 +141,10 @@ func testControls(t *testing.T, page browser) {
 	page.await(near(60, 40, 80, 240, 200)) // the picture alone: seq × 40, 4x, 5y
 	page.set("opacity", "value", "100")
 	page.await(near(2, 2, 253, 231, 37)) // viridis at its near end: the map falls away to the right
+	page.set("colormap", "value", "turbo")
+	page.await(near(2, 2, 122, 4, 3))
+	page.set("colormap", "value", "spectral")
+	page.await(near(2, 2, 158, 1, 66))
 	page.set("heat", "checked", false)
 	page.await(near(60, 40, 80, 240, 200))
 	page.set("heat", "checked", true)
