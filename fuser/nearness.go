@@ -23,10 +23,10 @@ func follow(last *flow.DepthRange, d *flow.DepthMap, samples []uint16) *flow.Dep
 	if last == nil {
 		return &now
 	}
-	return &flow.DepthRange{
-		Low:  last.Low + rangeWeight*(now.Low-last.Low),
-		High: last.High + rangeWeight*(now.High-last.High),
+	towards := func(from, to float32) float32 { // as float64: no difference of two float32 overflows
+		return float32(float64(from) + rangeWeight*(float64(to)-float64(from)))
 	}
+	return &flow.DepthRange{Low: towards(last.Low, now.Low), High: towards(last.High, now.High)}
 }
 
 // boxDepth is the median depth in the inner part of a box. The box is in pixels of a picture of width × height,

@@ -131,3 +131,25 @@ func TestLedgerHasEveryHopOnce(t *testing.T) {
 		}
 	}
 }
+
+// Numbers at the ends of float32 stay numbers: a scene that is not finite could not be written as JSON.
+func TestRangeOfHugeNumbersIsFinite(t *testing.T) {
+	var packer flow.DepthPacker
+	var unpacker flow.DepthUnpacker
+	stable := &flow.DepthRange{Low: -2.5e38, High: -2.4e38}
+	values := make([]float32, 16*16)
+	for i := range values {
+		values[i] = 2.5e38 + float32(i)*1e36/256
+	}
+	huge, err := packer.Pack(values, 16, 16, flow.KindInverseRelative, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	scene := fuser.Fuse(withDepth(huge, [4]float32{1, 1, 9, 9}), stable, &unpacker, time.Now())
+	if err := scene.Validate(); err != nil {
+		t.Errorf("range %+v: %v", scene.Range, err)
+	}
+	if scene.Range.Low < stable.Low || scene.Range.Low > 0 {
+		t.Errorf("range %+v, want a twentieth of the way from %v", scene.Range, stable.Low)
+	}
+}
