@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 DETECT_SIZE = (384, 640)  # height, width: a 640x360 picture with bars above and below
 DEPTH_SIZE = (256, 448)
-STRIDES = (4, 8, 16)
+STRIDES = (8, 16, 32)
 
 # COCO's ids of the classes that the street shows, in the order of the network's own outputs.
 COCO_IDS = (0, 1, 2, 3, 5, 16)
@@ -75,31 +75,34 @@ class Backbone(nn.Module):
 
 class Detector(nn.Module):
     """Anchor-free detector over three strides. Each place of a feature map answers with the distances, in strides, from
-    its centre to the four sides of a box, and a logit per class. Stride 4 is for what is 12 pixels high."""
+    its centre to the four sides of a box, and a logit per class."""
 
     def __init__(self, classes: int = len(COCO_IDS)):
         super().__init__()
-        c = (32, 48, 80, 112)
+        c = (24, 48, 96, 128)
         self.backbone = Backbone(16, c, (1, 1, 2, 1))
-        self.lateral = nn.ModuleList((Conv(c[3], 64, 1), Conv(c[2], 64, 1), Conv(c[1], 48, 1), Conv(c[0], 24, 1)))
-        widths = (32, 48, 64)
-        self.merge = nn.ModuleList((Stage(128, widths[2], 1), Stage(112, widths[1], 1), Stage(72, widths[0], 1)))
-        self.towers = nn.ModuleList(Conv(w, w) for w in widths)
-        self.boxes = nn.ModuleList(nn.Conv2d(w, 4, 1) for w in widths)
-        self.scores = nn.ModuleList(nn.Conv2d(w, classes, 1) for w in widths)
+        self.lateral = nn.ModuleList((Conv(c[3], 64, 1), Conv(c[2], 64, 1), Conv(c[1], 48, 1)))
+        self.up16, self.up8 = Stage(128, 64, 1), Stage(112, 48, 1)
+        self.down16, self.down32 = Conv(48, 48, 3, 2), Conv(64, 64, 3, 2)
+        self.out16, self.out32 = Stage(112, 64, 1), Stage(128, 80, 1)
+        widths = (48, 64, 80)
+        self.towers = nn.ModuleList(Conv(w, 64) for w in widths)
+        self.boxes = nn.ModuleList(nn.Conv2d(64, 4, 1) for _ in widths)
+        self.scores = nn.ModuleList(nn.Conv2d(64, classes, 1) for _ in widths)
         for box, score in zip(self.boxes, self.scores):
             nn.init.constant_(box.bias, 1.0)
             nn.init.constant_(score.bias, -5.0)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """images [B,3,H,W], 0 to 1 -> sides [B,N,4] in pixels (left, top, right, bottom of the place's centre), logits [B,N,C]."""
-        _, f4, f8, f16, f32 = self.backbone(images)
-        x, pyramid = self.lateral[0](f32), []
-        for merge, lateral, feature in zip(self.merge, list(self.lateral)[1:], (f16, f8, f4)):
-            x = merge(torch.cat((F.interpolate(x, scale_factor=2), lateral(feature)), 1))
-            pyramid.insert(0, x)
+        _, _, f8, f16, f32 = self.backbone(images)
+        t32 = self.lateral[0](f32)
+        t16 = self.up16(torch.cat((F.interpolate(t32, scale_factor=2), self.lateral[1](f16)), 1))
+        p8 = self.up8(torch.cat((F.interpolate(t16, scale_factor=2), self.lateral[2](f8)), 1))
+        p16 = self.out16(torch.cat((self.down16(p8), t16), 1))
+        p32 = self.out32(torch.cat((self.down32(p16), t32), 1))
         sides, logits = [], []
-        for i, feature in enumerate(pyramid):
+        for i, feature in enumerate((p8, p16, p32)):
             x = self.towers[i](feature)
             sides.append((F.softplus(self.boxes[i](x)) * STRIDES[i]).flatten(2))
             logits.append(self.scores[i](x).flatten(2))
