@@ -150,12 +150,6 @@ func (s *selector) admit(id flow.FrameID, plan []string, now time.Time) {
 	}
 }
 
-// forget drops what is remembered of a source that is gone.
-func (s *selector) forget(source string) {
-	delete(s.served, source)
-	delete(s.turn, source)
-}
-
 // done returns the credit of a frame that a group has finished, after it waited and was worked on for so long. It
 // rests until the queue that it met is gone. A done that comes after its credit has expired returns nothing.
 func (s *selector) done(group string, id flow.FrameID, wait, work time.Duration, now time.Time) {
