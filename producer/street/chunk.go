@@ -25,7 +25,7 @@ type site struct {
 
 // build makes a chunk. It depends on the seed and its index only.
 func (w *world) build(index int64) *chunk {
-	s := site{chunk: new(chunk), w: w, index: index, busy: min(2.2, w.busy*w.usual(index))}
+	s := site{chunk: new(chunk), w: w, index: index, busy: min(3, w.busy*w.usual(index))}
 	s.b = newBuilder(&s.scenery, w.look)
 	r := newRandom(w.look.seed, topicChunk, uint64(index))
 	ground := s.b.mark()

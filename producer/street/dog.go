@@ -10,7 +10,7 @@ type hound struct {
 }
 
 func newHound(l *look, r *random) hound {
-	height := r.between(.38, .82)
+	height := r.between(.5, .92)
 	return hound{
 		height: height, length: height * r.between(1.05, 1.35), girth: r.between(.85, 1.2), fur: l.fabric(r), patch: l.fabric(r),
 		ears: r.below(2), tail: r.below(3), snout: r.between(.7, 1.2), collar: l.tint(r),

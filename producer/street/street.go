@@ -37,9 +37,9 @@ const (
 	Dog        = 16
 )
 
-// FocalPerWidth is the focal length as a share of the picture's width: 0.8 sees 64 degrees from left to right, as
-// the wide lens of a telephone or a surveillance camera does.
-const FocalPerWidth = 0.8
+// FocalPerWidth is the focal length as a share of the picture's width: 1 sees 53 degrees from left to right, as
+// a surveillance camera with a 4 mm lens before a 1/3 inch sensor does (62 degrees is a telephone's).
+const FocalPerWidth = 1.0
 
 // An object counts for detection when at least this much of it can be seen: COCO-style evaluation of what nobody
 // could find tells nothing.

@@ -16,13 +16,13 @@ func (w *world) usual(index int64) float32 {
 	case w.mount.speed != 0:
 		return 1
 	case ahead > -chunkLength && ahead < 14:
-		return 2.3
+		return 3
 	case ahead > -2*chunkLength && ahead < 28:
 		return .7
-	case ahead < 44:
-		return .3
+	case ahead < 40:
+		return .22
 	}
-	return .12
+	return .04
 }
 
 const turning = .9 // seconds

@@ -17,7 +17,7 @@ const (
 	rightHouses = 9.6
 
 	seenAhead, seenBehind = 168, 72 // metres along the street that are built around the camera
-	crowdAhead            = 54      // metres along the street that traffic is followed
+	crowdAhead            = 44      // metres along the street that traffic is followed
 )
 
 // identity is what an object is.

@@ -98,7 +98,7 @@ def detect_sample(frames: Frames, rng: np.random.Generator, size: tuple[int, int
     boxes[:, 5] *= (sides[:, 1] >= 9) & (sides[:, 0] >= 3) & (left_over > 0.3)
     boxes = boxes[(sides > 1).all(1) & (left_over > 0.05)]
     if rng.random() < 0.5:
-        out = out[:, ::-1]
+        out = cv2.flip(out, 1)
         boxes[:, [0, 2]] = width - boxes[:, [2, 0]]
     return out, boxes
 
@@ -113,7 +113,7 @@ def depth_sample(frames: Frames, rng: np.random.Generator, size: tuple[int, int]
     image = cv2.resize(np.ascontiguousarray(frames.images[i, y:y + h, x:x + w]), (width, height), interpolation=cv2.INTER_CUBIC)
     metres = cv2.resize(np.ascontiguousarray(frames.depths[i, y:y + h, x:x + w]), (width, height), interpolation=cv2.INTER_NEAREST)
     image = distort(image, rng)
-    inverse = np.where(metres > 0, METRES / np.maximum(metres, 1).astype(np.float32), 0) / share  # a window looks nearer
+    inverse = np.where(metres > 0, METRES / np.maximum(metres, 1).astype(np.float32), np.float32(0)) / np.float32(share)  # a window looks nearer
     if rng.random() < 0.5:
-        image, inverse = image[:, ::-1], inverse[:, ::-1]
-    return image, np.ascontiguousarray(inverse, np.float32)
+        image, inverse = cv2.flip(image, 1), cv2.flip(inverse, 1)
+    return image, inverse

@@ -4,21 +4,26 @@ from torch import Tensor
 from torch.nn import functional as F
 
 TOP_PLACES = 10  # that learn each box
-SCORE_GAIN, BOX_GAIN = 1.0, 5.0
+SCORE_GAIN, BOX_GAIN = 1.0, 10.0
 SCORE_POWER, IOU_POWER = 0.5, 6.0  # Feng et al., "TOOD: Task-aligned One-stage Object Detection", 2021, eq. 3; as in YOLOv8
 
 
-def iou(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """IoU and complete IoU (Zheng et al., "Distance-IoU Loss", 2020) of boxes x1, y1, x2, y2 in the last dimension."""
+def iou(a: Tensor, b: Tensor) -> Tensor:
+    """IoU of boxes x1, y1, x2, y2 in the last dimension."""
     inner = (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(min=0).prod(-1)
+    return inner / ((a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1) - inner + 1e-7)
+
+
+def complete_iou(a: Tensor, b: Tensor) -> Tensor:
+    """Complete IoU (Zheng et al., "Distance-IoU Loss", 2020) of boxes x1, y1, x2, y2 in the last dimension."""
+    overlap = iou(a, b)
     size_a, size_b = a[..., 2:] - a[..., :2], b[..., 2:] - b[..., :2]
-    overlap = inner / (size_a.prod(-1) + size_b.prod(-1) - inner + 1e-7)
     outer = torch.maximum(a[..., 2:], b[..., 2:]) - torch.minimum(a[..., :2], b[..., :2])
     apart = ((a[..., :2] + a[..., 2:] - b[..., :2] - b[..., 2:]) / 2).pow(2).sum(-1)
     shape = 4 / torch.pi**2 * (torch.atan(size_b[..., 0] / (size_b[..., 1] + 1e-7)) - torch.atan(size_a[..., 0] / (size_a[..., 1] + 1e-7))).pow(2)
     with torch.no_grad():
         weight = shape / (1 - overlap + shape + 1e-7)
-    return overlap, overlap - apart / (outer.pow(2).sum(-1) + 1e-7) - weight * shape
+    return overlap - apart / (outer.pow(2).sum(-1) + 1e-7) - weight * shape
 
 
 @torch.no_grad()
@@ -36,7 +41,7 @@ def assign(boxes: Tensor, probabilities: Tensor, centres: Tensor, strides: Tenso
     index, target = torch.full((n,), -1), torch.zeros(n)
     if not len(must):
         return index, target, ignored
-    overlap = iou(boxes[None], must[:, None, :4])[0]
+    overlap = iou(boxes[None], must[:, None, :4])
     # A box smaller than a stride holds no centre: the places within a stride of its centre may learn it too.
     middle = (must[:, :2] + must[:, 2:4]) / 2
     close = ((centres[None] - middle[:, None]).abs() < strides[None, :, None]).all(-1)
@@ -68,6 +73,6 @@ def loss(sides: Tensor, logits: Tensor, centres: Tensor, strides: Tensor, truths
             continue
         must = truth[truth[:, 5] > 0][index[mine]]
         wanted[b, mine.nonzero().squeeze(1), must[:, 4].long()] = target[mine]
-        box_loss = box_loss + ((1 - iou(boxes[b][mine], must[:, :4])[1]) * target[mine]).sum()
+        box_loss = box_loss + ((1 - complete_iou(boxes[b][mine], must[:, :4])) * target[mine]).sum()
     scores = (F.binary_cross_entropy_with_logits(logits, wanted, reduction="none") * keep).sum()
     return (SCORE_GAIN * scores + BOX_GAIN * box_loss) / max(total, 1.0)

@@ -39,7 +39,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     about = {"author": AUTHOR, "license": LICENSE, "docs": "see the model card beside the file"}
     save(networks.Head(weights(args.run, "detect", networks.Detector())), networks.DETECT_SIZE, ("images", "output0"), args.out / "detect.onnx", about | {
-        "description": "Detector trained on a generated street, not for real scenes", "stride": networks.STRIDES[-1], "task": "detect", "batch": 1,
+        "description": "Detector trained on a generated street, not for real scenes", "stride": networks.STRIDE, "task": "detect", "batch": 1,
         "imgsz": list(networks.DETECT_SIZE), "names": dict(enumerate(networks.COCO_NAMES)), "channels": 3,
         "args": {"batch": 1, "half": False, "dynamic": False, "nms": False}})
     save(networks.Relative(weights(args.run, "depth", networks.Depth())), networks.Relative.SIZE, ("pixel_values", "predicted_depth"), args.out / "depth.onnx", about | {

@@ -5,7 +5,8 @@ from torch.nn import functional as F
 
 DETECT_SIZE = (384, 640)  # height, width: a 640x360 picture with bars above and below
 DEPTH_SIZE = (256, 448)
-STRIDES = (8, 16, 32)
+STRIDES = (4, 8, 16)  # of the places that find boxes
+STRIDE = 32  # the sides of a picture must be multiples of this
 
 # COCO's ids of the classes that the street shows, in the order of the network's own outputs.
 COCO_IDS = (0, 1, 2, 3, 5, 16)
@@ -75,36 +76,33 @@ class Backbone(nn.Module):
 
 class Detector(nn.Module):
     """Anchor-free detector over three strides. Each place of a feature map answers with the distances, in strides, from
-    its centre to the four sides of a box, and a logit per class."""
+    its centre to the four sides of a box, and a logit per class. Stride 4 is for what is 12 pixels high."""
 
     def __init__(self, classes: int = len(COCO_IDS)):
         super().__init__()
-        c = (24, 48, 96, 128)
+        c = (32, 64, 80, 112)
         self.backbone = Backbone(16, c, (1, 1, 2, 1))
-        self.lateral = nn.ModuleList((Conv(c[3], 64, 1), Conv(c[2], 64, 1), Conv(c[1], 48, 1)))
-        self.up16, self.up8 = Stage(128, 64, 1), Stage(112, 48, 1)
-        self.down16, self.down32 = Conv(48, 48, 3, 2), Conv(64, 64, 3, 2)
-        self.out16, self.out32 = Stage(112, 64, 1), Stage(128, 80, 1)
-        widths = (48, 64, 80)
-        self.towers = nn.ModuleList(Conv(w, 64) for w in widths)
-        self.boxes = nn.ModuleList(nn.Conv2d(64, 4, 1) for _ in widths)
-        self.scores = nn.ModuleList(nn.Conv2d(64, classes, 1) for _ in widths)
+        self.lateral = nn.ModuleList((Conv(c[3], 64, 1), Conv(c[2], 64, 1), Conv(c[1], 32, 1), Conv(c[0], 32, 1)))
+        widths = (32, 32, 64)
+        self.merge = nn.ModuleList((Stage(128, widths[2], 1), Stage(96, widths[1], 1), Stage(64, widths[0], 1)))
+        self.towers = nn.ModuleList((Conv(widths[0], widths[0], 1), Conv(widths[1], widths[1]), Conv(widths[2], widths[2])))
+        self.boxes = nn.ModuleList(nn.Conv2d(w, 4, 1) for w in widths)
+        self.scores = nn.ModuleList(nn.Conv2d(w, classes, 1) for w in widths)
         for box, score in zip(self.boxes, self.scores):
             nn.init.constant_(box.bias, 1.0)
             nn.init.constant_(score.bias, -5.0)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """images [B,3,H,W], 0 to 1 -> sides [B,N,4] in pixels (left, top, right, bottom of the place's centre), logits [B,N,C]."""
-        _, _, f8, f16, f32 = self.backbone(images)
-        t32 = self.lateral[0](f32)
-        t16 = self.up16(torch.cat((F.interpolate(t32, scale_factor=2), self.lateral[1](f16)), 1))
-        p8 = self.up8(torch.cat((F.interpolate(t16, scale_factor=2), self.lateral[2](f8)), 1))
-        p16 = self.out16(torch.cat((self.down16(p8), t16), 1))
-        p32 = self.out32(torch.cat((self.down32(p16), t32), 1))
+        _, f4, f8, f16, f32 = self.backbone(images)
+        x, pyramid = self.lateral[0](f32), []
+        for merge, lateral, feature in zip(self.merge, list(self.lateral)[1:], (f16, f8, f4)):
+            x = merge(torch.cat((F.interpolate(x, scale_factor=2), lateral(feature)), 1))
+            pyramid.insert(0, x)
         sides, logits = [], []
-        for i, feature in enumerate((p8, p16, p32)):
+        for i, feature in enumerate(pyramid):
             x = self.towers[i](feature)
-            sides.append((F.softplus(self.boxes[i](x)) * STRIDES[i]).flatten(2))
+            sides.append((self.boxes[i](x).clamp(max=5.0).exp() * STRIDES[i]).flatten(2))
             logits.append(self.scores[i](x).flatten(2))
         return torch.cat(sides, 2).transpose(1, 2), torch.cat(logits, 2).transpose(1, 2)
 
@@ -140,28 +138,40 @@ class Head(nn.Module):
 
 
 class Depth(nn.Module):
-    """Encoder-decoder for inverse depth."""
+    """Encoder-decoder for inverse depth. The decoder is told where in the picture it is: how far away the ground is
+    follows from the row."""
 
     MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
     def __init__(self):
         super().__init__()
-        c = (32, 48, 80, 112)
-        self.backbone = Backbone(16, c, (1, 1, 2, 1))
-        self.lateral = nn.ModuleList((Conv(c[3], 64, 1), Conv(c[2], 64, 1), Conv(c[1], 48, 1), Conv(c[0], 32, 1)))
-        self.merge = nn.ModuleList((Stage(128, 64, 1), Stage(112, 48, 1), Stage(80, 32, 1)))
-        self.last = nn.Sequential(Conv(48, 24), nn.Conv2d(24, 4, 3, 1, 1))  # four pixels for each place at stride 2
-        nn.init.constant_(self.last[1].bias, -2.0)
+        c = (32, 64, 128, 128)
+        self.backbone = Backbone(16, c, (1, 2, 3, 1))
+        self.whole = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(c[3], 96, 1), nn.ReLU(inplace=True))
+        self.lateral = nn.ModuleList((Conv(c[3], 96, 1), Conv(c[2], 96, 1), Conv(c[1], 64, 1), Conv(c[0], 32, 1)))
+        self.where = nn.ModuleList(nn.Conv2d(2, w, 1) for w in (96, 96, 64, 32))
+        self.merge = nn.ModuleList((Stage(192, 64, 1), Stage(128, 32, 1), Stage(64, 32, 1)))
+        self.last = nn.Sequential(Conv(48, 16), nn.Conv2d(16, 4, 3, 1, 1))  # four pixels for each place at stride 2
+        nn.init.constant_(self.last[1].bias, -2.5)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """pixels [B,3,H,W], normalised by ImageNet's mean and deviation -> [B,H,W], larger is nearer, more than 0: for the
         street it is close to inverse metres."""
         f2, f4, f8, f16, f32 = self.backbone(pixels)
-        x = self.lateral[0](f32)
-        for merge, lateral, feature in zip(self.merge, list(self.lateral)[1:], (f16, f8, f4)):
-            x = merge(torch.cat((F.interpolate(x, scale_factor=2), lateral(feature)), 1))
+        x = self.lateral[0](f32) + self.where[0](position(f32)) + self.whole(f32)
+        for i, feature in ((1, f16), (2, f8), (3, f4)):
+            skip = self.lateral[i](feature) + self.where[i](position(feature))
+            x = self.merge[i - 1](torch.cat((F.interpolate(x, scale_factor=2), skip), 1))
         x = self.last(torch.cat((F.interpolate(x, scale_factor=2), f2), 1))
-        return F.softplus(F.pixel_shuffle(x, 2)).squeeze(1)
+        return F.pixel_shuffle(x, 2).squeeze(1).clamp(-8.0, 3.0).exp()
+
+
+def position(like: Tensor) -> Tensor:
+    """Row and column of each place, -1 to 1: [B,2,h,w] for features [B,C,h,w]."""
+    batch, _, height, width = like.shape
+    rows = torch.linspace(-1, 1, height, dtype=like.dtype).view(1, 1, height, 1).expand(batch, 1, height, width)
+    columns = torch.linspace(-1, 1, width, dtype=like.dtype).view(1, 1, 1, width).expand(batch, 1, height, width)
+    return torch.cat((rows, columns), 1)
 
 
 class Relative(nn.Module):

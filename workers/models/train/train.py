@@ -13,6 +13,7 @@ import queue
 import threading
 import time
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,9 @@ import detect_loss
 import networks
 
 CROP = (288, 448)  # height, width of most detector batches; the rest, and the end, are whole frames
-WHOLE_FROM = 0.75  # of the time: from here on whole frames only
+WHOLE_FROM = 0.8  # of the time: from here on whole frames only
+HALF = (128, 224)  # height, width of the first depth batches, four times as many a minute
+HALF_UNTIL = 0.35  # of the time
 SAVE_EVERY = 120  # seconds
 
 
@@ -38,19 +41,20 @@ class Task:
     def batch(self, rng: np.random.Generator, done: float) -> tuple:
         """One batch for the share of the time that is gone."""
         if self.name == "depth":
-            samples = [data.depth_sample(self.frames, rng, networks.DEPTH_SIZE, rng.random() < 0.3 + 0.5 * done) for _ in range(12)]
+            half = done < HALF_UNTIL
+            samples = [data.depth_sample(self.frames, rng, HALF if half else networks.DEPTH_SIZE, rng.random() < 0.3 + 0.5 * done) for _ in range(24 if half else 8)]
             mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (networks.Depth.MEAN, networks.Depth.STD))
             return (images(samples) - mean) / std, torch.from_numpy(np.stack([s[1] for s in samples]))
         whole = done > WHOLE_FROM or rng.random() < 0.15
         size = networks.DETECT_SIZE if whole else CROP
         scales = (0.75, 1.3) if whole else (0.65, 1.5)
         exact = 0.8 if done > WHOLE_FROM else 0.3
-        samples = [data.detect_sample(self.frames, rng, size, scales, whole and rng.random() < exact) for _ in range(8 if whole else 16)]
+        samples = [data.detect_sample(self.frames, rng, size, scales, whole and rng.random() < exact) for _ in range(6 if whole else 10)]
         return images(samples), [torch.from_numpy(s[1]) for s in samples], size
 
     def loss(self, batch: tuple) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16):
-            out = self.net(batch[0].to(memory_format=torch.channels_last))
+            out = self.net(batch[0])
         if self.name == "depth":
             return depth_loss.loss(out.float(), batch[1])
         centres, strides = self.places[batch[2]]
@@ -58,9 +62,8 @@ class Task:
 
 
 def images(samples: list) -> Tensor:
-    """[B,3,H,W] float, 0 to 1."""
-    stacked = torch.from_numpy(np.stack([s[0] for s in samples]))
-    return stacked.permute(0, 3, 1, 2).float() / 255
+    """[B,3,H,W] float, 0 to 1, channels last in memory."""
+    return torch.from_numpy(np.stack([s[0] for s in samples])).permute(0, 3, 1, 2).float().div_(255)
 
 
 def rate(done: float, peak: float) -> float:
@@ -84,6 +87,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    cv2.setNumThreads(1)
     torch.manual_seed(args.seed)
     args.out.mkdir(parents=True, exist_ok=True)
     task = Task(args.task, data.load(args.data))
