@@ -23,6 +23,9 @@ const (
 	ModeLive Mode = "live"
 )
 
+// Modes are both of them.
+var Modes = []Mode{ModeLossless, ModeLive}
+
 // FrameID names one frame for ever: it is the join key of results and, as text, the Nats-Msg-Id.
 type FrameID struct {
 	Source  string `json:"source"`  // one token, [A-Za-z0-9_-]{1,64}
@@ -80,9 +83,11 @@ type Frame struct {
 	Width    int      `msgpack:"w"` // pixels; 0 when Error is set and the size is not known
 	Height   int      `msgpack:"h"`
 	Plan     []string `msgpack:"plan"` // the groups that must answer, in slot order
-	Picture  []byte   `msgpack:"pic"`  // JPEG; empty when Error is set
-	Error    string   `msgpack:"err,omitempty"`
-	Ledger   []Hop    `msgpack:"led"`
+	// Budget is how long a live frame may wait, in all its queues together; 0 in lossless mode: for ever.
+	Budget  time.Duration `msgpack:"bud,omitempty"`
+	Picture []byte        `msgpack:"pic"` // JPEG; empty when Error is set
+	Error   string        `msgpack:"err,omitempty"`
+	Ledger  []Hop         `msgpack:"led"`
 }
 
 // FrameVersion is the schema version of [Frame]: a reader refuses a higher one.
@@ -101,6 +106,9 @@ func (f *Frame) Validate() error {
 		return fmt.Errorf("%w: frame version %d, this reader knows 1 to %d", ErrMessage, f.Version, FrameVersion)
 	case f.Mode != ModeLive && f.Mode != ModeLossless:
 		return fmt.Errorf("%w: frame mode %q", ErrMessage, f.Mode)
+	}
+	if f.Mode == ModeLive && f.Budget <= 0 {
+		return fmt.Errorf("%w: a live frame without a budget", ErrMessage)
 	}
 	return validPlan(f.Plan)
 }

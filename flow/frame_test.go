@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -106,7 +107,8 @@ func manyGroups(n int) []string {
 
 func TestFrameValidate(t *testing.T) {
 	checkChanges(t, sampleFrame, []change[*flow.Frame]{
-		{"live", func(f *flow.Frame) { f.Mode = flow.ModeLive }, nil},
+		{"live", func(f *flow.Frame) { f.Mode, f.Budget = flow.ModeLive, time.Second }, nil},
+		{"live without a budget", func(f *flow.Frame) { f.Mode, f.Budget = flow.ModeLive, 0 }, flow.ErrMessage},
 		{"an error instead of a picture", func(f *flow.Frame) { f.Picture, f.Error, f.Width, f.Height = nil, "broken", 0, 0 }, nil},
 		{"as many groups as there may be", func(f *flow.Frame) { f.Plan = manyGroups(flow.MaxGroups) }, nil},
 		{"source", func(f *flow.Frame) { f.Source = "cam.1" }, flow.ErrFrameID},

@@ -17,23 +17,24 @@ const MaxGroups = 16
 
 // Result is one group's answer for one frame.
 type Result struct {
-	Version    int         `msgpack:"v"`
-	Group      string      `msgpack:"g"`
-	Source     string      `msgpack:"src"`
-	Session    string      `msgpack:"ses"`
-	Seq        uint64      `msgpack:"seq"`
-	Mode       Mode        `msgpack:"mode"`
-	Captured   int64       `msgpack:"cap"` // of the frame: UTC, nanoseconds
-	Sent       int64       `msgpack:"sent"`
-	Width      int         `msgpack:"w"`
-	Height     int         `msgpack:"h"`
-	Plan       []string    `msgpack:"plan"`           // of the frame: whoever holds one result knows what to wait for
-	Model      string      `msgpack:"mdl,omitempty"`  // base name of the model file
-	Error      string      `msgpack:"err,omitempty"`  // why there is no answer
-	Dropped    string      `msgpack:"drop,omitempty"` // live mode: why the frame was not looked at
-	Detections []Detection `msgpack:"det,omitempty"`
-	Depth      *DepthMap   `msgpack:"dep,omitempty"`
-	Ledger     []Hop       `msgpack:"led"` // the frame's, then this group's hop
+	Version    int           `msgpack:"v"`
+	Group      string        `msgpack:"g"`
+	Source     string        `msgpack:"src"`
+	Session    string        `msgpack:"ses"`
+	Seq        uint64        `msgpack:"seq"`
+	Mode       Mode          `msgpack:"mode"`
+	Captured   int64         `msgpack:"cap"` // of the frame: UTC, nanoseconds
+	Sent       int64         `msgpack:"sent"`
+	Width      int           `msgpack:"w"`
+	Height     int           `msgpack:"h"`
+	Plan       []string      `msgpack:"plan"`           // of the frame: whoever holds one result knows what to wait for
+	Budget     time.Duration `msgpack:"bud,omitempty"`  // of the frame
+	Model      string        `msgpack:"mdl,omitempty"`  // base name of the model file
+	Error      string        `msgpack:"err,omitempty"`  // why there is no answer
+	Dropped    string        `msgpack:"drop,omitempty"` // live mode: why the frame was not looked at
+	Detections []Detection   `msgpack:"det,omitempty"`
+	Depth      *DepthMap     `msgpack:"dep,omitempty"`
+	Ledger     []Hop         `msgpack:"led"` // the frame's, then this group's hop
 }
 
 // ID is the identity of the frame that was answered.
@@ -71,7 +72,12 @@ const (
 	OutcomeComplete Outcome = "complete" // every group of the plan answered
 	OutcomePartial  Outcome = "partial"  // a group of the plan is missing: it is left out now, or (live) the deadline passed
 	OutcomeError    Outcome = "error"    // a group answered that it can't
+	// OutcomeDropped ends a live frame that every group of its plan dropped: it has no scene, only a [Done].
+	OutcomeDropped Outcome = "dropped"
 )
+
+// DroppedExpired is why a group drops a live frame: it waited longer than its budget.
+const DroppedExpired = "expired"
 
 // Held says that a scene's nearness comes from an older depth map than its own frame's.
 type Held struct {
@@ -143,4 +149,5 @@ type Done struct {
 	Wait    time.Duration `msgpack:"wa"`
 	Work    time.Duration `msgpack:"wo"`
 	Outcome Outcome       `msgpack:"out"`
+	Reason  string        `msgpack:"why,omitempty"` // of a frame that was dropped
 }

@@ -19,15 +19,19 @@ import (
 
 // Config is the fuser's settings.
 type Config struct {
-	Sessions int   `default:"1024" help:"Sessions of sources that a partition knows at once."`
-	MaxBytes int64 `default:"268435456" help:"Bytes of results that may wait in a partition for the rest of their frame."`
-	Prefetch int   `default:"32" help:"Results of a group that may be on their way to a partition at once."`
+	Sessions int           `default:"1024" help:"Sessions of sources that a partition knows at once."`
+	MaxBytes int64         `default:"268435456" help:"Bytes of results that may wait in a partition for the rest of their frame."`
+	Prefetch int           `default:"32" help:"Results of a group that may be on their way to a partition at once."`
+	HeldMax  time.Duration `default:"2s" help:"Oldest depth map, by capture, that gives a live frame without one its nearness; 0: none does."`
 }
 
 // Validate returns an error that names the flag that is out of its range.
 func (c Config) Validate() error {
 	if c.Sessions < 1 || c.MaxBytes < 1 || c.Prefetch < 1 {
 		return errors.New("fuser: --sessions, --max-bytes and --prefetch must be at least 1")
+	}
+	if c.HeldMax < 0 {
+		return fmt.Errorf("fuser: --held-max %v is below 0", c.HeldMax)
 	}
 	return nil
 }
@@ -38,10 +42,20 @@ type metrics struct {
 	seconds     *prometheus.HistogramVec // by step: join, publish
 	refused     *prometheus.CounterVec   // by reason
 	redelivered *prometheus.CounterVec   // by group
+	late        *prometheus.CounterVec   // by group
+	pushed      prometheus.Counter
 }
 
 func newMetrics(registry prometheus.Registerer) metrics {
+	late := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "spatialflow_late_total", Help: "Results of live frames that came after their frame's scene.",
+	}, []string{"group"})
+	pushed := prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "spatialflow_pushed_total", Help: "Live frames that went out before their deadline because there was no room.",
+	})
+	registry.MustRegister(late, pushed)
 	return metrics{
+		late: late, pushed: pushed,
 		seconds: telemetry.NewStageSeconds(registry, stage),
 		refused: telemetry.NewRefused(registry), redelivered: telemetry.NewRedeliveries(registry, stage),
 	}
@@ -74,7 +88,9 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 		p := newPartition(cfg, leftOut, env, m, rates[number])
 		taken := make(chan taken)
 		for _, group := range groups {
-			tasks.Go(func() error { return p.take(ctx, group.Name, number, taken) })
+			for _, mode := range flow.Modes {
+				tasks.Go(func() error { return p.take(ctx, group.Name, mode, number, taken) })
+			}
 		}
 		tasks.Go(func() error { return p.run(ctx, taken) })
 	}

@@ -213,7 +213,7 @@ func TestKilledFuserLosesAndRepeatsNothing(t *testing.T) {
 func TestStoppedFuserHandsOver(t *testing.T) {
 	b := newBench(t)
 	done := make(chan flow.Done, 10)
-	sub, err := b.bus.SubscribeDone("fuser", "cam1", func(d flow.Done) { done <- d })
+	sub, err := b.bus.SubscribeDone("fuser", "cam1", func(_ string, d flow.Done) { done <- d })
 	if err != nil {
 		t.Fatal(err)
 	}

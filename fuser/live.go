@@ -31,6 +31,7 @@ type Live[H any] struct {
 	open    map[flow.FrameID]*liveFrame[H]
 	bytes   int64
 	means   map[string]time.Duration // wait and work of a group's results
+	delays  flow.Delays              // of results, by source
 }
 
 type liveSource struct {
@@ -59,17 +60,22 @@ func NewLive[H any](limits LiveLimits) *Live[H] {
 	return &Live[H]{limits: limits, sources: map[string]*liveSource{}, open: map[flow.FrameID]*liveFrame[H]{}, means: map[string]time.Duration{}}
 }
 
-// Add takes a result, size bytes large. False is returned, and nothing kept, when its frame has gone out already: the
-// result is late, or came twice; ack it.
-func (l *Live[H]) Add(r *flow.Result, size int, handle H, now time.Time) bool {
+// Add takes a result, size bytes large. False is returned, and nothing kept, when its frame has gone out already, or
+// would be opened by it although it has waited longer than its budget, as one that is delivered again has: the result is
+// late, or came twice; ack it.
+func (l *Live[H]) Add(r *flow.Result, size int, again bool, handle H, now time.Time) bool {
 	id := r.ID()
 	l.learn(r)
+	waited := l.waited(r, now)
 	source := l.source(id.Source, now)
 	if slices.Contains(source.given, id) {
 		return false
 	}
 	f := l.open[id]
 	if f == nil {
+		if again || waited > max(r.Budget, deadlineTimes*l.means[r.Group]) {
+			return false
+		}
 		f = &liveFrame[H]{results: map[string]*flow.Result{}, plan: r.Plan, first: now}
 		l.open[id] = f
 	}
@@ -81,6 +87,16 @@ func (l *Live[H]) Add(r *flow.Result, size int, handle H, now time.Time) bool {
 	}
 	f.deadline = f.first.Add(l.patience(f.plan))
 	return true
+}
+
+// waited is how much longer than others of its source the frame was on its way since its capture, without the time that
+// was worked on it.
+func (l *Live[H]) waited(r *flow.Result, now time.Time) time.Duration {
+	since := r.Captured
+	for _, hop := range r.Ledger {
+		since += int64(hop.Work)
+	}
+	return l.delays.Of(r.Source, since, now)
 }
 
 // learn follows how long a group takes. What was dropped was not worked on and tells nothing.

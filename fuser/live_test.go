@@ -17,7 +17,7 @@ var begin = time.Unix(1000, 0)
 // live is a live result whose group waited and worked for so long.
 func live(group, source string, seq uint64, took time.Duration) *flow.Result {
 	r := result(group, source, seq)
-	r.Mode = flow.ModeLive
+	r.Mode, r.Budget = flow.ModeLive, time.Hour
 	r.Ledger = []flow.Hop{{Stage: group, Wait: took / 4, Work: took - took/4}}
 	return r
 }
@@ -52,12 +52,12 @@ func wantOut(t *testing.T, what string, got []string, want ...string) {
 // A frame does not wait for an earlier one: in order, one slow depth frame would hold every detection behind it.
 func TestLiveOvertakes(t *testing.T) {
 	j := newLive(t)
-	j.Add(live("detect", "a", 1, time.Millisecond), 1, "a1", begin)
-	j.Add(live("depth", "a", 2, time.Millisecond), 1, "a2", begin)
-	j.Add(live("detect", "a", 2, time.Millisecond), 1, "a2'", begin)
+	j.Add(live("detect", "a", 1, time.Millisecond), 1, false, "a1", begin)
+	j.Add(live("depth", "a", 2, time.Millisecond), 1, false, "a2", begin)
+	j.Add(live("detect", "a", 2, time.Millisecond), 1, false, "a2'", begin)
 	out, _ := next(j, begin)
 	wantOut(t, "both groups have frame 2", out, "a/2 detect depth")
-	j.Add(live("depth", "a", 1, time.Millisecond), 1, "a1'", begin)
+	j.Add(live("depth", "a", 1, time.Millisecond), 1, false, "a1'", begin)
 	out, wake := next(j, begin)
 	wantOut(t, "both groups have frame 1", out, "a/1 detect depth")
 	if !wake.IsZero() || len(j.Held()) != 0 {
@@ -68,7 +68,7 @@ func TestLiveOvertakes(t *testing.T) {
 func TestLiveDeadline(t *testing.T) {
 	j := newLive(t)
 	add := func(group string, seq uint64, took time.Duration, now time.Time) bool {
-		return j.Add(live(group, "a", seq, took), 1, "h", now)
+		return j.Add(live(group, "a", seq, took), 1, false, "h", now)
 	}
 	// Before the groups' times are known a frame has 30 s, so that a slow CPU shows its first depth map.
 	add("detect", 1, 40*time.Millisecond, begin)
@@ -89,9 +89,9 @@ func TestLiveDeadline(t *testing.T) {
 	// At least half a second.
 	fast := newLive(t)
 	for seq := range uint64(2) {
-		fast.Add(live("detect", "a", seq+1, time.Millisecond), 1, "h", begin)
+		fast.Add(live("detect", "a", seq+1, time.Millisecond), 1, false, "h", begin)
 		if seq == 0 {
-			fast.Add(live("depth", "a", seq+1, time.Millisecond), 1, "h", begin)
+			fast.Add(live("depth", "a", seq+1, time.Millisecond), 1, false, "h", begin)
 		}
 	}
 	next(fast, begin)
@@ -105,11 +105,11 @@ func TestLiveDroppedIsAnAnswer(t *testing.T) {
 	j := newLive(t)
 	dropped := live("depth", "a", 1, time.Hour)
 	dropped.Dropped = "expired"
-	j.Add(live("detect", "a", 1, time.Millisecond), 1, "x", begin)
-	j.Add(dropped, 1, "y", begin)
+	j.Add(live("detect", "a", 1, time.Millisecond), 1, false, "x", begin)
+	j.Add(dropped, 1, false, "y", begin)
 	out, _ := next(j, begin)
 	wantOut(t, "all have answered", out, "a/1 detect depth")
-	j.Add(live("detect", "a", 2, time.Millisecond), 1, "z", begin)
+	j.Add(live("detect", "a", 2, time.Millisecond), 1, false, "z", begin)
 	if _, wake := next(j, begin); !wake.Equal(begin.Add(30 * time.Second)) {
 		t.Errorf("deadline after %v: what was dropped was learned from", wake.Sub(begin))
 	}
@@ -119,7 +119,7 @@ func TestLiveDroppedIsAnAnswer(t *testing.T) {
 func TestLiveMakesRoom(t *testing.T) {
 	j := fuser.NewLive[string](fuser.LiveLimits{Sources: 10, Bytes: 100})
 	for seq := range uint64(3) {
-		j.Add(live("detect", "a", seq+1, time.Millisecond), 40, "h", begin.Add(time.Duration(seq)))
+		j.Add(live("detect", "a", seq+1, time.Millisecond), 40, false, "h", begin.Add(time.Duration(seq)))
 	}
 	joined, _, ok := j.Next(begin.Add(time.Second))
 	if !ok || !joined.Pushed || joined.Results[0].Seq != 1 {
@@ -163,7 +163,7 @@ func TestLiveGivesEveryFrameOnce(t *testing.T) {
 			r := live(rapid.SampledFrom(plan).Draw(t, "group"), rapid.SampledFrom([]string{"a", "b"}).Draw(t, "source"),
 				rapid.Uint64Range(1, 20).Draw(t, "seq"), time.Duration(rapid.IntRange(1, 400).Draw(t, "took"))*time.Millisecond)
 			handle++
-			if j.Add(r, 30, handle, now) {
+			if j.Add(r, 30, false, handle, now) {
 				kept[handle] = true
 			}
 			take()

@@ -26,6 +26,7 @@ type taken struct {
 	result   *flow.Result
 	msg      jetstream.Msg
 	sequence uint64
+	again    bool // it was delivered before
 }
 
 // rate counts scenes since it was last asked.
@@ -33,9 +34,10 @@ type rate struct{ n atomic.Int64 }
 
 func (r *rate) take() int64 { return r.n.Swap(0) }
 
-// partition owns one partition: its joiner, the stable ranges of its sources and their positions. One goroutine
+// partition owns one partition: its joiners, the stable ranges of its sources and their positions. One goroutine
 // runs it. The lease that says which fuser owns a partition comes in here.
 type partition struct {
+	live      *livePartition
 	env       service.Env
 	metrics   metrics
 	prefetch  int
@@ -48,16 +50,17 @@ type partition struct {
 
 func newPartition(cfg Config, leftOut []string, env service.Env, m metrics, scenes *rate) *partition {
 	return &partition{
-		env: env, metrics: m, prefetch: cfg.Prefetch, scenes: scenes,
+		live: newLivePartition(cfg, env, m, scenes),
+		env:  env, metrics: m, prefetch: cfg.Prefetch, scenes: scenes,
 		joiner: NewJoiner[jetstream.Msg](Limits{Sessions: cfg.Sessions, Bytes: cfg.MaxBytes}, leftOut),
 		ranges: map[Session]*flow.DepthRange{}, positions: map[Session]uint64{},
 	}
 }
 
-// take hands the results of one group over until ctx ends. What is no result is terminated and counted.
-func (p *partition) take(ctx context.Context, group string, number int, out chan<- taken) error {
+// take hands the results of one group in one mode over until ctx ends. What is no result is terminated and counted.
+func (p *partition) take(ctx context.Context, group string, mode flow.Mode, number int, out chan<- taken) error {
 	open := func(ctx context.Context) (bus.Messages, error) {
-		return p.env.Bus.TakeResults(ctx, group, flow.ModeLossless, number, p.prefetch)
+		return p.env.Bus.TakeResults(ctx, group, mode, number, p.prefetch)
 	}
 	return bus.Follow(ctx, p.env.Log, open, func(msg jetstream.Msg) {
 		result := new(flow.Result)
@@ -65,9 +68,9 @@ func (p *partition) take(ctx context.Context, group string, number int, out chan
 		if err == nil {
 			err = result.Validate()
 		}
-		if err == nil && (result.Group != group || result.Mode != flow.ModeLossless || flow.Partition(result.Source) != number) {
-			err = fmt.Errorf("%w: group %s, mode %s, source %s came as a lossless result of group %s in partition %d",
-				flow.ErrMessage, result.Group, result.Mode, result.Source, group, number)
+		if err == nil && (result.Group != group || result.Mode != mode || flow.Partition(result.Source) != number) {
+			err = fmt.Errorf("%w: group %s, mode %s, source %s came as a %s result of group %s in partition %d",
+				flow.ErrMessage, result.Group, result.Mode, result.Source, mode, group, number)
 		}
 		meta, metaErr := msg.Metadata()
 		if err = errors.Join(err, metaErr); err != nil {
@@ -80,7 +83,7 @@ func (p *partition) take(ctx context.Context, group string, number int, out chan
 			p.metrics.redelivered.WithLabelValues(group).Inc()
 		}
 		select {
-		case out <- taken{result, msg, meta.Sequence.Stream}:
+		case out <- taken{result, msg, meta.Sequence.Stream, meta.NumDelivered > 1}:
 		case <-ctx.Done():
 			_ = msg.Nak() // a successor gets it now
 		}
@@ -91,16 +94,27 @@ func (p *partition) take(ctx context.Context, group string, number int, out chan
 func (p *partition) run(ctx context.Context, in <-chan taken) error {
 	ticker := time.NewTicker(holdEvery)
 	defer ticker.Stop()
+	deadline := time.NewTimer(time.Hour)
+	defer deadline.Stop()
 	defer p.stop(context.WithoutCancel(ctx))
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case t := <-in:
+			if t.result.Mode == flow.ModeLive {
+				p.live.add(ctx, t)
+				break
+			}
 			p.add(ctx, t)
+		case <-deadline.C:
 		case <-ticker.C:
 			p.hold()
+			p.live.tidy(time.Now())
 			p.writePositions(ctx)
+		}
+		if wake := p.live.giveOut(ctx); !wake.IsZero() {
+			deadline.Reset(time.Until(wake))
 		}
 	}
 }
@@ -111,6 +125,9 @@ func (p *partition) stop(ctx context.Context) {
 	for msg := range p.joiner.Held() {
 		_ = msg.Nak() // a successor gets it now; without this, after AckWait
 	}
+	for _, msg := range p.live.joiner.Held() {
+		_ = msg.Nak()
+	}
 	p.writePositions(ctx)
 }
 
@@ -118,6 +135,9 @@ func (p *partition) stop(ctx context.Context) {
 func (p *partition) hold() {
 	for msg := range p.joiner.Held() {
 		_ = msg.InProgress() // unheard it is delivered again, which the joiner takes
+	}
+	for _, msg := range p.live.joiner.Held() {
+		_ = msg.InProgress()
 	}
 }
 

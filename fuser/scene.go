@@ -15,8 +15,14 @@ const stage = "fuser"
 // that answered with an error makes it an error scene, which keeps what the other groups found. now is the time of
 // the join.
 func Fuse(results []*flow.Result, last *flow.DepthRange, unpacker *flow.DepthUnpacker, now time.Time) *flow.Scene {
+	scene, _ := fuse(results, last, unpacker, now)
+	return scene
+}
+
+// fuse returns the samples of the scene's depth map too, which are the unpacker's; nil without a map.
+func fuse(results []*flow.Result, last *flow.DepthRange, unpacker *flow.DepthUnpacker, now time.Time) (scene *flow.Scene, samples []uint16) {
 	first := results[0]
-	scene := &flow.Scene{
+	scene = &flow.Scene{
 		Version: flow.SceneVersion, Source: first.Source, Session: first.Session, Seq: first.Seq,
 		Mode: first.Mode, Captured: first.Captured, Fused: now.UnixNano(), Plan: first.Plan,
 		Outcome: flow.OutcomeComplete, Range: last,
@@ -27,7 +33,6 @@ func Fuse(results []*flow.Result, last *flow.DepthRange, unpacker *flow.DepthUnp
 		}
 		scene.Errors[group], scene.Outcome = reason, flow.OutcomeError
 	}
-	var samples []uint16
 	for _, r := range results {
 		scene.Width, scene.Height = max(scene.Width, r.Width), max(scene.Height, r.Height)
 		if r.Error != "" {
@@ -47,10 +52,7 @@ func Fuse(results []*flow.Result, last *flow.DepthRange, unpacker *flow.DepthUnp
 	}
 	if scene.Depth != nil {
 		scene.Range = follow(last, scene.Depth, samples)
-		for i := range scene.Detections {
-			box := scene.Detections[i].Box
-			scene.Detections[i].Depth = boxDepth(scene.Depth, samples, box, max(scene.Width, 1), max(scene.Height, 1), *scene.Range)
-		}
+		measure(scene, scene.Depth, samples)
 	}
 	for _, group := range scene.Plan {
 		if !slices.ContainsFunc(results, func(r *flow.Result) bool { return r.Group == group }) {
@@ -61,7 +63,15 @@ func Fuse(results []*flow.Result, last *flow.DepthRange, unpacker *flow.DepthUnp
 		scene.Outcome = flow.OutcomePartial
 	}
 	scene.Ledger = ledger(results, now)
-	return scene
+	return scene, samples
+}
+
+// measure gives every box of the scene its depth in a map, by the scene's range.
+func measure(scene *flow.Scene, d *flow.DepthMap, samples []uint16) {
+	for i := range scene.Detections {
+		box := scene.Detections[i].Box
+		scene.Detections[i].Depth = boxDepth(d, samples, box, max(scene.Width, 1), max(scene.Height, 1), *scene.Range)
+	}
 }
 
 // ledger is the frame's hops, then each group's own, then the fuser's: its wait begins when the last result was sent.

@@ -103,11 +103,23 @@ func (g *gateway) lookUpOne(ctx context.Context, source string) error {
 		g.hub.addScene(scene, true)
 		return nil
 	case errors.Is(err, bus.ErrNotFound):
-		return nil
+		return g.lookUpLive(ctx, source)
 	case errors.Is(err, flow.ErrMessage), errors.Is(err, flow.ErrFrameID), errors.Is(err, flow.ErrDepthMap):
 		g.metrics.refuse(doorScenes, reasonMalformed)
 		return nil
 	default:
 		return fmt.Errorf("look up the newest scene of %s: %w", source, err)
 	}
+}
+
+// lookUpLive is for a source without lossless scenes.
+func (g *gateway) lookUpLive(ctx context.Context, source string) error {
+	scene, err := g.env.Bus.LastLiveScene(ctx, source)
+	if err == nil {
+		g.hub.addScene(scene, true)
+	}
+	if errors.Is(err, bus.ErrNotFound) {
+		return nil
+	}
+	return err
 }

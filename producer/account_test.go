@@ -10,12 +10,15 @@ import (
 	"github.com/spatial-flow/spatial-flow/flow"
 )
 
+func frameID(seq uint64) flow.FrameID { return flow.FrameID{Source: "cam1", Session: "run1", Seq: seq} }
+
 // TestLedgerBalances drives a ledger through random interleavings of what can happen to frames and compares it
 // with the plainest model: a set and three counts.
 func TestLedgerBalances(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		l, now := newLedger(), time.Unix(0, 0)
 		open, ended, admitted := map[uint64]bool{}, map[flow.Outcome]uint64{}, uint64(0)
+		skipped, dropped := uint64(0), uint64(0)
 		anySeq := func(t *rapid.T) uint64 { return rapid.Uint64Range(1, admitted+2).Draw(t, "seq") }
 		outcome := rapid.SampledFrom([]flow.Outcome{flow.OutcomeComplete, flow.OutcomePartial, flow.OutcomeError})
 		end := func(t *rapid.T, seq uint64, how flow.Outcome, ok bool) {
@@ -31,16 +34,40 @@ func TestLedgerBalances(t *testing.T) {
 			"admit": func(t *rapid.T) {
 				admitted++
 				open[admitted] = true
-				l.admit(admitted, now, now)
+				l.admit(frameID(admitted), nil, now, now)
 			},
 			"done": func(t *rapid.T) {
 				seq, how := anySeq(t), outcome.Draw(t, "outcome")
-				_, ok := l.done(seq, how, now)
+				_, ok := l.done(frameID(seq), how, now)
 				end(t, seq, how, ok)
 			},
 			"lookup": func(t *rapid.T) {
 				seq, how := anySeq(t), outcome.Draw(t, "outcome")
-				end(t, seq, how, l.found(seq, how, now))
+				end(t, seq, how, l.found(frameID(seq), how, now))
+			},
+			"skip": func(*rapid.T) {
+				skipped++
+				l.skip("overtaken")
+			},
+			"drop": func(t *rapid.T) {
+				seq := anySeq(t)
+				if ok := l.drop(frameID(seq), "store", now); ok != open[seq] {
+					t.Fatalf("dropping %d answered %v, open: %v", seq, ok, open[seq])
+				}
+				if open[seq] {
+					delete(open, seq)
+					dropped++
+				}
+			},
+			"expire": func(t *rapid.T) {
+				if gone := l.expire(now, func([]string) time.Duration { return time.Minute }); len(gone) != 0 {
+					t.Fatalf("%v expired before their time", gone)
+				}
+				if gone := l.expire(now, func([]string) time.Duration { return 0 }); len(gone) != len(open) {
+					t.Fatalf("%d of %d expired", len(gone), len(open))
+				}
+				dropped += uint64(len(open))
+				clear(open)
 			},
 			"time": func(t *rapid.T) {
 				now = now.Add(3 * time.Second)
@@ -60,6 +87,9 @@ func TestLedgerBalances(t *testing.T) {
 					a.Partial != ended[flow.OutcomePartial] || a.Error != ended[flow.OutcomeError] {
 					t.Fatalf("account %+v, model: admitted %d, open %d, ended %v", a, admitted, len(open), ended)
 				}
+				if a.Skipped["overtaken"] != skipped || a.Dropped["store"]+a.Dropped[flow.DroppedExpired] != dropped {
+					t.Fatalf("account %+v, model: skipped %d, dropped %d", a, skipped, dropped)
+				}
 				if (a.CheckAtRest() == nil) != (len(open) == 0) {
 					t.Fatalf("at rest with %d open", len(open))
 				}
@@ -71,28 +101,28 @@ func TestLedgerBalances(t *testing.T) {
 func TestLaterDoneSuspectsEarlierFrames(t *testing.T) {
 	l, now := newLedger(), time.Now()
 	for seq := range uint64(4) {
-		l.admit(seq+1, now, now)
+		l.admit(frameID(seq+1), nil, now, now)
 	}
-	l.done(3, flow.OutcomeComplete, now)
+	l.done(frameID(3), flow.OutcomeComplete, now)
 	select {
 	case <-l.suspect:
 	default:
 		t.Error("nobody was told to look 1 and 2 up")
 	}
-	if due := l.due(now, time.Minute); len(due) != 2 || due[0] != 1 || due[1] != 2 {
+	if due := l.due(now, time.Minute); len(due) != 2 || due[0] != frameID(1) || due[1] != frameID(2) {
 		t.Errorf("due %v, want 1 and 2", due)
 	}
 }
 
 func TestLedgerWaits(t *testing.T) {
 	l, now := newLedger(), time.Now()
-	l.admit(1, now, now)
+	l.admit(frameID(1), nil, now, now)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	if l.wait(ctx, 1) {
 		t.Error("a full window let a frame in")
 	}
-	go l.done(1, flow.OutcomeComplete, now)
+	go l.done(frameID(1), flow.OutcomeComplete, now)
 	if !l.wait(t.Context(), 1) {
 		t.Error("a closed frame made no room")
 	}

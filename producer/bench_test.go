@@ -29,7 +29,7 @@ func BenchmarkVideoFrame(b *testing.B) {
 		return
 	}
 	open := func() source {
-		s, _, err := openSource(spec{path: path}, Config{Quality: 90})
+		s, _, err := openSource(spec{path: path, settings: settings{quality: 90}}, Config{})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -42,10 +42,12 @@ func BenchmarkVideoFrame(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		p, err := s.Next(b.Context())
+		p.finish()
 		if errors.Is(err, io.EOF) {
 			_ = s.Close()
 			s = open()
 			p, err = s.Next(b.Context())
+			p.finish()
 		}
 		if err != nil {
 			b.Fatal(err)
@@ -89,7 +91,7 @@ func BenchmarkAdmit(b *testing.B) {
 		if err := l.admit(b.Context(), p, seq); err != nil {
 			b.Fatal(err)
 		}
-		ledger.done(seq, flow.OutcomeComplete, time.Now())
+		ledger.done(l.id(seq), flow.OutcomeComplete, time.Now())
 		if seq%2000 == 0 {
 			b.StopTimer()
 			if err := stream.Purge(b.Context()); err != nil {

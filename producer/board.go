@@ -84,7 +84,7 @@ func (b *Board) add(specs []spec, run string) []*row {
 	b.rows, b.running = make([]*row, len(specs)), len(specs)
 	for i, s := range specs {
 		b.rows[i] = &row{board: b, ledger: newLedger(), status: flow.SourceStatus{
-			Source: s.name, Session: cmp.Or(run, ulid.Make().String()), URI: s.uri, Mode: flow.ModeLossless, State: flow.StateRunning,
+			Source: s.name, Session: cmp.Or(run, ulid.Make().String()), URI: s.uri, Mode: s.mode(), State: flow.StateRunning,
 		}}
 	}
 	close(b.named)
@@ -100,6 +100,13 @@ func (r *row) snapshot() (flow.SourceStatus, uint64) {
 	status := r.status
 	status.Account = r.ledger.snapshot()
 	return status, r.resumed
+}
+
+// began tells that a session of a live source began.
+func (r *row) began(session string, frames uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.status.Session, r.status.Frames = session, frames
 }
 
 // opened tells what is known once the source is open; frames is 0 when that is not known.

@@ -14,11 +14,18 @@ const MaxSources = 64
 
 // Config is the producer's settings.
 type Config struct {
-	Sources []string `name:"source" sep:"none" placeholder:"[NAME=]URI" help:"A video file, a folder of pictures (jpg, jpeg, png, bmp, webp; in order of their names, numbers by value), a picture, or a generated street that never ends (street:?seed=7&fps=30&size=640x360&split=all); may be repeated. NAME ([A-Za-z0-9_-], at most 64) is how the source is called everywhere; without it, it is the base name."`
-	Run     string   `placeholder:"NAME" help:"Names this run, so that the same sources, started again, go on where they stopped; without it every start begins anew."`
-	Window  int      `default:"32" help:"Frames of a source, 1 to 1024, that may be under way at once: admitted, and their scene not yet stored."`
-	Frames  uint64   `placeholder:"N" help:"Take only the first N pictures of each source."`
-	Quality int      `default:"90" help:"JPEG quality, 1 to 100, of frames that are encoded here: video, and pictures that are no JPEG or must be turned."`
+	Sources  []string           `name:"source" sep:"none" placeholder:"[NAME=]URI[#KEY=VALUE&…]" help:"A video file, a folder of pictures (jpg, jpeg, png, bmp, webp; in order of their names, numbers by value), a picture, a camera (rtsp://…, http://…, or the number of a device), or a generated street that never ends (street:?seed=7&fps=30&size=640x360&split=all); may be repeated. Settings of its own follow a #: rtsp://…#fps=10&max_side=1280 (mode, fps, loop, quality, max_side). NAME ([A-Za-z0-9_-], at most 64) is how the source is called everywhere; without it, it is the base name."`
+	Run      string             `placeholder:"NAME" help:"Names this run, so that the same sources, started again, go on where they stopped; without it every start begins anew."`
+	Mode     flow.Mode          `enum:",live,lossless" default:"" help:"What happens when the pipeline is busy: lossless waits and loses nothing; live takes the newest picture and skips others. Without it: lossless for files and folders, live for cameras and streets."`
+	FPS      float64            `name:"fps" default:"0" help:"live: pictures a second of a file, 0 as fast as it says; of a camera, at most, 0 all."`
+	Loop     bool               `help:"live: a file begins again at its end, as a new session."`
+	MaxSide  int                `default:"0" placeholder:"PIXELS" help:"Pictures whose longer side is longer are made smaller before they are sent; 0: none."`
+	Budget   time.Duration      `default:"500ms" help:"live: how long a frame may wait, in all its queues together; a worker that comes to it later drops it."`
+	Required []string           `placeholder:"GROUP" help:"live: take only frames that these groups take too."`
+	MaxRate  map[string]float64 `placeholder:"GROUP=RATE" help:"live: frames a second that a group is given at most."`
+	Window   int                `default:"32" help:"Frames of a source, 1 to 1024, that may be under way at once: admitted, and their scene not yet stored."`
+	Frames   uint64             `placeholder:"N" help:"Take only the first N pictures of each source."`
+	Quality  int                `default:"90" help:"JPEG quality, 1 to 100, of frames that are encoded here: video, and pictures that are no JPEG or must be turned."`
 
 	StoreTimeout    time.Duration `default:"60s" help:"How long a frame is tried to be stored while NATS is away, before its source fails."`
 	Silence         time.Duration `default:"2s" help:"A frame that nothing was heard of for so long is looked up among the stored scenes."`
@@ -32,6 +39,18 @@ type Config struct {
 	Status *Board `kong:"-"`
 }
 
+// LiveSources names those of the sources whose mode is live. The settings must be valid.
+func (c Config) LiveSources() []string {
+	specs, _ := parseSources(c.Sources, c.settings()) // tried by Validate
+	var names []string
+	for _, s := range specs {
+		if !isLossless(s) {
+			names = append(names, s.name)
+		}
+	}
+	return names
+}
+
 // Validate returns [ErrConfig], [ErrSourceName] or [ErrUnsupported], naming the flag, when the settings can't be run.
 func (c Config) Validate() error {
 	switch {
@@ -39,8 +58,10 @@ func (c Config) Validate() error {
 		return fmt.Errorf("%w: %w", ErrConfig, flow.ValidToken("--run", c.Run))
 	case c.Window < 1 || c.Window > 1024:
 		return fmt.Errorf("%w: --window %d is not 1 to 1024", ErrConfig, c.Window)
-	case c.Quality < 1 || c.Quality > 100:
-		return fmt.Errorf("%w: --quality %d is not 1 to 100", ErrConfig, c.Quality)
+	case c.settings().validate() != nil:
+		return fmt.Errorf("%w: --%w", ErrConfig, c.settings().validate())
+	case c.Budget <= 0:
+		return fmt.Errorf("%w: --budget %v must be more than 0", ErrConfig, c.Budget)
 	case c.StoreTimeout <= 0 || c.Silence <= 0 || c.PositionTimeout <= 0:
 		return fmt.Errorf("%w: --store-timeout, --silence and --position-timeout must be more than 0", ErrConfig)
 	case c.Drain < 0:
@@ -48,6 +69,11 @@ func (c Config) Validate() error {
 	case len(c.Sources) > MaxSources:
 		return fmt.Errorf("%w: %d sources, at most %d", ErrConfig, len(c.Sources), MaxSources)
 	}
-	_, err := parseSources(c.Sources)
+	for group, rate := range c.MaxRate {
+		if !(rate > 0 && rate <= maxFPS) {
+			return fmt.Errorf("%w: --max-rate %s=%v is not more than 0, at most %d", ErrConfig, group, rate, maxFPS)
+		}
+	}
+	_, err := parseSources(c.Sources, c.settings())
 	return err
 }

@@ -20,7 +20,7 @@ type folder struct {
 	intake intake
 }
 
-func openFolder(path string, quality int) (source, uint64, error) {
+func openFolder(path string, s settings) (source, uint64, error) {
 	entries, err := os.ReadDir(path)
 	if err != nil {
 		return nil, 0, fmt.Errorf("%w: %w", ErrOpen, err)
@@ -38,11 +38,11 @@ func openFolder(path string, quality int) (source, uint64, error) {
 		return nil, 0, fmt.Errorf("%w: folder %s holds %d pictures, at most %d", ErrOpen, path, len(paths), maxPictures)
 	}
 	slices.SortFunc(paths, naturalOrder)
-	return newFolder(paths, quality), uint64(len(paths)), nil
+	return newFolder(paths, s), uint64(len(paths)), nil
 }
 
-func newFolder(paths []string, quality int) *folder {
-	return &folder{paths: paths, intake: intake{quality}}
+func newFolder(paths []string, s settings) *folder {
+	return &folder{paths: paths, intake: intake{s}}
 }
 
 func (f *folder) Next(ctx context.Context) (picture, error) {

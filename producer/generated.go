@@ -3,6 +3,7 @@ package producer
 import (
 	"context"
 	"fmt"
+	"image"
 	"io"
 	"time"
 
@@ -15,22 +16,23 @@ import (
 // generated takes the frames of a street. Paced it is never ahead of its clock, which starts with the first frame
 // taken; when the pipeline is slower it falls behind, and none is left out.
 type generated struct {
-	street  *street.Street
-	frame   street.Frame
-	next    uint64 // frame of the street
-	first   uint64 // frame that the clock started with
-	started time.Time
-	mat     gocv.Mat // of the frame in hand, used again for the next
-	paced   bool     // else as fast as they are taken
-	quality int
+	street   *street.Street
+	frames   [2]street.Frame // the last two, used in turns
+	turn     int
+	next     uint64 // frame of the street
+	first    uint64 // frame that the clock started with
+	started  time.Time
+	mat      gocv.Mat // of the frame that is encoded
+	paced    bool     // else as fast as they are taken
+	settings settings
 }
 
-func openStreet(cfg street.Config, quality int, paced bool) (source, uint64, error) {
+func openStreet(cfg street.Config, set settings, paced bool) (source, uint64, error) {
 	s, err := street.New(cfg)
 	if err != nil {
 		return nil, 0, fmt.Errorf("%w: %w", ErrOpen, err)
 	}
-	return &generated{street: s, mat: gocv.NewMat(), paced: paced, quality: quality}, 0, nil
+	return &generated{street: s, mat: gocv.NewMat(), paced: paced, settings: set}, 0, nil
 }
 
 func (g *generated) Next(ctx context.Context) (picture, error) {
@@ -40,27 +42,24 @@ func (g *generated) Next(ctx context.Context) (picture, error) {
 	if g.next >= street.MaxFrames {
 		return picture{}, io.EOF
 	}
-	if !g.pace(ctx) {
+	if !g.keepTime(ctx) {
 		return picture{}, ctx.Err()
 	}
 	p := picture{captured: time.Now().UTC()}
-	if err := g.street.Render(g.next, &g.frame); err != nil {
+	frame := &g.frames[g.turn]
+	g.turn = 1 - g.turn
+	if err := g.street.Render(g.next, frame); err != nil {
 		return picture{}, fmt.Errorf("render frame %d: %w", g.next, err)
 	}
 	g.next++
-	rendered := time.Now()
-	p.read = rendered.Sub(p.captured)
-	p.width, p.height = g.frame.Image.Rect.Dx(), g.frame.Image.Rect.Dy()
-	data, err := g.encode()
-	if err != nil {
-		p.broken = err.Error()
-	}
-	p.data, p.encode = data, time.Since(rendered)
+	p.read = time.Since(p.captured)
+	p.width, p.height = g.settings.fit(frame.Image.Rect.Dx(), frame.Image.Rect.Dy())
+	p.encodeLater = func() ([]byte, error) { return g.encode(frame.Image) }
 	return p, nil
 }
 
-// pace waits until the next frame is due; false is returned when ctx ends first.
-func (g *generated) pace(ctx context.Context) bool {
+// keepTime waits until the next frame is due; false is returned when ctx ends first.
+func (g *generated) keepTime(ctx context.Context) bool {
 	if !g.paced {
 		return true
 	}
@@ -75,9 +74,10 @@ func (g *generated) pace(ctx context.Context) bool {
 	return true
 }
 
-// encode makes a JPEG of the frame in hand.
-func (g *generated) encode() ([]byte, error) {
-	img := g.frame.Image
+func (g *generated) pace() float64 { return g.street.Config().FPS }
+
+// encode makes a JPEG of a frame.
+func (g *generated) encode(img *image.RGBA) ([]byte, error) {
 	rgba, err := gocv.NewMatFromBytes(img.Rect.Dy(), img.Rect.Dx(), gocv.MatTypeCV8UC4, img.Pix)
 	if err != nil {
 		return nil, fmt.Errorf("%w: take frame: %w", errBroken, err)
@@ -86,7 +86,7 @@ func (g *generated) encode() ([]byte, error) {
 	if err := gocv.CvtColor(rgba, &g.mat, gocv.ColorRGBAToBGR); err != nil {
 		return nil, fmt.Errorf("%w: convert colours: %w", errBroken, err)
 	}
-	return encode(g.mat, g.quality)
+	return encode(g.mat, g.settings)
 }
 
 // Skip costs nothing: a frame is rendered without those before it.

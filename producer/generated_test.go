@@ -10,16 +10,18 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/producer/street"
 )
 
 func openTestStreet(t testing.TB, uri string) source {
 	t.Helper()
-	s, err := parseSource(uri)
+	s, err := parseSource(uri, settings{quality: 90})
 	if err != nil {
 		t.Fatal(err)
 	}
-	src, frames, err := openSource(s, Config{Quality: 90})
+	s.settings.mode = flow.ModeLossless
+	src, frames, err := openSource(s, Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,6 +40,7 @@ func TestStreetPicture(t *testing.T) {
 	src := openTestStreet(t, "street:?seed=7&size=320x180")
 	before := time.Now()
 	p, err := src.Next(t.Context())
+	p.finish()
 	if err != nil || p.broken != "" {
 		t.Fatal(err, p.broken)
 	}
@@ -108,6 +111,7 @@ func TestStreetSkip(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	want.finish()
 	start := time.Now()
 	if err := skipped.Skip(t.Context(), far); err != nil {
 		t.Fatal(err)
@@ -116,6 +120,7 @@ func TestStreetSkip(t *testing.T) {
 		t.Errorf("passing over %d frames took %v", far, took)
 	}
 	got, err := skipped.Next(t.Context())
+	got.finish()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,6 +143,7 @@ func BenchmarkStreetFrame(b *testing.B) {
 	for b.Loop() {
 		src.started = time.Time{}
 		p, err := src.Next(b.Context())
+		p.finish()
 		if err != nil {
 			b.Fatal(err)
 		}

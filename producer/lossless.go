@@ -205,6 +205,7 @@ func read(ctx context.Context, src source, pictures chan<- picture) error {
 		if err != nil {
 			return err
 		}
+		p.finish()
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -242,7 +243,7 @@ func (l *lossless) admit(ctx context.Context, p picture, seq uint64) error {
 		l.log.Warn("broken picture", "seq", seq, "reason", p.broken)
 	}
 	l.metrics.admit(p)
-	l.ledger.admit(seq, p.captured, time.Now())
+	l.ledger.admit(frame.ID(), l.plan, p.captured, time.Now())
 	return l.store(ctx, frame)
 }
 
@@ -255,7 +256,7 @@ func (l *lossless) store(ctx context.Context, frame *flow.Frame) error {
 		frame.Sent = start.UnixNano()
 		err := l.bus.PublishFrame(ctx, l.groups, frame)
 		switch {
-		case err == nil || !l.ledger.isOpen(frame.Seq): // its scene is there: a try whose answer was lost had stored it
+		case err == nil || !l.ledger.isOpen(frame.ID()): // its scene is there: a try whose answer was lost had stored it
 			l.metrics.stored(start)
 			return nil
 		case errors.Is(err, bus.ErrTooLarge) && frame.Error == "":
@@ -281,12 +282,16 @@ func (l *lossless) store(ctx context.Context, frame *flow.Frame) error {
 	}
 }
 
+func (l *lossless) id(seq uint64) flow.FrameID {
+	return flow.FrameID{Source: l.spec.name, Session: l.session, Seq: seq}
+}
+
 // onDone runs on the connection's goroutine: it waits for nothing but the ledger's lock.
-func (l *lossless) onDone(done flow.Done) {
+func (l *lossless) onDone(_ string, done flow.Done) {
 	if done.Session != l.session {
 		return
 	}
-	if age, ok := l.ledger.done(done.Seq, done.Outcome, time.Now()); ok {
+	if age, ok := l.ledger.done(l.id(done.Seq), done.Outcome, time.Now()); ok {
 		l.metrics.scene.Observe(age.Seconds())
 		l.metrics.close(done.Outcome)
 	}
@@ -305,14 +310,14 @@ func (l *lossless) lookUp(ctx context.Context, closed context.CancelCauseFunc) {
 		case <-l.ledger.suspect:
 		case <-ticker.C:
 		}
-		for _, seq := range l.ledger.due(time.Now(), l.cfg.Silence) {
+		for _, id := range l.ledger.due(time.Now(), l.cfg.Silence) {
 			call, cancel := context.WithTimeout(ctx, callTimeout)
-			outcome, err := l.bus.SceneOutcome(call, flow.FrameID{Source: l.spec.name, Session: l.session, Seq: seq})
+			outcome, err := l.bus.SceneOutcome(call, id)
 			cancel()
 			switch {
 			case err == nil:
 				told = false
-				if l.ledger.found(seq, outcome, time.Now()) {
+				if l.ledger.found(id, outcome, time.Now()) {
 					l.metrics.close(outcome)
 				}
 			case errors.Is(err, bus.ErrNotFound):

@@ -42,6 +42,8 @@ func newMetrics(registry prometheus.Registerer) metrics {
 type sourceMetrics struct {
 	captured, admitted, complete, partial, failed prometheus.Counter
 
+	afterExpiry                         func()
+	skipped, dropped                    func(reason string) prometheus.Counter
 	inFlight                            prometheus.Gauge
 	read, encode, publish, bytes, scene prometheus.Observer
 }
@@ -51,17 +53,25 @@ func (m metrics) of(source string) sourceMetrics {
 	return sourceMetrics{
 		captured: frames("captured"), admitted: frames("admitted"),
 		complete: frames(string(flow.OutcomeComplete)), partial: frames(string(flow.OutcomePartial)), failed: frames(string(flow.OutcomeError)),
-		inFlight: m.inFlight.WithLabelValues(source),
-		read:     m.seconds.WithLabelValues("read"), encode: m.seconds.WithLabelValues("encode"), publish: m.seconds.WithLabelValues("publish"),
+		afterExpiry: func() { frames("after_expiry").Inc() },
+		skipped:     func(reason string) prometheus.Counter { return m.frames.WithLabelValues(source, "skipped", reason) },
+		dropped:     func(reason string) prometheus.Counter { return m.frames.WithLabelValues(source, "dropped", reason) },
+		inFlight:    m.inFlight.WithLabelValues(source),
+		read:        m.seconds.WithLabelValues("read"), encode: m.seconds.WithLabelValues("encode"), publish: m.seconds.WithLabelValues("publish"),
 		bytes: m.bytes.WithLabelValues(source), scene: m.endToEnd.WithLabelValues(source),
 	}
 }
 
 func (m sourceMetrics) admit(p picture) {
 	m.captured.Inc()
+	m.read.Observe(p.read.Seconds())
+	m.admitLive(p)
+}
+
+// admitLive is admit for a picture that was counted when it was captured.
+func (m sourceMetrics) admitLive(p picture) {
 	m.admitted.Inc()
 	m.inFlight.Inc()
-	m.read.Observe(p.read.Seconds())
 	m.encode.Observe(p.encode.Seconds())
 	if p.data != nil {
 		m.bytes.Observe(float64(len(p.data)))
@@ -78,6 +88,13 @@ func (m sourceMetrics) close(outcome flow.Outcome) {
 	default:
 		m.failed.Inc()
 	}
+}
+
+func (m sourceMetrics) skip(reason string) { m.skipped(reason).Inc() }
+
+func (m sourceMetrics) drop(reason string) {
+	m.inFlight.Dec()
+	m.dropped(reason).Inc()
 }
 
 func (m sourceMetrics) stored(since time.Time) { m.publish.Observe(time.Since(since).Seconds()) }

@@ -3,6 +3,7 @@ package producer
 import (
 	"bytes"
 	"fmt"
+	"image"
 	"io"
 	"os"
 	"path/filepath"
@@ -14,7 +15,7 @@ import (
 
 // intake turns picture files into pictures. A JPEG travels byte for byte, unless it must be turned or is too
 // large for a message; all else is decoded and encoded once.
-type intake struct{ quality int }
+type intake struct{ settings settings }
 
 // file reads one file. A file that can't be sent is a picture too: broken says why, and names the file.
 func (in intake) file(path string) picture {
@@ -66,7 +67,8 @@ func (in intake) take(p *picture, data []byte) error {
 		return fmt.Errorf("%w: %dx%d, want 1 to %d pixels", errBroken, h.width, h.height, maxPixels)
 	}
 	p.width, p.height = h.width, h.height
-	if h.format == formatJPEG && len(data) <= maxPicture && orientation(data) == 1 {
+	width, height := in.settings.fit(h.width, h.height)
+	if h.format == formatJPEG && len(data) <= maxPicture && orientation(data) == 1 && width == h.width && height == h.height {
 		p.data = data
 		return nil
 	}
@@ -79,17 +81,34 @@ func (in intake) take(p *picture, data []byte) error {
 	if mat.Empty() {
 		return fmt.Errorf("%w: can't be decoded", errBroken)
 	}
-	p.width, p.height = mat.Cols(), mat.Rows()
-	p.data, err = encode(mat, in.quality)
+	p.width, p.height = in.settings.fit(mat.Cols(), mat.Rows())
+	p.data, err = encode(mat, in.settings)
 	return err
 }
 
-// encode makes a JPEG (4:2:0) that fits into a message: at quality, or, if that is too large, at the highest of
-// 80, 70 and 60 that fits. [errBroken] is returned when none does.
-func encode(mat gocv.Mat, quality int) ([]byte, error) {
-	qualities := slices.DeleteFunc([]int{80, 70, 60}, func(q int) bool { return q >= quality })
+// fit is the size that a picture of width × height pixels is sent at.
+func (s settings) fit(width, height int) (int, int) {
+	longer := max(width, height)
+	if s.maxSide == 0 || longer <= s.maxSide {
+		return width, height
+	}
+	return max(1, (width*s.maxSide+longer/2)/longer), max(1, (height*s.maxSide+longer/2)/longer)
+}
+
+// encode makes a JPEG (4:2:0) that fits into a message: at most settings.maxSide large, at settings.quality, or, if that
+// takes too many bytes, at the highest of 80, 70 and 60 that fits. [errBroken] is returned when none does.
+func encode(mat gocv.Mat, s settings) ([]byte, error) {
+	if width, height := s.fit(mat.Cols(), mat.Rows()); width != mat.Cols() || height != mat.Rows() {
+		smaller := gocv.NewMat()
+		defer smaller.Close()
+		if err := gocv.Resize(mat, &smaller, image.Pt(width, height), 0, 0, gocv.InterpolationArea); err != nil {
+			return nil, fmt.Errorf("%w: make it smaller: %w", errBroken, err)
+		}
+		mat = smaller
+	}
+	qualities := slices.DeleteFunc([]int{80, 70, 60}, func(q int) bool { return q >= s.quality })
 	size := 0
-	for _, q := range append([]int{quality}, qualities...) {
+	for _, q := range append([]int{s.quality}, qualities...) {
 		data, n, err := encodeAt(mat, q)
 		if err != nil {
 			return nil, err

@@ -56,7 +56,7 @@ func takeFile(t testing.TB, name string, data []byte) picture {
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	in := intake{90}
+	in := intake{settings{quality: 90}}
 	return in.file(path)
 }
 
@@ -141,7 +141,7 @@ func TestBrokenPictures(t *testing.T) {
 			t.Errorf("%s: %q, %d bytes", name, p.broken, len(p.data))
 		}
 	}
-	in := intake{90}
+	in := intake{settings{quality: 90}}
 	if p := in.file(filepath.Join(t.TempDir(), "gone.jpg")); !strings.Contains(p.broken, "gone.jpg") {
 		t.Errorf("a missing file: %q", p.broken)
 	}

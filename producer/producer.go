@@ -22,7 +22,7 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
-	specs, err := parseSources(cfg.Sources)
+	specs, err := parseSources(cfg.Sources, cfg.settings())
 	if err != nil {
 		return err
 	}
@@ -45,7 +45,7 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 
 func carryAll(ctx context.Context, cfg Config, env service.Env, specs []spec, rows []*row, m metrics) error {
 	groups, err := waitForGroups(ctx, env)
-	if err == nil && len(groups.LosslessPlan()) == 0 {
+	if err == nil && (len(groups.On()) == 0 || slices.ContainsFunc(specs, isLossless) && len(groups.LosslessPlan()) == 0) {
 		err = ErrNoGroups
 	}
 	if err != nil {
@@ -61,20 +61,36 @@ func carryAll(ctx context.Context, cfg Config, env service.Env, specs []spec, ro
 	env.Health.SetReady(true)
 	defer context.AfterFunc(ctx, func() { env.Health.SetReady(false) })() // a stop is seen before it is over
 	failed := make([]bool, len(specs))
-	var sources errgroup.Group
+	selecting, stopSelecting := context.WithCancel(context.WithoutCancel(ctx)) // until the last frame is accounted for
+	defer stopSelecting()
+	selection := newSelection(cfg, env.Bus, env.Log, groups)
+	var sources, selector errgroup.Group
+	selector.Go(func() error { return selection.run(selecting) })
 	for i, s := range specs {
 		sources.Go(func() error {
-			failed[i] = newLossless(s, rows[i], cfg, env, groups, m).run(ctx) == flow.StateFailed
+			var state flow.State
+			if isLossless(s) {
+				state = newLossless(s, rows[i], cfg, env, groups, m).run(ctx)
+			} else {
+				state = newLive(s, rows[i], cfg, env, selection, m).run(ctx)
+			}
+			failed[i] = state == flow.StateFailed
 			return nil
 		})
 	}
 	_ = sources.Wait() // their ends are on the board
+	stopSelecting()
+	if err := selector.Wait(); err != nil {
+		return err
+	}
 	count := len(slices.DeleteFunc(failed, func(f bool) bool { return !f }))
 	if count > 0 && cfg.ExitWhenDone && ctx.Err() == nil {
 		return fmt.Errorf("%w: %d of %d", ErrSource, count, len(specs))
 	}
 	return nil
 }
+
+func isLossless(s spec) bool { return s.mode() == flow.ModeLossless }
 
 // waitForGroups reads the groups entry, and waits for it.
 func waitForGroups(ctx context.Context, env service.Env) (flow.Groups, error) {

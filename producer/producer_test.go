@@ -234,7 +234,11 @@ func TestRefusals(t *testing.T) {
 		"--window": func(c *producer.Config) { c.Window = 0 }, "--quality": func(c *producer.Config) { c.Quality = 101 },
 		"--run": func(c *producer.Config) { c.Run = "a b" }, "--store-timeout": func(c *producer.Config) { c.StoreTimeout = 0 },
 		"--drain": func(c *producer.Config) { c.Drain = -1 }, "64": func(c *producer.Config) { c.Sources = slices.Repeat([]string{"a.avi"}, 65) },
-		"rtsp:": func(c *producer.Config) { c.Sources = []string{"rtsp://u:p@host/s"} },
+		"rtmp:": func(c *producer.Config) { c.Sources = []string{"rtmp://u:p@host/s"} },
+		"live":  func(c *producer.Config) { c.Sources = []string{"rtsp://u:p@host/s#mode=lossless"} },
+		"--fps": func(c *producer.Config) { c.FPS = -1 }, "--budget": func(c *producer.Config) { c.Budget = 0 },
+		"--max-rate": func(c *producer.Config) { c.MaxRate = map[string]float64{"depth": 0} },
+		"--max side": func(c *producer.Config) { c.MaxSide = 7 },
 	} {
 		var cfg producer.Config
 		if err := service.Defaults(&cfg); err != nil {

@@ -169,6 +169,16 @@ func (s *selector) done(group string, id flow.FrameID, wait, work time.Duration,
 	g.giveBack(now.Add(g.rest))
 }
 
+// undo returns the credits of a frame that was not published after all.
+func (s *selector) undo(id flow.FrameID, now time.Time) {
+	for _, g := range s.groups {
+		if _, out := g.out[id]; out {
+			delete(g.out, id)
+			g.giveBack(now)
+		}
+	}
+}
+
 func (s *selector) group(name string) *groupCredits {
 	for _, g := range s.groups {
 		if g.name == name {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
 )
 
@@ -28,11 +29,28 @@ type picture struct {
 	captured      time.Time
 	read, encode  time.Duration
 	broken        string
+
+	// encodeLater, unless nil, makes data: a picture that is skipped is never encoded. It may be called until the
+	// source has been read twice more.
+	encodeLater func() ([]byte, error)
+}
+
+// finish encodes what is not encoded yet.
+func (p *picture) finish() {
+	if p.encodeLater == nil {
+		return
+	}
+	begin := time.Now()
+	data, err := p.encodeLater()
+	if err != nil {
+		p.broken = err.Error()
+	}
+	p.data, p.encode, p.encodeLater = data, time.Since(begin), nil
 }
 
 // source is where pictures come from. Its methods are called by one goroutine at a time.
 type source interface {
-	// Next takes the next picture; [io.EOF] is returned after the last one.
+	// Next takes the next picture, which may be left to be finished; [io.EOF] is returned after the last one.
 	Next(ctx context.Context) (picture, error)
 	// Skip passes n pictures over, or all that are left.
 	Skip(ctx context.Context, n uint64) error
@@ -52,23 +70,25 @@ func openSource(spec spec, cfg Config) (s source, frames uint64, err error) {
 }
 
 func openWhole(spec spec, cfg Config) (s source, frames uint64, err error) {
-	if spec.street != nil {
-		return openStreet(*spec.street, cfg.Quality, !cfg.Unpaced)
+	switch {
+	case spec.street != nil:
+		return openStreet(*spec.street, spec.settings, !cfg.Unpaced && spec.mode() == flow.ModeLossless)
+	case spec.isCamera():
+		return openCamera(spec)
 	}
-	quality := cfg.Quality
 	path := spec.path
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
 		return nil, 0, fmt.Errorf("%w: %w", ErrOpen, err)
 	case info.IsDir():
-		return openFolder(path, quality)
+		return openFolder(path, spec.settings)
 	case !info.Mode().IsRegular():
 		return nil, 0, fmt.Errorf("%w: %s is neither a file nor a folder", ErrOpen, path)
 	case isPicture(path):
-		return newFolder([]string{path}, quality), 1, nil
+		return newFolder([]string{path}, spec.settings), 1, nil
 	}
-	return openVideo(path, quality)
+	return openVideo(path, spec.settings)
 }
 
 // isPicture goes by the extension.

@@ -37,11 +37,11 @@ func TestFramesLimit(t *testing.T) {
 		"of what has no end":   {uri: "street:?size=64x64", limit: 4, frames: 4, left: 4},
 	} {
 		t.Run(name, func(t *testing.T) {
-			spec, err := parseSource(test.uri)
+			spec, err := parseSource(test.uri, settings{quality: 90})
 			if err != nil {
 				t.Fatal(err)
 			}
-			s, frames, err := openSource(spec, Config{Quality: 90, Frames: test.limit, Unpaced: true})
+			s, frames, err := openSource(spec, Config{Frames: test.limit, Unpaced: true})
 			if err != nil {
 				t.Fatal(err)
 			}

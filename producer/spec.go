@@ -22,23 +22,45 @@ type spec struct {
 	name   string
 	path   string         // of a file or a folder
 	street *street.Config // instead of a path, when the pictures are generated
+	stream string         // instead of a path: a URL for FFmpeg, with its credentials
+	device *int           // instead of a path: the number of a camera device
 	uri    string         // as it is shown: without credentials
+
+	settings settings
+}
+
+func (s *spec) isCamera() bool { return s.stream != "" || s.device != nil }
+
+// mode is what the settings say, else lossless for files, and live for what has no end.
+func (s *spec) mode() flow.Mode {
+	switch {
+	case s.settings.mode != "":
+		return s.settings.mode
+	case s.street != nil || s.isCamera():
+		return flow.ModeLive
+	}
+	return flow.ModeLossless
 }
 
 // base is what the source is called when it is given no name.
 func (s *spec) base() string {
-	if s.street != nil {
+	switch {
+	case s.street != nil:
 		return strings.TrimSuffix(street.Scheme, ":")
+	case s.device != nil:
+		return "camera"
+	case s.stream != "":
+		return defaultName(streamPath(s.stream))
 	}
 	return defaultName(s.path)
 }
 
 // parseSources takes every --source apart and gives those without a name one of their own.
 // [ErrSourceName] or [ErrUnsupported] is returned when one of them can't be meant.
-func parseSources(args []string) ([]spec, error) {
+func parseSources(args []string, defaults settings) ([]spec, error) {
 	specs, taken := make([]spec, len(args)), map[string]bool{}
 	for i, arg := range args {
-		s, err := parseSource(arg)
+		s, err := parseSource(arg, defaults)
 		if err != nil {
 			return nil, err
 		}
@@ -57,23 +79,75 @@ func parseSources(args []string) ([]spec, error) {
 	return specs, nil
 }
 
-func parseSource(arg string) (spec, error) {
+func parseSource(arg string, defaults settings) (spec, error) {
 	name, uri, err := splitName(arg)
 	if err != nil {
 		return spec{}, err
 	}
-	if strings.HasPrefix(uri, street.Scheme) && !exists(uri) {
-		cfg, err := street.Parse(uri)
-		if err != nil {
+	s := spec{name: name, settings: defaults}
+	if before, fragment, found := cutFragment(uri); found && !exists(uri) {
+		uri = before
+		if s.settings, err = defaults.with(fragment); err != nil {
 			return spec{}, fmt.Errorf("%w: --source %s: %w", ErrConfig, redact(uri), err)
 		}
-		return spec{name: name, street: &cfg, uri: redact(uri)}, nil
 	}
-	path, err := localPath(uri)
-	if err != nil {
+	s.uri = redact(uri)
+	if err := s.locate(uri); err != nil {
 		return spec{}, err
 	}
-	return spec{name: name, path: path, uri: redact(uri)}, nil
+	if s.mode() == flow.ModeLossless && s.isCamera() {
+		return spec{}, fmt.Errorf("%w: --source %s: a camera does not wait, so its mode is live", ErrConfig, s.uri)
+	}
+	return s, nil
+}
+
+// locate says where the pictures are.
+func (s *spec) locate(uri string) error {
+	if exists(uri) && !strings.HasPrefix(uri, "/dev/") {
+		s.path = uri
+		return nil
+	}
+	if strings.HasPrefix(uri, street.Scheme) {
+		cfg, err := street.Parse(uri)
+		if err != nil {
+			return fmt.Errorf("%w: --source %s: %w", ErrConfig, s.uri, err)
+		}
+		s.street = &cfg
+		return nil
+	}
+	if isStream(uri) {
+		s.stream = uri
+		return nil
+	}
+	if number, ok := device(uri); ok {
+		s.device = &number
+		return nil
+	}
+	path, err := localPath(uri)
+	s.path = path
+	return err
+}
+
+// cutFragment cuts settings off. What follows the last # is a fragment when it looks like settings: a file may have a #
+// in its name.
+func cutFragment(uri string) (before, fragment string, found bool) {
+	i := strings.LastIndexByte(uri, '#')
+	if i < 0 || !strings.Contains(uri[i:], "=") {
+		return uri, "", false
+	}
+	return uri[:i], uri[i+1:], true
+}
+
+// streamPath is what a stream is named after: the path of its URL, or its host.
+func streamPath(stream string) string {
+	u, err := url.Parse(stream)
+	if err != nil {
+		return "stream"
+	}
+	if path := strings.Trim(u.Path, "/"); path != "" {
+		return path
+	}
+	return strings.ReplaceAll(u.Hostname(), ".", "-")
 }
 
 // splitName cuts NAME= off. A path that is there is meant as it stands, whatever it holds.
@@ -111,10 +185,7 @@ func localPath(uri string) (string, error) {
 		return path, nil
 	}
 	if kind := scheme(uri); kind != "" {
-		return "", fmt.Errorf("%w: --source %s: %s sources; give a video file, a folder of pictures, a picture, or street:?seed=7", ErrUnsupported, redact(uri), kind)
-	}
-	if _, err := strconv.Atoi(uri); err == nil {
-		return "", fmt.Errorf("%w: --source %s: camera devices; give a video file, a folder of pictures, a picture, or street:?seed=7", ErrUnsupported, uri)
+		return "", fmt.Errorf("%w: --source %s: %s sources; give a video file, a folder of pictures, a picture, a camera (rtsp://…, http://…, or its number), or street:?seed=7", ErrUnsupported, redact(uri), kind)
 	}
 	return uri, nil
 }

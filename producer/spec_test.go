@@ -49,17 +49,24 @@ func TestNames(t *testing.T) {
 		{args: []string{""}, err: ErrConfig},
 		{args: []string{"w="}, err: ErrConfig},
 		{args: []string{"file://host/v.avi"}, err: ErrConfig},
-		{args: []string{"rtsp://u:secret@h/s?a=b"}, err: ErrUnsupported},
-		{args: []string{"cam=https://u:secret@h/s?token=secret"}, err: ErrUnsupported},
+		{args: []string{"rtsp://u:secret@h/s?a=b"}, names: []string{"s"}},
+		{args: []string{"rtsp://10.0.0.7", "RTSP://h:554/live/ch1"}, names: []string{"10-0-0-7", "ch1"}},
+		{args: []string{"cam=https://u:secret@h/s?token=secret"}, names: []string{"cam"}},
+		{args: []string{"rtmp://u:secret@h/s?a=b"}, err: ErrUnsupported},
+		{args: []string{"rtsp://h/s#fps=10&max_side=640", "yard=clip.avi#mode=live&loop=true"}, names: []string{"s", "yard"}},
+		{args: []string{"rtsp://h/s#mode=lossless"}, err: ErrConfig},
+		{args: []string{"clip.avi#mode=fast"}, err: ErrConfig},
+		{args: []string{"clip.avi#fps=many"}, err: ErrConfig},
+		{args: []string{"clip.avi#speed=2"}, err: ErrConfig},
 		{args: []string{"street:"}, names: []string{"street"}},
 		{args: []string{"street:?seed=7&fps=12.5", "street:", "bay=street:?size=64x64&split=held-out"}, names: []string{"street", "street-2", "bay"}},
 		{args: []string{"street:?n=4"}, err: ErrConfig},
 		{args: []string{"street:?n=4"}, err: street.ErrParameter},
 		{args: []string{"bay=street:?fps=0"}, err: street.ErrParameter},
 		{args: []string{"street://host/?seed=1"}, err: street.ErrParameter},
-		{args: []string{"1"}, err: ErrUnsupported},
+		{args: []string{"1", "/dev/video3"}, names: []string{"camera", "camera-2"}},
 	} {
-		specs, err := parseSources(test.args)
+		specs, err := parseSources(test.args, settings{quality: 90})
 		if !errors.Is(err, test.err) {
 			t.Errorf("%q: %v, want %v", test.args, err, test.err)
 		}
@@ -81,7 +88,7 @@ func FuzzSources(f *testing.F) {
 		f.Add(seed, seed)
 	}
 	f.Fuzz(func(t *testing.T, a, b string) {
-		specs, err := parseSources([]string{a, b})
+		specs, err := parseSources([]string{a, b}, settings{quality: 90})
 		if err != nil {
 			return
 		}
@@ -123,7 +130,7 @@ func TestNaturalOrder(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, "sub.jpg"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	s, n, err := openFolder(dir, 90)
+	s, n, err := openFolder(dir, settings{quality: 90})
 	if err != nil {
 		t.Fatal(err)
 	}

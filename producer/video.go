@@ -2,6 +2,7 @@ package producer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -12,12 +13,14 @@ import (
 
 // video reads a video file; what its metadata says to turn, OpenCV turns.
 type video struct {
-	capture *gocv.VideoCapture
-	mat     gocv.Mat // of the frame in hand, used again for the next
-	quality int
+	capture  *gocv.VideoCapture
+	mats     [2]gocv.Mat // of the last two frames, used in turns
+	turn     int
+	fps      float64 // as its container says; 0: it does not
+	settings settings
 }
 
-func openVideo(path string, quality int) (source, uint64, error) {
+func openVideo(path string, s settings) (source, uint64, error) {
 	abs, err := filepath.Abs(path) // so that FFmpeg takes no file name for a protocol
 	if err != nil {
 		return nil, 0, fmt.Errorf("%w: %w", ErrOpen, err)
@@ -27,16 +30,29 @@ func openVideo(path string, quality int) (source, uint64, error) {
 		_ = capture.Close()
 		return nil, 0, fmt.Errorf("%w: %s is no video that FFmpeg can read", ErrOpen, path)
 	}
-	width, height := capture.Get(gocv.VideoCaptureFrameWidth), capture.Get(gocv.VideoCaptureFrameHeight)
-	if width < 1 || height < 1 || width*height > maxPixels {
-		_ = capture.Close()
-		return nil, 0, fmt.Errorf("%w: %s has frames of %.0fx%.0f, want 1 to %d pixels", ErrOpen, path, width, height, maxPixels)
+	v, err := newVideo(capture, path, s)
+	if err != nil {
+		return nil, 0, err
 	}
 	frames := uint64(0)
 	if count := capture.Get(gocv.VideoCaptureFrameCount); count >= 1 && count < 1e12 {
 		frames = uint64(count)
 	}
-	return &video{capture: capture, mat: gocv.NewMat(), quality: quality}, frames, nil
+	return v, frames, nil
+}
+
+// newVideo takes a capture over. [ErrOpen] is returned, and the capture closed, when its pictures have no usable size.
+func newVideo(capture *gocv.VideoCapture, name string, s settings) (*video, error) {
+	width, height := capture.Get(gocv.VideoCaptureFrameWidth), capture.Get(gocv.VideoCaptureFrameHeight)
+	if width < 1 || height < 1 || width*height > maxPixels {
+		_ = capture.Close()
+		return nil, fmt.Errorf("%w: %s has frames of %.0fx%.0f, want 1 to %d pixels", ErrOpen, name, width, height, maxPixels)
+	}
+	v := &video{capture: capture, mats: [2]gocv.Mat{gocv.NewMat(), gocv.NewMat()}, settings: s}
+	if fps := capture.Get(gocv.VideoCaptureFPS); fps > 0 && fps <= maxFPS {
+		v.fps = fps
+	}
+	return v, nil
 }
 
 func (v *video) Next(ctx context.Context) (picture, error) {
@@ -44,19 +60,19 @@ func (v *video) Next(ctx context.Context) (picture, error) {
 		return picture{}, err
 	}
 	p := picture{captured: time.Now().UTC()}
-	if !v.capture.Read(&v.mat) || v.mat.Empty() {
+	mat := &v.mats[v.turn]
+	v.turn = 1 - v.turn
+	if !v.capture.Read(mat) || mat.Empty() {
 		return picture{}, io.EOF
 	}
-	read := time.Now()
-	p.read = read.Sub(p.captured)
-	p.width, p.height = v.mat.Cols(), v.mat.Rows()
-	data, err := encode(v.mat, v.quality)
-	if err != nil {
-		p.broken = err.Error()
-	}
-	p.data, p.encode = data, time.Since(read)
+	p.read = time.Since(p.captured)
+	p.width, p.height = v.settings.fit(mat.Cols(), mat.Rows())
+	p.encodeLater = func() ([]byte, error) { return encode(*mat, v.settings) }
 	return p, nil
 }
+
+// pace is the file's own, in pictures a second; 0: it does not say.
+func (v *video) pace() float64 { return v.fps }
 
 func (v *video) Skip(ctx context.Context, n uint64) error {
 	const atOnce = 16 // between two looks at ctx
@@ -75,5 +91,5 @@ func (v *video) Skip(ctx context.Context, n uint64) error {
 
 func (v *video) Close() error {
 	_ = v.capture.Close() // always nil
-	return v.mat.Close()
+	return errors.Join(v.mats[0].Close(), v.mats[1].Close())
 }

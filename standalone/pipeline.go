@@ -211,6 +211,8 @@ func (u *Up) producer() (producer.Config, error) {
 		return cfg, err
 	}
 	cfg.Sources, cfg.Run, cfg.Window, cfg.Quality = u.Source, u.Run, u.Window, u.Quality
+	cfg.Mode, cfg.FPS, cfg.Loop, cfg.MaxSide = u.Mode, u.FPS, u.Loop, u.MaxSide
+	cfg.Required, cfg.MaxRate = u.Required, u.MaxRate
 	cfg.Frames, cfg.Unpaced, cfg.Drain = u.Frames, u.unpaced, drainWithin
 	if u.drain > 0 {
 		cfg.Drain = u.drain

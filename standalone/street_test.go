@@ -1,6 +1,7 @@
 package standalone
 
 import (
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -31,6 +32,29 @@ func TestStreetGoesThroughThePipeline(t *testing.T) {
 		if n := count[name]; n < 5 || n > 45 {
 			t.Errorf("%s: %d scenes in 2 s at 20 a second\n%s", name, n, out.String())
 		}
+	}
+}
+
+// A live street beside a lossless one: the newest picture goes through at once, the others are skipped and counted.
+func TestLiveBesideLossless(t *testing.T) {
+	up := newUp(t, "live=street:?seed=7&fps=240&size=320x180", pictures(t, 60))
+	up.Mode, up.Duration, up.ExitWhenDone = "", 4*time.Second, false
+	var out strings.Builder
+	if err := up.RunPipeline(t.Context(), &out, io.Discard, quiet); err != nil {
+		t.Fatalf("%v\n%s", err, out.String())
+	}
+	text := strings.Join(strings.Fields(out.String()), " ")
+	if !strings.Contains(text, "live stopped") || !strings.Contains(text, "(overtaken ") || !strings.Contains(text, "stripes complete 60 0 60 60 ") {
+		t.Errorf("want both sources to go through, the live one with pictures overtaken:\n%s", out.String())
+	}
+}
+
+// Every scene of a live source is not kept, so they can't be written.
+func TestLiveScenesAreNotWritten(t *testing.T) {
+	up := newUp(t, "street:")
+	up.Mode, up.Scenes = "", filepath.Join(t.TempDir(), "scenes.jsonl")
+	if err := up.Validate(); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "--mode lossless") {
+		t.Errorf("error %v, want one that tells the way out", err)
 	}
 }
 

@@ -21,8 +21,13 @@ const None = "none"
 
 // Up is the command `spatialflow up`: its flags, and what it runs.
 type Up struct {
-	Source []string  `placeholder:"[NAME=]URI" sep:"none" help:"A video file, a folder of pictures, a picture, or a generated street that never ends (street:?seed=7&fps=30&size=640x360&split=all); may be repeated. NAME is how the source is called everywhere; without it, it is the base name."`
-	Mode   flow.Mode `enum:"lossless" default:"lossless" help:"What happens when the pipeline is busy: lossless waits and loses nothing."`
+	Source   []string           `placeholder:"[NAME=]URI[#KEY=VALUE&…]" sep:"none" help:"A video file, a folder of pictures, a picture, a camera (rtsp://…, http://…, or the number of a device), or a generated street that never ends (street:?seed=7&fps=30&size=640x360&split=all); may be repeated. Settings of its own follow a #: rtsp://…#fps=10&max_side=1280 (mode, fps, loop, quality, max_side). NAME is how the source is called everywhere; without it, it is the base name."`
+	Mode     flow.Mode          `enum:",live,lossless" default:"" help:"What happens when the pipeline is busy: lossless waits and loses nothing; live takes the newest picture and skips others. Without it: lossless for files and folders, live for cameras and streets."`
+	FPS      float64            `name:"fps" default:"0" help:"live: pictures a second of a file, 0 as fast as it says; of a camera, at most, 0 all."`
+	Loop     bool               `help:"live: a file begins again at its end, as a new session."`
+	MaxSide  int                `default:"0" placeholder:"PIXELS" help:"Pictures whose longer side is longer are made smaller before they are sent; 0: none."`
+	Required []string           `placeholder:"GROUP" help:"live: take only frames that these groups take too."`
+	MaxRate  map[string]float64 `placeholder:"GROUP=RATE" help:"live: frames a second that a group is given at most."`
 
 	DetectModel string  `placeholder:"FILE" help:"ONNX file of the detection group (YOLOv8 family, raw head); none leaves the group out. Without it: a small model trained on the generated street."`
 	DepthModel  string  `placeholder:"FILE" help:"ONNX file of the depth group (Depth Anything V1 or V2); none leaves the group out. Without it: a small model trained on the generated street."`
@@ -90,6 +95,9 @@ func (u *Up) Validate() error {
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrUsage, err)
+	}
+	if live := cfg.LiveSources(); len(live) > 0 && u.Scenes != "" {
+		return fmt.Errorf("%w: --scenes writes every scene of lossless sources, and %s is live: give it #mode=lossless, or --mode lossless", ErrUsage, live[0])
 	}
 	return nil
 }

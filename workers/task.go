@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,6 +22,8 @@ const (
 	retryWait    = 20 * time.Millisecond
 	retryMax     = 200 * time.Millisecond
 	stoppedAfter = 5 * time.Second // what a frame in hand may take to be stored after ctx ended
+	liveStore    = 2 * time.Second // after which the result of a live frame is of no use any more
+	worksKept    = 15              // of a slot's last frames, whose median says how long one takes
 )
 
 // worker answers one frame after the other: one slot of a group.
@@ -32,6 +35,8 @@ type worker struct {
 	picture *tensor.Picture
 	slot    slot
 	load    *load
+	works   []time.Duration // of the last frames that were looked at
+	delays  flow.Delays     // of frames, by source
 }
 
 func (w *worker) close() {
@@ -41,15 +46,15 @@ func (w *worker) close() {
 }
 
 // handle answers one frame: its result is stored before the frame is acked. What is no frame is terminated and counted.
-func (w *worker) handle(ctx context.Context, msg jetstream.Msg) {
+func (w *worker) handle(ctx context.Context, msg jetstream.Msg, mode flow.Mode) {
 	taken := time.Now()
 	frame := new(flow.Frame)
 	err := flow.Decode(msg.Data(), frame)
 	if err == nil {
 		err = frame.Validate()
 	}
-	if err == nil && frame.Mode != flow.ModeLossless { // no stream takes its result
-		err = fmt.Errorf("mode %q of a frame that was taken as lossless", frame.Mode)
+	if err == nil && frame.Mode != mode {
+		err = fmt.Errorf("mode %q of a frame that was taken as %s", frame.Mode, mode)
 	}
 	meta, metaErr := msg.Metadata()
 	if err = errors.Join(err, metaErr); err != nil {
@@ -61,17 +66,39 @@ func (w *worker) handle(ctx context.Context, msg jetstream.Msg) {
 	if meta.NumDelivered > 1 {
 		w.metrics.redelivered.Inc()
 	}
-	release := hold(msg)
-	defer release()
 	result := w.result(frame, taken)
-	if frame.Error != "" {
+	switch attempts := meta.NumDelivered - 1; {
+	case frame.Error != "":
 		result.Error = frame.Error
-	} else if attempts := meta.NumDelivered - 1; attempts >= maxAttempts {
+	case attempts >= maxAttempts:
 		result.Error = fmt.Sprintf("given up: taken %d times before without an answer (workers that died over it, were stopped, or lost NATS)", attempts)
-	} else if err := w.answer(frame, result, taken); err != nil {
-		result.Error, result.Detections, result.Depth = err.Error(), nil, nil
+	case mode == flow.ModeLive && w.expired(frame, taken):
+		result.Dropped = flow.DroppedExpired
+		w.metrics.dropped.WithLabelValues(result.Dropped).Inc()
+	default:
+		if err := w.answer(frame, result, taken); err != nil {
+			result.Error, result.Detections, result.Depth = err.Error(), nil, nil
+		}
+		w.remember(time.Since(taken))
 	}
 	w.finish(ctx, msg, result, taken)
+}
+
+// expired says whether a live frame has waited longer than its budget. The budget limits waiting, never the model's own
+// time: twice that is always allowed.
+func (w *worker) expired(frame *flow.Frame, taken time.Time) bool {
+	works := slices.Sorted(slices.Values(w.works))
+	budget := frame.Budget
+	if len(works) > 0 {
+		budget = max(budget, 2*works[len(works)/2])
+	}
+	return w.delays.Of(frame.Source, frame.Sent, taken) > budget
+}
+
+func (w *worker) remember(work time.Duration) {
+	if w.works = append(w.works, work); len(w.works) > worksKept {
+		w.works = w.works[1:]
+	}
 }
 
 // hold tells the server every second that the message is worked on, until release.
@@ -98,7 +125,7 @@ func (w *worker) result(frame *flow.Frame, taken time.Time) *flow.Result {
 	return &flow.Result{
 		Version: flow.ResultVersion, Group: w.cfg.Group,
 		Source: frame.Source, Session: frame.Session, Seq: frame.Seq, Mode: frame.Mode,
-		Captured: frame.Captured, Width: frame.Width, Height: frame.Height, Plan: frame.Plan, Model: w.model,
+		Captured: frame.Captured, Width: frame.Width, Height: frame.Height, Plan: frame.Plan, Budget: frame.Budget, Model: w.model,
 		Ledger: append(frame.Ledger, flow.Hop{Stage: w.cfg.Group, Wait: max(0, time.Duration(taken.UnixNano()-frame.Sent))}),
 	}
 }
@@ -135,7 +162,7 @@ func (w *worker) finish(ctx context.Context, msg jetstream.Msg, result *flow.Res
 	hop.Work = time.Since(taken)
 	storing := time.Now()
 	if !w.store(ctx, result) {
-		_ = msg.Nak() // unheard it comes again after AckWait
+		_ = msg.Nak() // unheard it comes again after AckWait; a live frame has expired then, and is dropped
 		return
 	}
 	w.metrics.seconds.WithLabelValues("wait").Observe(hop.Wait.Seconds())
@@ -144,12 +171,15 @@ func (w *worker) finish(ctx context.Context, msg jetstream.Msg, result *flow.Res
 	w.load.wait.Add(int64(hop.Wait))
 	w.load.work.Add(int64(time.Since(taken)))
 	outcome := flow.OutcomeComplete
-	if result.Error != "" {
+	switch {
+	case result.Error != "":
 		outcome = flow.OutcomeError
+	case result.Dropped != "":
+		outcome = flow.OutcomeDropped
 	}
-	done := flow.Done{Version: flow.DoneVersion, Session: result.Session, Seq: result.Seq, Wait: hop.Wait, Work: hop.Work, Outcome: outcome}
+	done := flow.Done{Version: flow.DoneVersion, Session: result.Session, Seq: result.Seq, Wait: hop.Wait, Work: hop.Work, Outcome: outcome, Reason: result.Dropped}
 	if err := w.env.Bus.PublishDone(w.cfg.Group, result.Source, done); err != nil {
-		w.env.Log.Debug("done not sent", "error", err) // nobody waits for it in lossless mode
+		w.env.Log.Debug("done not sent", "error", err) // in live mode the credit returns by itself, later
 	}
 	_ = msg.Ack() // unheard the frame is answered again, which the fuser takes as a duplicate
 }
@@ -157,6 +187,10 @@ func (w *worker) finish(ctx context.Context, msg jetstream.Msg, result *flow.Res
 func (w *worker) store(ctx context.Context, result *flow.Result) bool {
 	ctx, cancel := afterwards(ctx)
 	defer cancel()
+	if result.Mode == flow.ModeLive {
+		ctx, cancel = context.WithTimeout(ctx, liveStore)
+		defer cancel()
+	}
 	for wait := retryWait; ; wait = min(2*wait, retryMax) {
 		result.Sent = time.Now().UnixNano()
 		err := w.env.Bus.PublishResult(ctx, result)

@@ -6,12 +6,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/spatial-flow/spatial-flow/flow"
-	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/flow/telemetry"
 	"github.com/spatial-flow/spatial-flow/workers/depth"
@@ -30,6 +28,7 @@ type slot interface {
 type metrics struct {
 	seconds     *prometheus.HistogramVec // by step: wait, decode, preprocess, infer, postprocess, publish
 	refused     *prometheus.CounterVec   // by reason
+	dropped     *prometheus.CounterVec   // by reason
 	redelivered prometheus.Counter
 }
 
@@ -39,8 +38,12 @@ func newMetrics(registry prometheus.Registerer, cfg Config, session *onnx.Sessio
 		ConstLabels: prometheus.Labels{"group": cfg.Group, "family": family, "file": session.Name, "provider": session.Provider},
 	})
 	info.Set(1)
-	registry.MustRegister(info)
+	dropped := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "spatialflow_dropped_total", Help: "Live frames that were not looked at.", ConstLabels: prometheus.Labels{"group": cfg.Group},
+	}, []string{"reason"})
+	registry.MustRegister(info, dropped)
 	return metrics{
+		dropped:     dropped,
 		seconds:     telemetry.NewStageSeconds(registry, cfg.Group),
 		refused:     telemetry.NewRefused(registry),
 		redelivered: telemetry.NewRedeliveries(registry, cfg.Group).WithLabelValues(cfg.Group),
@@ -76,10 +79,11 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 		tasks.Go(func() error {
 			w := &worker{cfg: cfg, env: env, metrics: m, model: session.Name, picture: tensor.NewPicture(), slot: newSlot(), load: did}
 			defer w.close()
-			open := func(ctx context.Context) (bus.Messages, error) {
-				return env.Bus.TakeFrames(ctx, cfg.Group, flow.ModeLossless, 1)
-			}
-			return bus.Follow(ctx, env.Log, open, func(msg jetstream.Msg) { w.handle(ctx, msg) })
+			live, lossless := make(chan offer), make(chan offer)
+			var modes errgroup.Group
+			modes.Go(func() error { return w.take(ctx, flow.ModeLive, live) })
+			modes.Go(func() error { return w.take(ctx, flow.ModeLossless, lossless) })
+			return errors.Join(w.serve(ctx, live, lossless), modes.Wait())
 		})
 	}
 	tasks.Go(func() error {

@@ -34,7 +34,7 @@ func TestEachGroupAnswersEveryFrame(t *testing.T) {
 	done := make(chan flow.Done, 100)
 	for _, group := range []string{detects, estimates} {
 		defer b.start(t, settings(t, group)).stop(t)
-		if _, err := b.bus.SubscribeDone(group, "cam1", func(d flow.Done) { done <- d }); err != nil {
+		if _, err := b.bus.SubscribeDone(group, "cam1", func(_ string, d flow.Done) { done <- d }); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -81,7 +81,7 @@ func TestEachGroupAnswersEveryFrame(t *testing.T) {
 func TestFrameThatCannotBeLookedAtIsAnsweredWithTheReason(t *testing.T) {
 	b := newBench(t)
 	done := make(chan flow.Done, 10)
-	if _, err := b.bus.SubscribeDone(estimates, "cam1", func(d flow.Done) { done <- d }); err != nil {
+	if _, err := b.bus.SubscribeDone(estimates, "cam1", func(_ string, d flow.Done) { done <- d }); err != nil {
 		t.Fatal(err)
 	}
 	cfg := settings(t, estimates)

@@ -22,8 +22,14 @@ const (
 const Bucket = "spatialflow"
 
 const (
-	groupsKey   = "groups"
-	losslessAck = 3 * time.Second // AckWait: what a killed worker or fuser costs; renewed every second by InProgress
+	groupsKey = "groups"
+	ackWait   = 3 * time.Second // what a killed worker or fuser costs; renewed every second by InProgress
+
+	// Guards of the live streams: credits and deadlines bound them long before.
+	liveKeep        = 30 * time.Second
+	liveFrames      = 4096
+	liveFrameBytes  = 512 << 20
+	liveResultBytes = 256 << 20
 )
 
 // Limits are what a deployment may choose about its streams.
@@ -39,7 +45,7 @@ func DefaultLimits() Limits {
 	return Limits{Replicas: 1, ScenesKeep: 15 * time.Minute, GuardBytes: 2 << 30}
 }
 
-// Provision creates or updates the streams, consumers and KV entries of the groups for lossless mode.
+// Provision creates or updates the streams, consumers and KV entries of the groups, for both modes.
 // Consumers come before anything is published: an Interest stream without a consumer throws frames away.
 // The consumer of a group that is off is deleted, which frees the frames that waited for it.
 func (b *Bus) Provision(ctx context.Context, groups flow.Groups, limits Limits) error {
@@ -52,8 +58,10 @@ func (b *Bus) Provision(ctx context.Context, groups flow.Groups, limits Limits) 
 		}
 	}
 	for _, group := range groups {
-		if err := b.provisionGroup(ctx, group); err != nil {
-			return err
+		for _, mode := range flow.Modes {
+			if err := b.provisionGroup(ctx, group, mode); err != nil {
+				return err
+			}
 		}
 	}
 	kv, err := b.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: Bucket, Replicas: limits.Replicas, Storage: jetstream.FileStorage, MaxBytes: 64 << 20})
@@ -74,33 +82,48 @@ func resultsStream(group string, mode flow.Mode) string {
 func fuseConsumer(partition int) string { return fmt.Sprintf("FUSE_%d", partition) }
 
 func streamConfigs(groups flow.Groups, limits Limits) []jetstream.StreamConfig {
-	mode := flow.ModeLossless
-	guarded := jetstream.StreamConfig{
+	return append(modeStreams(flow.ModeLossless, groups, limits), modeStreams(flow.ModeLive, groups, limits)...)
+}
+
+// modeStreams are the streams of one mode: frames, scenes, and results of each group.
+func modeStreams(mode flow.Mode, groups flow.Groups, limits Limits) []jetstream.StreamConfig {
+	common := jetstream.StreamConfig{
 		Storage: jetstream.FileStorage, Replicas: limits.Replicas, Retention: jetstream.InterestPolicy,
 		Discard: jetstream.DiscardNew, MaxBytes: limits.GuardBytes, MaxMsgSize: MaxMessage, Duplicates: 2 * time.Minute,
 	}
-	frames := guarded
+	live := mode == flow.ModeLive
+	if live {
+		common.MaxAge = liveKeep
+	}
+	frames := common
 	frames.Name, frames.Subjects = framesStream(mode), []string{"frames." + string(mode) + ".>"}
 	frames.RePublish = &jetstream.RePublish{Source: "frames." + string(mode) + ".>", Destination: "accepted." + string(mode) + ".>"}
-	scenes := guarded
+	scenes := common
 	scenes.Name, scenes.Subjects = scenesStream(mode), []string{"scenes." + string(mode) + ".>"}
-	scenes.Retention, scenes.Discard = jetstream.LimitsPolicy, jetstream.DiscardOld
-	scenes.MaxMsgsPerSubject, scenes.MaxAge = 1, limits.ScenesKeep
-	scenes.Duplicates = min(scenes.Duplicates, limits.ScenesKeep)
+	scenes.Retention, scenes.Discard, scenes.MaxMsgsPerSubject = jetstream.LimitsPolicy, jetstream.DiscardOld, 1
+	if live {
+		frames.Duplicates, frames.MaxBytes, frames.MaxMsgs = time.Second, liveFrameBytes, liveFrames
+		scenes.Duplicates, scenes.MaxBytes = 2*time.Second, liveResultBytes
+	} else {
+		scenes.MaxAge = limits.ScenesKeep
+		scenes.Duplicates = min(scenes.Duplicates, limits.ScenesKeep)
+	}
 	configs := []jetstream.StreamConfig{frames, scenes}
 	for _, group := range groups {
-		results := guarded
+		results := common
 		results.Name = resultsStream(group.Name, mode)
 		results.Subjects = []string{"results." + group.Name + "." + string(mode) + ".>"}
+		if live {
+			results.Discard, results.Duplicates, results.MaxBytes = jetstream.DiscardOld, 2*time.Second, liveResultBytes
+		}
 		configs = append(configs, results)
 	}
 	return configs
 }
 
-func (b *Bus) provisionGroup(ctx context.Context, group flow.Group) error {
-	mode := flow.ModeLossless
+func (b *Bus) provisionGroup(ctx context.Context, group flow.Group, mode flow.Mode) error {
 	config := jetstream.ConsumerConfig{
-		AckPolicy: jetstream.AckExplicitPolicy, AckWait: losslessAck, MaxDeliver: -1, MaxAckPending: -1,
+		AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxDeliver: -1, MaxAckPending: -1,
 	}
 	for p := range flow.Partitions {
 		fuse := config
@@ -121,13 +144,15 @@ func (b *Bus) provisionGroup(ctx context.Context, group flow.Group) error {
 }
 
 func (b *Bus) deleteLeftOut(ctx context.Context, groups flow.Groups) error {
-	stream := framesStream(flow.ModeLossless)
-	for _, group := range groups {
-		if !group.Off {
-			continue
-		}
-		if err := b.js.DeleteConsumer(ctx, stream, group.Name); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
-			return fmt.Errorf("delete consumer %s of %s: %w", group.Name, stream, err)
+	for _, mode := range flow.Modes {
+		stream := framesStream(mode)
+		for _, group := range groups {
+			if !group.Off {
+				continue
+			}
+			if err := b.js.DeleteConsumer(ctx, stream, group.Name); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+				return fmt.Errorf("delete consumer %s of %s: %w", group.Name, stream, err)
+			}
 		}
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -39,7 +40,20 @@ func TestStreamSettings(t *testing.T) {
 	scenes.Name, scenes.Subjects = "SCENES_LOSSLESS", []string{"scenes.lossless.>"}
 	scenes.Retention, scenes.Discard = jetstream.LimitsPolicy, jetstream.DiscardOld
 	scenes.MaxMsgsPerSubject, scenes.MaxAge = 1, 7*time.Minute
-	for _, want := range []jetstream.StreamConfig{frames, scenes, detect, depth} {
+	live := bounded
+	live.MaxAge = 30 * time.Second
+	liveFrames, liveScenes, liveDetect, liveDepth := live, live, live, live
+	liveFrames.Name, liveFrames.Subjects = "FRAMES_LIVE", []string{"frames.live.>"}
+	liveFrames.RePublish = &jetstream.RePublish{Source: "frames.live.>", Destination: "accepted.live.>"}
+	liveFrames.MaxBytes, liveFrames.MaxMsgs, liveFrames.Duplicates = 512<<20, 4096, time.Second
+	for group, results := range map[string]*jetstream.StreamConfig{"detect": &liveDetect, "depth": &liveDepth} {
+		results.Name, results.Subjects = "RESULTS_"+strings.ToUpper(group)+"_LIVE", []string{"results." + group + ".live.>"}
+		results.Discard, results.MaxBytes, results.Duplicates = jetstream.DiscardOld, 256<<20, 2*time.Second
+	}
+	liveScenes.Name, liveScenes.Subjects = "SCENES_LIVE", []string{"scenes.live.>"}
+	liveScenes.Retention, liveScenes.Discard = jetstream.LimitsPolicy, jetstream.DiscardOld
+	liveScenes.MaxMsgsPerSubject, liveScenes.MaxBytes, liveScenes.Duplicates = 1, 256<<20, 2*time.Second
+	for _, want := range []jetstream.StreamConfig{frames, scenes, detect, depth, liveFrames, liveScenes, liveDetect, liveDepth} {
 		stream, err := b.JetStream().Stream(t.Context(), want.Name)
 		if err != nil {
 			t.Errorf("stream %s: %v", want.Name, err)
@@ -55,13 +69,16 @@ func TestConsumerSettings(t *testing.T) {
 	b := provisioned(t)
 	filters := map[string]map[string]string{
 		"FRAMES_LOSSLESS": {"detect": "frames.lossless.detect.>", "depth": "frames.lossless.*.depth.>"},
+		"FRAMES_LIVE":     {"detect": "frames.live.detect.>", "depth": "frames.live.*.depth.>"},
 	}
 	for _, group := range []string{"detect", "depth"} {
-		fuse := map[string]string{}
-		for p := range flow.Partitions {
-			fuse[fmt.Sprint("FUSE_", p)] = fmt.Sprintf("results.%s.lossless.%d.>", group, p)
+		for _, mode := range []string{"lossless", "live"} {
+			fuse := map[string]string{}
+			for p := range flow.Partitions {
+				fuse[fmt.Sprint("FUSE_", p)] = fmt.Sprintf("results.%s.%s.%d.>", group, mode, p)
+			}
+			filters["RESULTS_"+strings.ToUpper(group)+"_"+strings.ToUpper(mode)] = fuse
 		}
-		filters[map[string]string{"detect": "RESULTS_DETECT_LOSSLESS", "depth": "RESULTS_DEPTH_LOSSLESS"}[group]] = fuse
 	}
 	for stream, consumers := range filters {
 		for name, filter := range consumers {

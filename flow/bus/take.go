@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -44,13 +45,13 @@ func (b *Bus) take(ctx context.Context, stream, consumer string, prefetch int) (
 	return messages, nil
 }
 
-// SubscribeDone calls done for every frame of source that a stage has finished; what is no done message of a version
-// that this program knows is ignored.
-func (b *Bus) SubscribeDone(stage, source string, done func(flow.Done)) (*nats.Subscription, error) {
+// SubscribeDone calls done for every frame of source that a stage, or, when stage is *, any stage has finished; what
+// is no done message of a version that this program knows is ignored.
+func (b *Bus) SubscribeDone(stage, source string, done func(stage string, d flow.Done)) (*nats.Subscription, error) {
 	sub, err := b.conn.Subscribe(flow.DoneSubject(stage, source), func(msg *nats.Msg) {
 		var d flow.Done
 		if flow.Decode(msg.Data, &d) == nil && d.Version <= flow.DoneVersion {
-			done(d)
+			done(strings.Split(msg.Subject, ".")[1], d)
 		}
 	})
 	if err != nil {
@@ -61,7 +62,7 @@ func (b *Bus) SubscribeDone(stage, source string, done func(flow.Done)) (*nats.S
 
 // SceneOutcome looks a lossless scene up at the stream's leader. [ErrNotFound] is returned when it is not stored.
 func (b *Bus) SceneOutcome(ctx context.Context, id flow.FrameID) (flow.Outcome, error) {
-	msg, err := b.lastScene(ctx, flow.SceneSubject(flow.ModeLossless, id))
+	msg, err := b.lastScene(ctx, flow.ModeLossless, flow.SceneSubject(flow.ModeLossless, id))
 	if err != nil {
 		return "", err
 	}
@@ -71,7 +72,17 @@ func (b *Bus) SceneOutcome(ctx context.Context, id flow.FrameID) (flow.Outcome, 
 // LastScene is the newest stored lossless scene of a source, of one session unless session is empty.
 // [ErrNotFound] is returned when there is none (any more).
 func (b *Bus) LastScene(ctx context.Context, source, session string) (*flow.Scene, error) {
-	msg, err := b.lastScene(ctx, flow.SceneFilter(source, session))
+	return b.newestScene(ctx, flow.ModeLossless, source, flow.SceneFilter(source, session))
+}
+
+// LastLiveScene is the newest stored live scene of a source, which may be 30 s old.
+// [ErrNotFound] is returned when there is none (any more).
+func (b *Bus) LastLiveScene(ctx context.Context, source string) (*flow.Scene, error) {
+	return b.newestScene(ctx, flow.ModeLive, source, flow.SceneSubject(flow.ModeLive, flow.FrameID{Source: source}))
+}
+
+func (b *Bus) newestScene(ctx context.Context, mode flow.Mode, source, subject string) (*flow.Scene, error) {
+	msg, err := b.lastScene(ctx, mode, subject)
 	if err != nil {
 		return nil, err
 	}
@@ -82,8 +93,8 @@ func (b *Bus) LastScene(ctx context.Context, source, session string) (*flow.Scen
 	return scene, scene.Validate()
 }
 
-func (b *Bus) lastScene(ctx context.Context, subject string) (*jetstream.RawStreamMsg, error) {
-	stream, err := b.stream(ctx, scenesStream(flow.ModeLossless))
+func (b *Bus) lastScene(ctx context.Context, mode flow.Mode, subject string) (*jetstream.RawStreamMsg, error) {
+	stream, err := b.stream(ctx, scenesStream(mode))
 	if err != nil {
 		return nil, err
 	}

@@ -172,7 +172,7 @@ func TestReadScenesFromTheOldest(t *testing.T) {
 func TestDone(t *testing.T) {
 	b := provisioned(t)
 	got := make(chan flow.Done, 8)
-	sub, err := b.SubscribeDone("fuser", "cam1", func(d flow.Done) { got <- d })
+	sub, err := b.SubscribeDone("fuser", "cam1", func(_ string, d flow.Done) { got <- d })
 	if err != nil {
 		t.Fatal(err)
 	}

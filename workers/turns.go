@@ -1,0 +1,74 @@
+package workers
+
+import (
+	"context"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/bus"
+)
+
+// liveInARow is how many live frames a slot answers at most while a lossless one waits.
+const liveInARow = 9
+
+// offer is a frame that waits for the slot's turn. Until answered is closed its mode takes no other.
+type offer struct {
+	msg      jetstream.Msg
+	answered chan struct{}
+}
+
+// take offers the slot the frames of one mode, one after the other, until ctx ends. While one waits the server is told
+// that it is worked on.
+func (w *worker) take(ctx context.Context, mode flow.Mode, out chan<- offer) error {
+	open := func(ctx context.Context) (bus.Messages, error) {
+		return w.env.Bus.TakeFrames(ctx, w.cfg.Group, mode, 1)
+	}
+	return bus.Follow(ctx, w.env.Log, open, func(msg jetstream.Msg) {
+		release := hold(msg)
+		defer release()
+		o := offer{msg, make(chan struct{})}
+		select {
+		case out <- o:
+			<-o.answered
+		case <-ctx.Done():
+			_ = msg.Nak() // another worker gets it now
+		}
+	})
+}
+
+// serve answers what is offered, live frames first, until ctx ends.
+func (w *worker) serve(ctx context.Context, live, lossless <-chan offer) error {
+	for row := 0; ; {
+		o, mode, ok := nextOffer(ctx, live, lossless, row)
+		if !ok {
+			return nil
+		}
+		if row++; mode == flow.ModeLossless {
+			row = 0
+		}
+		w.handle(ctx, o.msg, mode)
+		close(o.answered)
+	}
+}
+
+// nextOffer waits for a frame; row live ones were answered since the last lossless one. ok is false when ctx has ended.
+func nextOffer(ctx context.Context, live, lossless <-chan offer, row int) (o offer, mode flow.Mode, ok bool) {
+	first, firstMode := live, flow.ModeLive
+	if row >= liveInARow {
+		first, firstMode = lossless, flow.ModeLossless
+	}
+	select {
+	case o = <-first:
+		return o, firstMode, true
+	default:
+	}
+	select {
+	case <-ctx.Done():
+		return offer{}, "", false
+	case o = <-live:
+		return o, flow.ModeLive, true
+	case o = <-lossless:
+		return o, flow.ModeLossless, true
+	}
+}
