@@ -23,6 +23,9 @@ func ValidToken(field, name string) error {
 	return nil
 }
 
+// PredictPrefix begins the names of the sources that gateways are for POST /predict; no other source is called so.
+const PredictPrefix = "predict-"
+
 // ValidGroup returns [ErrName] when name is not [a-z0-9]{1,16}.
 func ValidGroup(name string) error {
 	if len(name) == 0 || len(name) > 16 {

@@ -19,6 +19,9 @@ type Config struct {
 	TotalFrameBytes int64 `default:"536870912" help:"The same, of all sources together."`
 	Queue           int   `default:"128" help:"Messages from NATS that may wait for the gateway; what comes beyond is lost to viewers, and counted."`
 
+	PredictInflight int `default:"4" help:"Pictures of POST /predict that may be in the pipeline at once."`
+	PredictQueue    int `default:"64" help:"Callers of POST /predict that may wait for their turn, for 2 s at most; more are answered 503."`
+
 	WatchWithin  time.Duration `default:"10s" help:"Time that a viewer has to say what it watches."`
 	WriteTimeout time.Duration `default:"10s" help:"Time that a viewer has to take one message; a slower one is disconnected."`
 	PingEvery    time.Duration `default:"20s" help:"Time between pings of a viewer; one that does not answer within --write-timeout is disconnected."`
@@ -32,6 +35,7 @@ func (c Config) Validate() error {
 	for flag, value := range map[string]int64{
 		"max-viewers": int64(c.MaxViewers), "max-watched": int64(c.MaxWatched), "max-sources": int64(c.MaxSources),
 		"frame-bytes": c.FrameBytes, "total-frame-bytes": c.TotalFrameBytes, "queue": int64(c.Queue),
+		"predict-inflight": int64(c.PredictInflight), "predict-queue": int64(c.PredictQueue),
 		"watch-within": int64(c.WatchWithin), "write-timeout": int64(c.WriteTimeout), "ping-every": int64(c.PingEvery),
 	} {
 		if value < 1 {

@@ -31,6 +31,7 @@ type gateway struct {
 	env     service.Env
 	metrics *metrics
 	hub     *hub
+	predict *predictor
 
 	queue    chan *nats.Msg
 	stale    chan string   // sources whose newest stored scene is to be looked up
@@ -54,6 +55,7 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 		queue: make(chan *nats.Msg, cfg.Queue),
 		stale: make(chan string, staleSources), allStale: make(chan struct{}, 1), watching: make(chan struct{}, 1),
 	}
+	g.predict = newPredictor(g)
 	g.hub.refresh = g.refresh
 	g.hub.changed = g.watchingChanged
 	subscribed, listening := make(chan struct{}), make(chan struct{})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"path"
 	"slices"
 	"strconv"
@@ -22,6 +23,11 @@ func (g *gateway) handler(ctx context.Context) http.Handler {
 	mux.HandleFunc("GET /ws", g.serveViewers(ctx))
 	mux.HandleFunc("GET /api/v1/sources", g.serveSources)
 	mux.HandleFunc("GET /api/v1/sources/{source}/scene", g.serveScene)
+	mux.Handle("POST /predict", g.sameOrigin(http.HandlerFunc(g.predict.serve)))
+	mux.HandleFunc("/predict", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Allow", http.MethodPost)
+		writeError(w, http.StatusMethodNotAllowed, "/predict takes POST only")
+	})
 	for _, door := range []string{"/ws", "/api/v1/sources", "/api/v1/sources/{source}/scene"} {
 		mux.HandleFunc(door, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Allow", "GET, HEAD")
@@ -55,10 +61,32 @@ func (g *gateway) knownHost(hostport string) bool {
 	if host == "localhost" || net.ParseIP(strings.Trim(host, "[]")) != nil {
 		return true
 	}
+	return g.namedOrigin(hostport)
+}
+
+// namedOrigin says whether --origins names a host, with or without its port.
+func (g *gateway) namedOrigin(hostport string) bool {
+	host := hostport
+	if name, _, err := net.SplitHostPort(hostport); err == nil {
+		host = name
+	}
 	return slices.ContainsFunc(g.cfg.Origins, func(pattern string) bool {
 		byName, _ := path.Match(strings.ToLower(pattern), strings.ToLower(host)) // Validate has tried the pattern
 		whole, _ := path.Match(strings.ToLower(pattern), strings.ToLower(hostport))
 		return byName || whole
+	})
+}
+
+// sameOrigin refuses what another host's page sends; programs send no Origin.
+func (g *gateway) sameOrigin(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		origin := r.Header.Get("Origin")
+		if u, err := url.Parse(origin); origin != "" && (err != nil || u.Host != r.Host && !g.namedOrigin(u.Host)) {
+			g.metrics.refuse(doorPredict, reasonOrigin)
+			writeError(w, http.StatusForbidden, fmt.Sprintf("pages of %.80q may not ask: name their host with --origins", origin))
+			return
+		}
+		next.ServeHTTP(w, r)
 	})
 }
 

@@ -48,6 +48,10 @@ func (g *gateway) handle(msg *nats.Msg) {
 			g.metrics.refuse(doorScenes, reasonMalformed)
 			return
 		}
+		if strings.HasPrefix(scene.Source, flow.PredictPrefix) {
+			g.predict.addScene(scene)
+			return
+		}
 		g.hub.addScene(scene, false)
 	case "alive":
 		alive, err := flow.ParseAlive(msg.Data)
@@ -56,6 +60,7 @@ func (g *gateway) handle(msg *nats.Msg) {
 			return
 		}
 		g.hub.addAlive(alive)
+		g.predict.addAlive(alive)
 	}
 }
 
@@ -65,11 +70,17 @@ func (g *gateway) intake(ctx context.Context, subscribed func()) error {
 	if err != nil {
 		return err
 	}
-	standing, err := g.subscribeAll("scenes.>", flow.AliveSubject("producer", "*"))
-	defer unsubscribe(standing)
+	g.predict.setGroups(groups)
+	standing, err := g.subscribeAll("scenes.>", flow.AliveSubject("*", "*"))
+	defer func() { unsubscribe(standing) }()
 	if err != nil {
 		return err
 	}
+	done, err := g.env.Bus.SubscribeDone("*", g.predict.source, g.predict.addDone)
+	if err != nil {
+		return err
+	}
+	defer unsubscribe([]*nats.Subscription{done})
 	frames, err := g.newFrameSubscriptions(groups)
 	if err != nil {
 		return err
@@ -90,6 +101,7 @@ func (g *gateway) intake(ctx context.Context, subscribed func()) error {
 		case <-look.C:
 			if now, err := g.env.Bus.Groups(ctx); err == nil {
 				frames.groups = now
+				g.predict.setGroups(now)
 			}
 			g.countLost(append(standing, frames.all()...))
 		}

@@ -10,15 +10,21 @@ import (
 
 // Doors and reasons of spatialflow_refused_total, and reasons of drops.
 const (
-	doorScenes = "scenes"
-	doorFrames = "frames"
-	doorAlive  = "alive"
-	doorWS     = "ws"
+	doorScenes  = "scenes"
+	doorFrames  = "frames"
+	doorAlive   = "alive"
+	doorWS      = "ws"
+	doorPredict = "predict"
 
 	reasonMalformed = "malformed"
 	reasonFull      = "full"
 	reasonHandshake = "handshake"
 	reasonNoWatch   = "no_watch"
+	reasonTooLarge  = "too_large"
+	reasonNoWorker  = "no_worker"
+	reasonOrigin    = "origin"
+	reasonFailed    = "failed"
+	reasonGone      = "gone"
 
 	reasonSlow      = "slow"        // overtaken by a newer scene before it was sent
 	reasonTimeout   = "timeout"     // the viewer was disconnected in the middle of it

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"gocv.io/x/gocv"
+
+	"github.com/spatial-flow/spatial-flow/flow"
 )
 
 // intake turns picture files into pictures. A JPEG travels byte for byte, unless it must be turned or is too
@@ -68,7 +70,7 @@ func (in intake) take(p *picture, data []byte) error {
 	}
 	p.width, p.height = h.width, h.height
 	width, height := in.settings.fit(h.width, h.height)
-	if h.format == formatJPEG && len(data) <= maxPicture && orientation(data) == 1 && width == h.width && height == h.height {
+	if h.format == formatJPEG && len(data) <= maxPicture && flow.Orientation(data) == 1 && width == h.width && height == h.height {
 		p.data = data
 		return nil
 	}

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"gocv.io/x/gocv"
+
+	"github.com/spatial-flow/spatial-flow/flow"
 )
 
 // halves is a JPEG whose left half is white and whose right half is black.
@@ -67,7 +69,7 @@ func TestOrientation(t *testing.T) {
 	for _, order := range []binary.AppendByteOrder{binary.LittleEndian, binary.BigEndian} {
 		for o, want := range white {
 			data := withEXIF(plain, order, o)
-			if got := orientation(data); got != int(o) {
+			if got := flow.Orientation(data); got != int(o) {
 				t.Errorf("%v: orientation %d is read as %d", order, o, got)
 			}
 			p := takeFile(t, "turned.jpg", data)
@@ -91,7 +93,7 @@ func TestOrientation(t *testing.T) {
 					t.Errorf("orientation %d: light %s: %v, want the white half %s", o, place, light, want)
 				}
 			}
-			if orientation(p.data) != 1 {
+			if flow.Orientation(p.data) != 1 {
 				t.Errorf("orientation %d: the turned picture says that it is to be turned", o)
 			}
 		}
@@ -176,7 +178,7 @@ func FuzzHeader(f *testing.F) {
 	f.Add([]byte("RIFF\x10\x00\x00\x00WEBPVP8L0123456789012345"))
 	f.Add(append([]byte("BM"), make([]byte, 60)...))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if o := orientation(data); o < 1 || o > 8 {
+		if o := flow.Orientation(data); o < 1 || o > 8 {
 			t.Errorf("orientation %d", o)
 		}
 		_, _ = readHeader(data)

@@ -64,6 +64,9 @@ func parseSources(args []string, defaults settings) ([]spec, error) {
 		if err != nil {
 			return nil, err
 		}
+		if strings.HasPrefix(s.name, flow.PredictPrefix) {
+			return nil, fmt.Errorf("%w: --source %s: names that begin with %s are the gateways'", ErrSourceName, redact(arg), flow.PredictPrefix)
+		}
 		if s.name != "" && taken[s.name] {
 			return nil, fmt.Errorf("%w: --source %s: the name %q is given twice", ErrSourceName, redact(arg), s.name)
 		}
@@ -72,7 +75,7 @@ func parseSources(args []string, defaults settings) ([]spec, error) {
 	}
 	for i := range specs {
 		if specs[i].name == "" {
-			specs[i].name = freeName(specs[i].base(), taken)
+			specs[i].name = freeName(strings.TrimPrefix(specs[i].base(), flow.PredictPrefix), taken)
 			taken[specs[i].name] = true
 		}
 	}

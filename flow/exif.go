@@ -1,13 +1,13 @@
-package producer
+package flow
 
 import (
 	"bytes"
 	"encoding/binary"
 )
 
-// orientation is how a JPEG's EXIF data says to turn it: 2 to 8, or 1 (as it is) when they say nothing that can
+// Orientation is how a JPEG's EXIF data says to turn it: 2 to 8, or 1 (as it is) when they say nothing that can
 // be understood. It reads no segment twice and nothing beyond data.
-func orientation(data []byte) int {
+func Orientation(data []byte) int {
 	rest, ok := bytes.CutPrefix(data, []byte{0xff, 0xd8})
 	if !ok {
 		return 1

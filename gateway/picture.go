@@ -1,0 +1,230 @@
+package gateway
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"image"
+	"image/color"
+	"image/jpeg"
+	"image/png"
+	"slices"
+	"sync"
+
+	"golang.org/x/image/draw"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/bus"
+)
+
+const (
+	maxPixels     = 64 << 20               // of a picture, checked before it is decoded
+	maxPicture    = bus.MaxMessage - 8<<10 // what a picture may take of a message
+	maxSide       = 1920                   // pixels of the longer side of one that is made smaller
+	resentQuality = 90                     // JPEG quality of what is encoded here
+)
+
+// errPicture is returned when a body is no picture that can be looked at: it says why.
+var errPicture = errors.New("no picture")
+
+// sent is a picture on its way: JPEG bytes that fit into a message.
+type sent struct {
+	jpeg          []byte
+	width, height int // pixels of the picture as people see it: turned as EXIF says, before it was made smaller
+}
+
+// converting lets one picture at a time be decoded here: a decoded one may take 256 MiB.
+type converting struct{ mu sync.Mutex }
+
+// prepare makes a body fit for the workers. A JPEG travels byte for byte, unless EXIF says to turn it or it is too large
+// for a message; what must be encoded, is at its size, or, if that is too large, at most 1920 pixels long.
+func (c *converting) prepare(body []byte) (sent, error) {
+	isJPEG := bytes.HasPrefix(body, []byte("\xff\xd8\xff"))
+	decode, config := jpeg.Decode, jpeg.DecodeConfig
+	if !isJPEG {
+		if !bytes.HasPrefix(body, []byte("\x89PNG\r\n\x1a\n")) {
+			return sent{}, fmt.Errorf("%w: %d bytes that begin like neither JPEG nor PNG", errPicture, len(body))
+		}
+		decode, config = png.Decode, png.DecodeConfig
+	}
+	size, err := config(bytes.NewReader(body))
+	if err != nil {
+		return sent{}, fmt.Errorf("%w: %w", errPicture, err)
+	}
+	if size.Width < 1 || size.Height < 1 || size.Width > maxPixels/size.Height {
+		return sent{}, fmt.Errorf("%w: %dx%d, want 1 to %d pixels", errPicture, size.Width, size.Height, maxPixels)
+	}
+	orientation := flow.Orientation(body)
+	s := sent{jpeg: body, width: size.Width, height: size.Height}
+	if orientation >= 5 { // a quarter turn
+		s.width, s.height = s.height, s.width
+	}
+	if isJPEG && orientation == 1 && len(body) <= maxPicture {
+		return s, nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	img, err := decode(bytes.NewReader(body))
+	if err != nil {
+		return sent{}, fmt.Errorf("%w: %w", errPicture, err)
+	}
+	img = turn(img, orientation)
+	if s.jpeg, err = encode(img); err == nil && len(s.jpeg) > maxPicture {
+		s.jpeg, err = encode(smaller(img, maxSide))
+	}
+	if err == nil && len(s.jpeg) > maxPicture {
+		err = fmt.Errorf("%w: %d bytes as JPEG of %d pixels' length, at most %d", errPicture, len(s.jpeg), maxSide, maxPicture)
+	}
+	return s, err
+}
+
+func encode(img image.Image) ([]byte, error) {
+	var out bytes.Buffer
+	if err := jpeg.Encode(&out, img, &jpeg.Options{Quality: resentQuality}); err != nil {
+		return nil, fmt.Errorf("encode picture: %w", err)
+	}
+	return out.Bytes(), nil
+}
+
+// smaller is the picture with its longer side of at most side pixels.
+func smaller(img image.Image, side int) image.Image {
+	width, height := img.Bounds().Dx(), img.Bounds().Dy()
+	longer := max(width, height)
+	if longer <= side {
+		return img
+	}
+	out := image.NewRGBA(image.Rect(0, 0, max(1, width*side/longer), max(1, height*side/longer)))
+	draw.ApproxBiLinear.Scale(out, out.Bounds(), img, img.Bounds(), draw.Src, nil)
+	return out
+}
+
+// turned is a picture turned as an EXIF orientation of 2 to 8 says (Exif 2.32, 4.6.4, tag 0x0112).
+type turned struct {
+	image.Image
+	orientation int
+}
+
+func turn(img image.Image, orientation int) image.Image {
+	if orientation == 1 {
+		return img
+	}
+	return turned{img, orientation}
+}
+
+func (t turned) ColorModel() color.Model { return color.RGBAModel }
+
+func (t turned) Bounds() image.Rectangle {
+	size := t.Image.Bounds().Size()
+	if t.orientation >= 5 {
+		size.X, size.Y = size.Y, size.X
+	}
+	return image.Rectangle{Max: size}
+}
+
+func (t turned) At(x, y int) color.Color {
+	b := t.Image.Bounds()
+	right, bottom := b.Dx()-1, b.Dy()-1
+	switch t.orientation {
+	case 2:
+		x = right - x
+	case 3:
+		x, y = right-x, bottom-y
+	case 4:
+		y = bottom - y
+	case 5:
+		x, y = y, x
+	case 6:
+		x, y = y, bottom-x
+	case 7:
+		x, y = right-y, bottom-x
+	case 8:
+		x, y = right-y, x
+	}
+	return color.RGBAModel.Convert(t.Image.At(b.Min.X+x, b.Min.Y+y))
+}
+
+// rawDepth is a depth map resized to some size, in samples: larger samples are larger values.
+type rawDepth struct {
+	m             *flow.DepthMap
+	samples       []uint16 // width × height
+	width, height int
+	low, high     uint16
+}
+
+// resize makes a map of width × height out of samples, bilinearly, corners of pixels on corners of pixels.
+func resize(m *flow.DepthMap, samples []uint16, width, height int) rawDepth {
+	r := rawDepth{m: m, samples: samples, width: width, height: height}
+	r.low, r.high = slices.Min(samples), slices.Max(samples)
+	if m.Width == width && m.Height == height {
+		return r
+	}
+	columns := make([]place, width)
+	for x := range columns {
+		columns[x] = placeAt(x, width, m.Width)
+	}
+	r.samples = make([]uint16, width*height)
+	for y := range height {
+		p := placeAt(y, height, m.Height)
+		upper, lower := samples[p.at*m.Width:(p.at+1)*m.Width], samples[p.next*m.Width:(p.next+1)*m.Width]
+		row := r.samples[y*width : (y+1)*width]
+		for x, c := range columns {
+			top := uint64(upper[c.at])*(one-c.share) + uint64(upper[c.next])*c.share
+			bottom := uint64(lower[c.at])*(one-c.share) + uint64(lower[c.next])*c.share
+			row[x] = uint16((top*(one-p.share) + bottom*p.share + one*one/2) / (one * one))
+		}
+	}
+	return r
+}
+
+// place is where a pixel of the larger picture lies between two of the smaller; share of one is the next's weight.
+type place struct {
+	at, next int
+	share    uint64
+}
+
+const one = 1 << 11
+
+func placeAt(i, large, small int) place {
+	middle := max(0, (float64(i)+.5)*float64(small)/float64(large)-.5)
+	at := min(int(middle), small-1)
+	return place{at, min(at+1, small-1), uint64((middle - float64(at)) * one)}
+}
+
+// median is the median value in a box, in pixels of the map, clipped to it; at least one pixel counts.
+func (r rawDepth) median(box [4]float32) float32 {
+	clip := func(v float32, most int) int { return min(max(int(v), 0), most) }
+	left, top := clip(box[0], r.width-1), clip(box[1], r.height-1)
+	right, bottom := max(clip(box[2], r.width), left+1), max(clip(box[3], r.height), top+1)
+	counts := make([]int, int(r.high)+1)
+	for y := top; y < bottom; y++ {
+		for _, s := range r.samples[y*r.width+left : y*r.width+right] {
+			counts[s]++
+		}
+	}
+	n := (right - left) * (bottom - top)
+	return (r.m.Value(rank(counts, (n-1)/2)) + r.m.Value(rank(counts, n/2))) / 2
+}
+
+func rank(counts []int, rank int) uint16 {
+	for sample, n := range counts {
+		if rank < n {
+			return uint16(sample)
+		}
+		rank -= n
+	}
+	return uint16(len(counts) - 1) // not reached: the counts add up to more than rank
+}
+
+// grey is the map from its least to its greatest value as a grey JPEG.
+func (r rawDepth) grey() ([]byte, error) {
+	img := image.NewGray(image.Rect(0, 0, r.width, r.height))
+	span := max(int(r.high)-int(r.low), 1)
+	var shades [1 << 16]uint8
+	for s := int(r.low); s <= int(r.high); s++ {
+		shades[s] = uint8(((s-int(r.low))*255 + span/2) / span)
+	}
+	for i, s := range r.samples {
+		img.Pix[i] = shades[s]
+	}
+	return encode(img)
+}

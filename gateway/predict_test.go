@@ -1,0 +1,288 @@
+package gateway_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"image/jpeg"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/gateway"
+)
+
+// answer is what POST /predict said.
+type answer struct {
+	code   int
+	header http.Header
+	body   string
+	gateway.Prediction
+	Error string `json:"error"`
+}
+
+// post sends data as the form's field, or, when field is empty, as it is.
+func (r *runner) post(path, field string, data []byte, header ...string) answer {
+	r.t.Helper()
+	body, kind := bytes.NewBuffer(nil), "image/jpeg"
+	if field == "" {
+		body.Write(data)
+	} else {
+		form := multipart.NewWriter(body)
+		part, err := form.CreateFormFile(field, "picture.jpg")
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		if _, err := part.Write(data); err != nil {
+			r.t.Fatal(err)
+		}
+		form.Close()
+		kind = form.FormDataContentType()
+	}
+	request, err := http.NewRequestWithContext(r.t.Context(), http.MethodPost, "http://"+r.address+path, body)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", kind)
+	for i := 0; i+1 < len(header); i += 2 {
+		request.Header.Set(header[i], header[i+1])
+	}
+	transport := &http.Transport{DisableKeepAlives: true}
+	response, err := transport.RoundTrip(request)
+	if err != nil {
+		r.t.Errorf("POST %s: %v", path, err)
+		return answer{}
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		r.t.Error(err)
+	}
+	a := answer{code: response.StatusCode, header: response.Header, body: string(text)}
+	if err := json.Unmarshal(text, &a); err != nil {
+		r.t.Errorf("%d, %q is no JSON: %v", a.code, text, err)
+	}
+	return a
+}
+
+// models answers predict's frames in place of workers and fuser, after a while.
+type models struct {
+	after  time.Duration
+	change func(*flow.Scene) // nil in its place: no scene
+	silent bool
+
+	mu         sync.Mutex
+	now, most  int
+	pictures   [][]byte
+	stopAnswer []string // groups that do not answer
+}
+
+func (b bench) answerPredict(t *testing.T, m *models) {
+	t.Helper()
+	sub, err := b.bus.Conn().Subscribe("accepted.live.*.*.*", func(msg *nats.Msg) {
+		var f flow.Frame
+		if err := flow.Decode(msg.Data, &f); err != nil || f.Validate() != nil || !strings.HasPrefix(f.Source, flow.PredictPrefix) {
+			t.Errorf("frame %+v: %v", f.ID(), err)
+			return
+		}
+		m.mu.Lock()
+		m.now++
+		m.most, m.pictures = max(m.most, m.now), append(m.pictures, f.Picture)
+		m.mu.Unlock()
+		go func() {
+			time.Sleep(m.after)
+			m.mu.Lock()
+			m.now--
+			m.mu.Unlock()
+			for _, group := range f.Plan {
+				if !slices.Contains(m.stopAnswer, group) {
+					_ = b.bus.PublishDone(group, f.Source, flow.Done{Version: 1, Session: f.Session, Seq: f.Seq, Outcome: flow.OutcomeComplete})
+				}
+			}
+			scene := newScene(t, f.Source, f.Session, f.Seq)
+			scene.Mode, scene.Width, scene.Height, scene.Plan = flow.ModeLive, f.Width, f.Height, f.Plan
+			if m.change != nil {
+				m.change(scene)
+			}
+			if !m.silent {
+				_ = b.bus.PublishScene(context.WithoutCancel(t.Context()), scene)
+			}
+		}()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = sub.Unsubscribe() })
+	stop := make(chan struct{})
+	t.Cleanup(func() { close(stop) })
+	for _, group := range []string{"detect", "depth"} {
+		// Frames are kept until they are acked: here nobody works on them, so they are dropped at once.
+		messages, err := b.bus.TakeFrames(t.Context(), group, flow.ModeLive, 8)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(messages.Stop)
+		go func() {
+			for {
+				msg, err := messages.Next()
+				if err != nil {
+					return
+				}
+				_ = msg.Ack()
+			}
+		}()
+		go func() {
+			for {
+				_ = b.bus.PublishAlive(flow.Alive{Stage: group, Instance: "test"})
+				select {
+				case <-stop:
+					return
+				case <-time.After(100 * time.Millisecond):
+				}
+			}
+		}()
+	}
+}
+
+// startPredict is a gateway that knows of the workers.
+func (b bench) startPredict(t *testing.T, m *models, change func(*gateway.Config)) *runner {
+	t.Helper()
+	r := b.startReady(t, change)
+	b.answerPredict(t, m)
+	r.eventually("workers", func() bool { return r.post("/predict", "nothing", nil).code == http.StatusBadRequest })
+	return r
+}
+
+func TestPredict(t *testing.T) {
+	m := &models{}
+	r := newProvisionedBench(t).startPredict(t, m, nil)
+	data := picture(t, 3)
+	a := r.post("/predict", "file", data)
+	if a.code != 200 || len(a.Detections) != 1 || a.Detections[0].Box != [4]float32{8, 8, 40, 40} || a.Detections[0].Label != "person" || a.Detections[0].DepthScore == nil {
+		t.Fatalf("%d %s", a.code, a.body)
+	}
+	if len(m.pictures) != 1 || !bytes.Equal(m.pictures[0], data) {
+		t.Error("the picture did not travel byte for byte")
+	}
+	// The map falls from 9 to 1: 3/8 of the way, which is the box's middle, is about 6.
+	if v := *a.Detections[0].DepthScore; v < 5.3 || v > 6.7 {
+		t.Errorf("depth score %v, want about 6", v)
+	}
+	size, err := jpeg.DecodeConfig(bytes.NewReader(a.DepthMap))
+	if err != nil || size.Width != 64 || size.Height != 48 {
+		t.Errorf("depth map of %dx%d, %v, want the picture's size", size.Width, size.Height, err)
+	}
+	for _, key := range []string{`"bbox":[`, `"conf":`, `"class_id":`, `"label":"person"`, `"depth_score":`, `"depth_map":"/9j/`} {
+		if !strings.Contains(a.body, key) {
+			t.Errorf("no %s in %s", key, a.body)
+		}
+	}
+	small := r.post("/predict?depth_size=map&classes=car,Person", "file", data)
+	if size, err := jpeg.DecodeConfig(bytes.NewReader(small.DepthMap)); err != nil || size.Width != 16 || size.Height != 12 || len(small.Detections) != 1 {
+		t.Errorf("depth map of %dx%d, %v, %d boxes; want the map's size and the person", size.Width, size.Height, err, len(small.Detections))
+	}
+	if none := r.post("/predict?classes=car", "file", data); none.code != 200 || !strings.Contains(none.body, `"detections":[]`) {
+		t.Errorf("no cars: %d %s", none.code, none.body)
+	}
+	if _, _, body := r.get("/api/v1/sources"); strings.Contains(body, flow.PredictPrefix) {
+		t.Errorf("posted pictures are shown to viewers: %s", body)
+	}
+}
+
+func TestPredictRefuses(t *testing.T) {
+	r := newProvisionedBench(t).startPredict(t, &models{}, nil)
+	good := picture(t, 1)
+	for name, test := range map[string]struct {
+		path, field string
+		data        []byte
+		header      []string
+		code        int
+		says        string
+	}{
+		"text":         {"/predict", "file", []byte("no picture"), nil, 400, "neither JPEG nor PNG"},
+		"empty":        {"/predict", "file", nil, nil, 400, "empty"},
+		"other field":  {"/predict", "image", good, nil, 400, `no field "file"`},
+		"no form":      {"/predict", "", good, nil, 400, "multipart/form-data"},
+		"cut form":     {"/predict", "", []byte("--b\r\n"), []string{"Content-Type", "multipart/form-data; boundary=b"}, 400, "file"},
+		"too large":    {"/predict", "file", make([]byte, 16<<20+1), nil, 413, "16 MiB"},
+		"much larger":  {"/predict", "other", make([]byte, 17<<20), nil, 413, "16 MiB"},
+		"parameter":    {"/predict?size=3", "file", good, nil, 400, "classes and depth_size"},
+		"depth_size":   {"/predict?depth_size=4", "file", good, nil, 400, "neither picture nor map"},
+		"foreign page": {"/predict", "file", good, []string{"Origin", "https://evil.example.com"}, 403, "--origins"},
+	} {
+		if a := r.post(test.path, test.field, test.data, test.header...); a.code != test.code || !strings.Contains(a.Error, test.says) {
+			t.Errorf("%s: %d %s, want %d and %q", name, a.code, a.body, test.code, test.says)
+		}
+	}
+	if code, header, _ := r.get("/predict"); code != 405 || header.Get("Allow") != "POST" {
+		t.Errorf("GET: %d, allowed %q", code, header.Get("Allow"))
+	}
+	if n := r.metric("spatialflow_refused_total", "door", "predict"); n < 10 {
+		t.Errorf("%v refusals are counted, want each", n)
+	}
+	if a := r.post("/predict", "file", good); a.code != 200 {
+		t.Errorf("afterwards: %d %s", a.code, a.body)
+	}
+}
+
+// Without workers, or without an answer, the caller is told which group is to blame.
+func TestPredictNamesTheGroup(t *testing.T) {
+	b := newProvisionedBench(t)
+	r := b.startReady(t, nil)
+	if a := r.post("/predict", "file", picture(t, 1)); a.code != 503 || a.header.Get("Retry-After") == "" || !strings.Contains(a.Error, "group detect has no worker") {
+		t.Errorf("no workers: %d %s", a.code, a.body)
+	}
+	m := &models{change: func(s *flow.Scene) { s.Missing, s.Outcome = []string{"depth"}, flow.OutcomePartial }, stopAnswer: []string{"depth"}}
+	b.answerPredict(t, m)
+	r.eventually("workers", func() bool { return r.post("/predict", "nothing", nil).code == http.StatusBadRequest })
+	if a := r.post("/predict", "file", picture(t, 1)); a.code != 504 || !strings.Contains(a.Error, "no answer of depth") {
+		t.Errorf("depth is missing: %d %s", a.code, a.body)
+	}
+	m.change = func(s *flow.Scene) {
+		s.Outcome, s.Errors = flow.OutcomeError, map[string]string{"detect": "bad picture: cut short"}
+	}
+	if a := r.post("/predict", "file", picture(t, 1)); a.code != 400 || !strings.Contains(a.Error, "detect: bad picture: cut short") {
+		t.Errorf("an error of detect: %d %s", a.code, a.body)
+	}
+}
+
+// More callers than there is room for get an answer or 503, and no more pictures than allowed are under way.
+func TestPredictUnderLoad(t *testing.T) {
+	m := &models{after: 30 * time.Millisecond}
+	r := newProvisionedBench(t).startPredict(t, m, func(c *gateway.Config) { c.PredictQueue = 20 })
+	data := picture(t, 2)
+	codes := make(chan int, 64)
+	var callers sync.WaitGroup
+	for range 64 {
+		callers.Go(func() {
+			a := r.post("/predict", "file", data)
+			if a.code == 503 && a.header.Get("Retry-After") == "" {
+				t.Error("503 without Retry-After")
+			}
+			codes <- a.code
+		})
+	}
+	callers.Wait()
+	close(codes)
+	count := map[int]int{}
+	for code := range codes {
+		count[code]++
+	}
+	if count[200] < 20 || count[200]+count[503] != 64 {
+		t.Errorf("codes %v, want 200 and 503 only", count)
+	}
+	if m.most > 4 {
+		t.Errorf("%d pictures were under way at once, want at most 4", m.most)
+	}
+	if a := r.post("/predict", "file", data); a.code != 200 {
+		t.Errorf("afterwards: %d %s", a.code, a.body)
+	}
+}
