@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	_ "embed" // openapi.yaml
 	"encoding/json"
 	"fmt"
 	"net"
@@ -16,6 +17,9 @@ import (
 
 // contentPolicy lets the page load only from its own gateway, with nothing inline.
 const contentPolicy = "default-src 'self'; base-uri 'none'; form-action 'none'; object-src 'none'; frame-ancestors 'none'"
+
+//go:embed openapi.yaml
+var openAPI []byte
 
 // handler is everything under the gateway's address; websockets end with ctx.
 func (g *gateway) handler(ctx context.Context) http.Handler {
@@ -35,7 +39,11 @@ func (g *gateway) handler(ctx context.Context) http.Handler {
 		})
 	}
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
-		writeError(w, http.StatusNotFound, "no such door: there are /api/v1/sources and /api/v1/sources/{source}/scene")
+		writeError(w, http.StatusNotFound, "no such door: there are /api/v1/sources, /api/v1/sources/{source}/scene and /predict; /openapi.yaml describes them")
+	})
+	mux.HandleFunc("GET /openapi.yaml", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/yaml")
+		_, _ = w.Write(openAPI) // fails when the caller is gone
 	})
 	mux.Handle("/", newPage())
 	return g.observe(g.ownHost(mux))

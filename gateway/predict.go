@@ -27,6 +27,7 @@ const (
 	turnWithin   = 2 * time.Second
 	sceneWithin  = 10 * time.Second
 	bodyWithin   = 30 * time.Second // for a caller to send its picture
+	maxForgotten = 128 << 20 // of a body that is too large, read to be able to say so
 	fieldName    = "file"
 )
 
@@ -192,7 +193,8 @@ func readPicture(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(bodyWithin)) // without it a slow caller holds its place for longer
 	defer func() { _ = control.SetReadDeadline(time.Time{}) }()
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody+formOverhead)
+	whole := r.Body
+	r.Body = http.MaxBytesReader(nil, r.Body, maxBody+formOverhead)
 	form, err := r.MultipartReader()
 	if err != nil {
 		return nil, refused(http.StatusBadRequest, reasonMalformed, "want multipart/form-data with the picture in the field %q (curl -F file=@picture.jpg): %v", fieldName, err)
@@ -203,16 +205,16 @@ func readPicture(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 		case errors.Is(err, io.EOF):
 			return nil, refused(http.StatusBadRequest, reasonMalformed, "no field %q with the picture", fieldName)
 		case err != nil:
-			return nil, bodyRefusal(err)
+			return nil, bodyRefusal(err, whole)
 		case part.FormName() != fieldName:
 			continue
 		}
 		body, err := io.ReadAll(io.LimitReader(part, maxBody+1))
 		switch {
 		case err != nil:
-			return nil, bodyRefusal(err)
+			return nil, bodyRefusal(err, whole)
 		case len(body) > maxBody:
-			return nil, bodyRefusal(&http.MaxBytesError{Limit: maxBody})
+			return nil, bodyRefusal(&http.MaxBytesError{Limit: maxBody}, whole)
 		case len(body) == 0:
 			return nil, refused(http.StatusBadRequest, reasonMalformed, "the field %q is empty", fieldName)
 		}
@@ -220,9 +222,12 @@ func readPicture(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	}
 }
 
-func bodyRefusal(err error) error {
+// bodyRefusal says why a body can't be read. What is too large is read on for a while and forgotten: a caller whose
+// connection is closed while it still sends never sees the answer.
+func bodyRefusal(err error, rest io.Reader) error {
 	var large *http.MaxBytesError
 	if errors.As(err, &large) {
+		_, _ = io.CopyN(io.Discard, rest, maxForgotten)
 		return refused(http.StatusRequestEntityTooLarge, reasonTooLarge, "the picture takes more than %d MiB", maxBody>>20)
 	}
 	return refused(http.StatusBadRequest, reasonMalformed, "read the form: %v", err)

@@ -169,7 +169,7 @@ func TestValidateNamesTheWayOut(t *testing.T) {
 		"no quality":         {func(u *Up) { u.Quality = 101 }, ErrUsage, "--quality"},
 		"bad confidence":     {func(u *Up) { u.Confidence = 2 }, ErrUsage, "--confidence"},
 		"a name twice":       {func(u *Up) { u.Source = []string{"a=x.jpg", "a=y.jpg"} }, ErrUsage, "twice"},
-		"a camera":           {func(u *Up) { u.Source = []string{"rtsp://h/x"} }, ErrUsage, "rtsp:"},
+		"a lossless camera":  {func(u *Up) { u.Source = []string{"rtsp://h/x"} }, ErrUsage, "rtsp:"},
 	} {
 		up := newUp(t, "x.jpg")
 		test.change(up)
