@@ -61,8 +61,8 @@ func newMetrics(registry prometheus.Registerer) metrics {
 	}
 }
 
-// Run joins results until ctx ends. It owns all partitions: two fusers on the same partitions would halve each
-// other's frames.
+// Run joins results until ctx ends. Several fusers share the partitions: each has one owner, by a lease, because two
+// fusers on the same partition would halve each other's frames.
 func Run(ctx context.Context, cfg Config, env service.Env) error {
 	if err := cfg.Validate(); err != nil {
 		return err
@@ -82,25 +82,15 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	}
 	m := newMetrics(env.Metrics)
 	tasks, ctx := errgroup.WithContext(ctx)
-	rates := make([]*rate, flow.Partitions)
+	scenes, share := new(rate), newShare()
 	for number := range flow.Partitions {
-		rates[number] = new(rate)
-		p := newPartition(cfg, leftOut, env, m, rates[number])
-		taken := make(chan taken)
-		for _, group := range groups {
-			for _, mode := range flow.Modes {
-				tasks.Go(func() error { return p.take(ctx, group.Name, mode, number, taken) })
-			}
-		}
-		tasks.Go(func() error { return p.run(ctx, taken) })
+		o := owner{number: number, cfg: cfg, env: env, metrics: m, groups: groups, leftOut: leftOut, share: share, scenes: scenes}
+		tasks.Go(func() error { return o.run(ctx) })
 	}
+	tasks.Go(func() error { return share.follow(ctx, env) })
 	tasks.Go(func() error {
 		return service.Alive(ctx, env, func() flow.Alive {
-			alive := flow.Alive{Stage: stage, Parallel: flow.Partitions}
-			for _, r := range rates {
-				alive.Rate += float64(r.take())
-			}
-			return alive
+			return flow.Alive{Stage: stage, Parallel: share.owned(), Rate: float64(scenes.take())}
 		})
 	})
 	env.Health.SetReady(true)

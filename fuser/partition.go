@@ -35,7 +35,7 @@ type rate struct{ n atomic.Int64 }
 func (r *rate) take() int64 { return r.n.Swap(0) }
 
 // partition owns one partition: its joiners, the stable ranges of its sources and their positions. One goroutine
-// runs it. The lease that says which fuser owns a partition comes in here.
+// runs it, for as long as its owner has the lease.
 type partition struct {
 	live      *livePartition
 	env       service.Env

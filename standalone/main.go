@@ -11,9 +11,10 @@ import (
 // Main is the program spatialflow: it runs the command that the arguments name, and exits with 1 when that fails.
 func Main(arguments []string) {
 	var commands struct {
-		Up     Up     `cmd:"" help:"Run every stage in this process, over an embedded NATS server."`
-		Eval   Eval   `cmd:"" help:"Run generated streets through the pipeline and compare its scenes with the truth."`
-		Street Street `cmd:"" help:"The generated street with known truth."`
+		Up        Up        `cmd:"" help:"Run every stage in this process, over an embedded NATS server."`
+		Eval      Eval      `cmd:"" help:"Run generated streets through the pipeline and compare its scenes with the truth."`
+		Provision Provision `cmd:"" help:"Make the streams, consumers and entries that separate services need, on a NATS server."`
+		Street    Street    `cmd:"" help:"The generated street with known truth."`
 	}
 	parser, err := service.Parser("spatialflow", "What is where, and how near: video frames to fused scenes.", &commands)
 	if err != nil {
@@ -27,6 +28,8 @@ func Main(arguments []string) {
 	case "eval":
 		log := telemetry.NewLogger(os.Stderr, "text", slog.LevelWarn)
 		parser.FatalIfErrorf(commands.Eval.Evaluate(ctx, os.Stdout, os.Stderr, log))
+	case "provision":
+		parser.FatalIfErrorf(commands.Provision.RunProvision(ctx, os.Stdout, os.Stderr))
 	case "street export":
 		parser.FatalIfErrorf(commands.Street.Export.RunExport(ctx, os.Stderr))
 	default:

@@ -7,6 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
+	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,14 +28,18 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrNotProvisioned is returned when the streams or the groups entry are not there yet, or nobody serves them.
 	ErrNotProvisioned = errors.New("not provisioned")
+	// ErrRefused is returned when the server does not let this client in, or the settings are no connection: trying
+	// again changes nothing.
+	ErrRefused = errors.New("refused")
 )
 
 // Options of a connection.
 type Options struct {
-	URL       string                     // nats://host:4222, comma-separated; unused when InProcess is set
-	InProcess nats.InProcessConnProvider // an embedded server
-	Role      string                     // names the connection and its inbox: producer, a group, fuser, gateway
-	Log       *slog.Logger
+	URL         string                     // nats://host:4222, comma-separated; unused when InProcess is set
+	InProcess   nats.InProcessConnProvider // an embedded server
+	Credentials string                     // file of NATS credentials, unless empty
+	Role        string                     // names the connection and its inbox: producer, a group, fuser, gateway
+	Log         *slog.Logger
 }
 
 // Bus is one service's connection. Its methods may be called from many goroutines.
@@ -79,9 +86,12 @@ func Connect(o Options) (*Bus, error) {
 	if o.InProcess != nil {
 		options = append(options, nats.InProcessServer(o.InProcess))
 	}
+	if o.Credentials != "" {
+		options = append(options, nats.UserCredentials(o.Credentials))
+	}
 	conn, err := nats.Connect(o.URL, options...)
 	if err != nil {
-		return nil, fmt.Errorf("connect to nats %s: %w", o.URL, err)
+		return nil, fmt.Errorf("connect to nats %s: %w", redact(o.URL), refusedConnection(err))
 	}
 	js, err := jetstream.New(conn)
 	if err != nil {
@@ -93,6 +103,33 @@ func Connect(o Options) (*Bus, error) {
 		streams: map[string]jetstream.Stream{}, kv: map[string]jetstream.KeyValue{},
 		buffers: sync.Pool{New: func() any { return new([]byte) }},
 	}, nil
+}
+
+// refusedConnection marks what trying again does not change.
+func refusedConnection(err error) error {
+	var parse *url.Error
+	for _, reason := range []error{nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrNkeysNotSupported, nats.ErrInvalidConnection, os.ErrNotExist} {
+		if errors.Is(err, reason) {
+			return fmt.Errorf("%w: %w", ErrRefused, err)
+		}
+	}
+	if errors.As(err, &parse) {
+		return fmt.Errorf("%w: it is no URL", ErrRefused) // the error itself would tell the password
+	}
+	return err
+}
+
+// redact hides users and passwords in a list of URLs.
+func redact(urls string) string {
+	list := strings.Split(urls, ",")
+	for i, one := range list {
+		if scheme, rest, found := strings.Cut(one, "://"); found {
+			list[i] = scheme + "://" + rest[strings.LastIndexByte(rest, '@')+1:]
+		} else {
+			list[i] = one[strings.LastIndexByte(one, '@')+1:]
+		}
+	}
+	return strings.Join(list, ",")
 }
 
 // Conn is the connection itself, for core publishes and subscriptions.

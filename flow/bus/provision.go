@@ -68,6 +68,10 @@ func (b *Bus) Provision(ctx context.Context, groups flow.Groups, limits Limits) 
 	if err != nil {
 		return fmt.Errorf("provision KV bucket %s: %w", Bucket, err)
 	}
+	owners := jetstream.KeyValueConfig{Bucket: OwnersBucket, Replicas: limits.Replicas, Storage: jetstream.FileStorage, MaxBytes: 1 << 20, TTL: leaseTTL}
+	if _, err := b.js.CreateOrUpdateKeyValue(ctx, owners); err != nil {
+		return fmt.Errorf("provision KV bucket %s: %w", OwnersBucket, err)
+	}
 	if _, err := kv.Put(ctx, groupsKey, groups.Encode()); err != nil {
 		return fmt.Errorf("provision groups entry: %w", err)
 	}

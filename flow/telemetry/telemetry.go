@@ -1,5 +1,5 @@
 // Package telemetry is what a service shows of itself: structured logs, Prometheus metrics in a registry of
-// its own, and the admin address with /metrics, /healthz and /readyz.
+// its own, and the admin address with /metrics, /healthz, /readyz and /debug/pprof.
 package telemetry
 
 import (
@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"sync/atomic"
 	"time"
 
@@ -35,7 +36,7 @@ func (h *Health) SetReady(ready bool) { h.ready.Store(ready) }
 // Ready says whether the service does its work.
 func (h *Health) Ready() bool { return h.ready.Load() }
 
-// ServeAdmin answers /metrics, /healthz and /readyz on address until ctx ends. ready is asked for each /readyz.
+// ServeAdmin answers /metrics, /healthz, /readyz and Go's profiles (/debug/pprof) on address until ctx ends. ready is asked for each /readyz.
 func ServeAdmin(ctx context.Context, address string, gatherer prometheus.Gatherer, ready func() bool) error {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{}))
@@ -47,6 +48,10 @@ func ServeAdmin(ctx context.Context, address string, gatherer prometheus.Gathere
 		}
 		fmt.Fprintln(w, "ready")
 	})
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	return ServeHTTP(ctx, address, mux, nil)
 }
 

@@ -1,0 +1,80 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// OwnersBucket is the KV bucket of the leases.
+const OwnersBucket = "owners"
+
+const (
+	leaseTTL   = 3 * time.Second
+	leaseRenew = 750 * time.Millisecond
+	leaseSafe  = leaseTTL - leaseRenew // without a renewal for so long, another may have it soon
+)
+
+var (
+	// ErrLeaseTaken is returned when somebody else holds the lease.
+	ErrLeaseTaken = errors.New("lease is taken")
+	// ErrLeaseLost is returned when the lease could not be renewed in time, or somebody else has it.
+	ErrLeaseLost = errors.New("lease is lost")
+)
+
+// Lease says that its holder alone owns something, for 3 s after each renewal.
+type Lease struct {
+	kv       jetstream.KeyValue
+	name     string
+	holder   string
+	revision uint64
+	renewed  time.Time
+}
+
+// Lease takes the lease called name. [ErrLeaseTaken] is returned when it has an owner, which was alive 3 s ago.
+func (b *Bus) Lease(ctx context.Context, name, holder string) (*Lease, error) {
+	kv, err := b.bucket(ctx, OwnersBucket)
+	if err != nil {
+		return nil, err
+	}
+	begin := time.Now()
+	revision, err := kv.Create(ctx, name, []byte(holder))
+	if errors.Is(err, jetstream.ErrKeyExists) {
+		return nil, ErrLeaseTaken
+	}
+	if err != nil {
+		return nil, fmt.Errorf("take lease %s: %w", name, err)
+	}
+	return &Lease{kv: kv, name: name, holder: holder, revision: revision, renewed: begin}, nil
+}
+
+// Keep renews the lease until ctx ends, and then returns nil; [ErrLeaseLost] is returned when that fails for too long.
+func (l *Lease) Keep(ctx context.Context) error {
+	for Sleep(ctx, leaseRenew) {
+		begin := time.Now()
+		call, cancel := context.WithDeadline(ctx, l.renewed.Add(leaseSafe))
+		revision, err := l.kv.Update(call, l.name, []byte(l.holder), l.revision)
+		cancel()
+		var api *jetstream.APIError
+		switch {
+		case err == nil:
+			l.revision, l.renewed = revision, begin
+		case ctx.Err() != nil:
+			return nil
+		case errors.As(err, &api) && api.ErrorCode == codeWrongLastSequence, time.Since(l.renewed) >= leaseSafe:
+			return fmt.Errorf("%w: %s: %w", ErrLeaseLost, l.name, err)
+		}
+	}
+	return nil
+}
+
+// Release gives the lease up, so that another need not wait for its end.
+func (l *Lease) Release(ctx context.Context) error {
+	if err := l.kv.Delete(ctx, l.name, jetstream.LastRevision(l.revision)); err != nil {
+		return fmt.Errorf("release lease %s: %w", l.name, err)
+	}
+	return nil
+}
