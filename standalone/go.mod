@@ -54,3 +54,5 @@ replace (
 	github.com/spatial-flow/spatial-flow/producer => ../producer
 	github.com/spatial-flow/spatial-flow/workers => ../workers
 )
+
+tool github.com/nats-io/nats-server/v2

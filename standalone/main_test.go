@@ -18,18 +18,32 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/service"
+	"github.com/spatial-flow/spatial-flow/fuser"
+	"github.com/spatial-flow/spatial-flow/gateway"
+	"github.com/spatial-flow/spatial-flow/producer"
+	"github.com/spatial-flow/spatial-flow/workers"
 	"github.com/spatial-flow/spatial-flow/workers/models"
 )
 
-// asProgram makes the test binary be spatialflow, so that tests kill real processes.
+// asProgram makes the test binary be spatialflow, or the service that it names, so that tests kill real processes.
 const asProgram = "SPATIALFLOW_TEST_PROGRAM"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(asProgram) != "" {
+	switch os.Getenv(asProgram) {
+	case "":
+		goleak.VerifyTestMain(m)
+	case "producer":
+		service.Main("producer", "", producer.Run)
+	case "worker":
+		service.Main("worker", "", workers.Run)
+	case "fuser":
+		service.Main("fuser", "", fuser.Run)
+	case "gateway":
+		service.Main("gateway", "", gateway.Run)
+	default:
 		Main(os.Args[1:])
-		return
 	}
-	goleak.VerifyTestMain(m)
 }
 
 // program is spatialflow as a process of its own.

@@ -1,0 +1,238 @@
+package standalone
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/bus"
+)
+
+// deployment is a NATS server and services, each a process of its own.
+type deployment struct {
+	t      *testing.T
+	server string // program
+	config string // of the server
+	url    string
+	nats   *process
+}
+
+// process can be killed and started again.
+type process struct {
+	t       *testing.T
+	name    string
+	start   func() *exec.Cmd
+	command *exec.Cmd
+	output  bytes.Buffer
+	ended   chan error
+}
+
+func (p *process) run() *process {
+	p.t.Helper()
+	p.command = p.start()
+	p.command.Stdout, p.command.Stderr = &p.output, &p.output
+	p.ended = make(chan error, 1)
+	if err := p.command.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	go func(c *exec.Cmd, ended chan<- error) { ended <- c.Wait() }(p.command, p.ended)
+	return p
+}
+
+// kill is kill -9.
+func (p *process) kill() {
+	_ = p.command.Process.Kill() // it may have ended by itself
+	<-p.ended
+	p.ended <- nil
+}
+
+// newDeployment builds the server that go.mod names; nothing runs yet.
+func newDeployment(t *testing.T) *deployment {
+	t.Helper()
+	folder := t.TempDir()
+	d := &deployment{t: t, server: filepath.Join(folder, "nats-server"), config: filepath.Join(folder, "nats.conf")}
+	if output, err := exec.Command("go", "build", "-o", d.server, "github.com/nats-io/nats-server/v2").CombinedOutput(); err != nil {
+		t.Fatalf("build nats-server: %v\n%s", err, output)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := listener.Addr().String()
+	listener.Close()
+	d.url = "nats://" + address
+	config := fmt.Sprintf("listen: %q\nmax_payload: 4MB\njetstream { store_dir: %q, max_file: 20GB }\n", address, filepath.Join(folder, "store"))
+	if err := os.WriteFile(d.config, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func (d *deployment) startNATS() *process {
+	d.nats = d.start("nats-server", func() *exec.Cmd { return exec.Command(d.server, "-c", d.config) })
+	return d.nats
+}
+
+// service starts a program of ours.
+func (d *deployment) service(name string, arguments ...string) *process {
+	d.t.Helper()
+	arguments = append([]string{"--nats", d.url, "--admin", ""}, arguments...)
+	return d.start(name, func() *exec.Cmd {
+		command := exec.Command(os.Args[0], arguments...)
+		command.Env = append(os.Environ(), asProgram+"="+name)
+		return command
+	})
+}
+
+func (d *deployment) start(name string, start func() *exec.Cmd) *process {
+	d.t.Helper()
+	p := (&process{t: d.t, name: name, start: start}).run()
+	d.t.Cleanup(func() {
+		p.kill()
+		if d.t.Failed() {
+			d.t.Logf("%s said:\n%s", name, p.output.String())
+		}
+	})
+	return p
+}
+
+func (d *deployment) provision() {
+	d.t.Helper()
+	command, output := program(d.t, "provision", "--nats", d.url)
+	if err := command.Run(); err != nil || !strings.Contains(output.String(), "provisioned:") {
+		d.t.Fatalf("provision: %v\n%s", err, output)
+	}
+}
+
+func (d *deployment) connect() *bus.Bus {
+	d.t.Helper()
+	b, err := bus.Connect(bus.Options{URL: d.url, Role: "test"})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.t.Cleanup(b.Close)
+	return b
+}
+
+// position waits until a run has come so far.
+func position(t *testing.T, b *bus.Bus, source, run string, seq uint64) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("scene %d of %s is stored", seq, source), func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		now, _, err := b.Position(ctx, source, run)
+		return err == nil && now >= seq
+	})
+}
+
+// Separate services against a real server, started before it is there; every one of them, and the server, is killed with
+// -9 in the middle of a run. The scenes are those of standalone: each once, in order, and never 5 s without one.
+func TestSeparateServicesSurviveKills(t *testing.T) {
+	const frames, source = 240, "cam1=street:?seed=7&fps=30&size=320x180#mode=lossless"
+	detect, depth := noCost(t)
+	d := newDeployment(t)
+	var workers []*process
+	for range 2 {
+		workers = append(workers, d.service("worker", "--group", "detect", "--model", detect),
+			d.service("worker", "--group", "depth", "--model", depth, "--depth-size", "56"))
+	}
+	fusers := []*process{d.service("fuser"), d.service("fuser")}
+	d.service("gateway", "--http", "127.0.0.1:0")
+	time.Sleep(300 * time.Millisecond) // they wait for the server
+	d.startNATS()
+	eventually(t, "the server listens", func() bool {
+		c, err := net.Dial("tcp", strings.TrimPrefix(d.url, "nats://"))
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
+	produce := []string{"--source", source, "--frames", fmt.Sprint(frames), "--run", "kills", "--exit-when-done"}
+	producer := d.service("producer", produce...) // waits for the groups entry
+	time.Sleep(300 * time.Millisecond)
+	d.provision()
+	b := d.connect()
+
+	position(t, b, "cam1", "kills", 20)
+	for _, victim := range []*process{workers[0], fusers[0], workers[1], d.nats, producer, fusers[1]} {
+		victim.kill()
+		victim.run()
+		now, _, err := b.Position(t.Context(), "cam1", "kills")
+		for err != nil { // the server is not back yet
+			time.Sleep(50 * time.Millisecond)
+			now, _, err = b.Position(t.Context(), "cam1", "kills")
+		}
+		position(t, b, "cam1", "kills", min(now+15, frames))
+	}
+	select {
+	case err := <-producer.ended:
+		if err != nil {
+			t.Errorf("producer ended with %v", err)
+		}
+		producer.ended <- nil
+	case <-time.After(time.Minute):
+		t.Fatal("the producer never ends")
+	}
+
+	up := newUp(t, source)
+	up.Mode, up.Frames, up.unpaced, up.Scenes = "", frames, true, filepath.Join(t.TempDir(), "scenes.jsonl")
+	if err := up.RunPipeline(t.Context(), io.Discard, io.Discard, quiet); err != nil {
+		t.Fatal(err)
+	}
+	want := lines(t, up.Scenes)
+	got, longest := storedScenes(t, b, frames)
+	ignore := cmp.Options{cmpopts.IgnoreFields(flow.SceneJSON{}, "Captured", "Ledger"), cmpopts.IgnoreFields(flow.FrameID{}, "Session")}
+	if diff := cmp.Diff(want, got, ignore); diff != "" {
+		t.Errorf("the scenes differ from standalone's:\n%.2000s", diff)
+	}
+	if longest > 5*time.Second {
+		t.Errorf("the source was silent for %v", longest)
+	}
+	t.Logf("longest silence %v", longest)
+}
+
+// storedScenes reads all scenes, which must be n, each once, and tells the longest time between two.
+func storedScenes(t *testing.T, b *bus.Bus, n int) (scenes []flow.SceneJSON, longest time.Duration) {
+	t.Helper()
+	messages, err := b.ReadScenes(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer messages.Stop()
+	fused := int64(0)
+	for {
+		msg, err := messages.Next(jetstream.NextMaxWait(time.Second))
+		if err != nil {
+			break
+		}
+		scene := new(flow.Scene)
+		if err := flow.Decode(msg.Data(), scene); err != nil {
+			t.Fatal(err)
+		}
+		if fused > 0 {
+			longest = max(longest, time.Duration(scene.Fused-fused))
+		}
+		fused = scene.Fused
+		scenes = append(scenes, scene.JSON())
+		if int(scene.Seq) != len(scenes) {
+			t.Fatalf("scene %d came as number %d", scene.Seq, len(scenes))
+		}
+	}
+	if len(scenes) != n {
+		t.Fatalf("%d scenes are stored, want %d", len(scenes), n)
+	}
+	return scenes, longest
+}
