@@ -2,6 +2,7 @@ package producer
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -94,6 +95,30 @@ func (b *Board) add(specs []spec, run string) []*row {
 	return b.rows
 }
 
+// addIngested puts a source on the board that nobody named beforehand; nil is returned when there is one of that name.
+// Whether all sources are done does not depend on it.
+func (b *Board) addIngested(s spec) *row {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, r := range b.rows {
+		if r.status.Source == s.name {
+			return nil
+		}
+	}
+	r := &row{board: b, ledger: newLedger(), status: flow.SourceStatus{
+		Source: s.name, Session: ulid.Make().String(), URI: s.uri, Mode: s.mode(), State: flow.StateRunning,
+	}}
+	b.rows = append(b.rows, r)
+	return r
+}
+
+// remove takes an ingested source off the board.
+func (b *Board) remove(gone *row) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.rows = slices.DeleteFunc(b.rows, func(r *row) bool { return r == gone })
+}
+
 func (r *row) snapshot() (flow.SourceStatus, uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -121,6 +146,13 @@ func (r *row) counted(frames uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.status.Frames = frames
+}
+
+// stopped tells that an ingested source takes no more.
+func (r *row) stopped() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.status.State = flow.StateStopped
 }
 
 // ended tells, once, how the source ended.

@@ -16,6 +16,7 @@ const MaxSources = 64
 type Config struct {
 	Sources  []string           `name:"source" sep:"none" placeholder:"[NAME=]URI[#KEY=VALUE&…]" help:"A video file, a folder of pictures (jpg, jpeg, png, bmp, webp; in order of their names, numbers by value), a picture, a camera (rtsp://…, http://…, or the number of a device), or a generated street that never ends (street:?seed=7&fps=30&size=640x360&split=all); may be repeated. Settings of its own follow a #: rtsp://…#fps=10&max_side=1280 (mode, fps, loop, quality, max_side). NAME ([A-Za-z0-9_-], at most 64) is how the source is called everywhere; without it, it is the base name."`
 	Run      string             `placeholder:"NAME" help:"Names this run, so that the same sources, started again, go on where they stopped; without it every start begins anew."`
+	Ingest   bool               `help:"Take the pictures that anyone publishes to ingest.<source>; of several producers with it one does, the others stand by."`
 	Mode     flow.Mode          `enum:",live,lossless" default:"" help:"What happens when the pipeline is busy: lossless waits and loses nothing; live takes the newest picture and skips others. Without it: lossless for files and folders, live for cameras and streets."`
 	FPS      float64            `name:"fps" default:"0" help:"live: pictures a second of a file, 0 as fast as it says; of a camera, at most, 0 all."`
 	Loop     bool               `help:"live: a file begins again at its end, as a new session."`
@@ -66,6 +67,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("%w: --store-timeout, --silence and --position-timeout must be more than 0", ErrConfig)
 	case c.Drain < 0:
 		return fmt.Errorf("%w: --drain %v is in the past", ErrConfig, c.Drain)
+	case c.Ingest && c.ExitWhenDone:
+		return fmt.Errorf("%w: --ingest is never done: leave --exit-when-done out", ErrConfig)
 	case len(c.Sources) > MaxSources:
 		return fmt.Errorf("%w: %d sources, at most %d", ErrConfig, len(c.Sources), MaxSources)
 	}

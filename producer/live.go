@@ -62,9 +62,7 @@ func (l *live) run(ctx context.Context) flow.State {
 	if err == nil {
 		l.selection.join(l)
 		err = l.captureAll(ctx)
-		if l.box.empty() {
-			l.skip(skippedEnded)
-		}
+		l.skipped(l.box.empty(0), skippedEnded)
 		work, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.cfg.Drain)
 		l.ledger.wait(work, 1) // until each has its scene, or expires
 		cancel()
@@ -141,20 +139,28 @@ func (l *live) capture(ctx context.Context, src source) error {
 		l.metrics.captured.Inc()
 		l.metrics.read.Observe(p.read.Seconds())
 		if !clock.takes(p.captured) {
-			l.skip(skippedRate)
+			l.skipped(&p, skippedRate)
 			continue
 		}
-		if l.box.put(id, p) {
-			l.skip(skippedOvertaken)
-		}
-		l.selection.signal()
+		l.offer(id, p)
 	}
 	return nil
 }
 
-func (l *live) skip(reason string) {
+// offer makes a picture the newest of its source.
+func (l *live) offer(id flow.FrameID, p picture) {
+	l.skipped(l.box.put(id, p), skippedOvertaken)
+	l.selection.signal()
+}
+
+// skipped counts a picture that is not admitted, unless it is nil, and tells who waits for it.
+func (l *live) skipped(p *picture, reason string) {
+	if p == nil {
+		return
+	}
 	l.ledger.skip(reason)
 	l.metrics.skip(reason)
+	p.answer(nil, reason)
 }
 
 // onDone runs on the connection's goroutine: it waits for nothing but locks that are held briefly.
@@ -189,14 +195,17 @@ func (l *live) publish(ctx context.Context, groups flow.Groups, id flow.FrameID,
 	frame.Ledger[0].Wait = max(0, begin.Sub(p.captured)-p.read-p.encode) // in the mailbox
 	l.ledger.admit(id, plan, p.captured, begin)
 	l.metrics.admitLive(p)
-	if err := l.bus.PublishFrame(ctx, groups, frame); err != nil {
+	ack, err := l.bus.StoreFrame(ctx, groups, frame)
+	if err != nil {
 		if l.ledger.drop(id, droppedPublish, time.Now()) {
 			l.metrics.drop(droppedPublish)
 		}
 		l.log.Warn("frame not stored", "seq", id.Seq, "error", err)
+		p.answer(nil, droppedPublish)
 		return false
 	}
 	l.metrics.stored(begin)
+	p.answer(ack, "")
 	return true
 }
 

@@ -2,6 +2,7 @@ package producer
 
 import (
 	"sync"
+	"time"
 
 	"github.com/spatial-flow/spatial-flow/flow"
 )
@@ -11,15 +12,16 @@ type mailbox struct {
 	mu      sync.Mutex
 	id      flow.FrameID
 	picture *picture // nil: none
+	since   time.Time
 }
 
-// put makes a picture the newest. It returns true when that overtakes one which nobody took. It waits while a picture is
-// taken, so that no source writes over what is being encoded.
-func (m *mailbox) put(id flow.FrameID, p picture) (overtaken bool) {
+// put makes a picture the newest, and returns the one that it overtakes, or nil. It waits while a picture is taken, so
+// that no source writes over what is being encoded.
+func (m *mailbox) put(id flow.FrameID, p picture) (overtaken *picture) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	overtaken = m.picture != nil
-	m.id, m.picture = id, &p
+	overtaken = m.picture
+	m.id, m.picture, m.since = id, &p, time.Now()
 	return overtaken
 }
 
@@ -43,11 +45,14 @@ func (m *mailbox) take() (id flow.FrameID, p picture, ok bool) {
 	return id, p, true
 }
 
-// empty throws the picture away, and says whether there was one.
-func (m *mailbox) empty() bool {
+// empty removes the picture, if it is there for at least so long, and returns it, or nil.
+func (m *mailbox) empty(waited time.Duration) *picture {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	had := m.picture != nil
+	had := m.picture
+	if had == nil || time.Since(m.since) < waited {
+		return nil
+	}
 	m.picture = nil
 	return had
 }

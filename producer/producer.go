@@ -34,7 +34,7 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	seen, unseen := context.WithCancel(context.WithoutCancel(ctx)) // alive until the last frame is accounted for
 	var alive errgroup.Group
 	alive.Go(func() error { return service.Alive(seen, env, reporter(board)) })
-	err = carryAll(ctx, cfg, env, specs, rows, m)
+	err = carryAll(ctx, cfg, env, board, specs, rows, m)
 	if err == nil && !cfg.ExitWhenDone {
 		<-ctx.Done()
 	}
@@ -43,7 +43,7 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	return errors.Join(err, alive.Wait())
 }
 
-func carryAll(ctx context.Context, cfg Config, env service.Env, specs []spec, rows []*row, m metrics) error {
+func carryAll(ctx context.Context, cfg Config, env service.Env, board *Board, specs []spec, rows []*row, m metrics) error {
 	groups, err := waitForGroups(ctx, env)
 	if err == nil && (len(groups.On()) == 0 || slices.ContainsFunc(specs, isLossless) && len(groups.LosslessPlan()) == 0) {
 		err = ErrNoGroups
@@ -64,8 +64,11 @@ func carryAll(ctx context.Context, cfg Config, env service.Env, specs []spec, ro
 	selecting, stopSelecting := context.WithCancel(context.WithoutCancel(ctx)) // until the last frame is accounted for
 	defer stopSelecting()
 	selection := newSelection(cfg, env.Bus, env.Log, groups)
-	var sources, selector errgroup.Group
+	var sources, selector, ingested errgroup.Group
 	selector.Go(func() error { return selection.run(selecting) })
+	if cfg.Ingest {
+		ingested.Go(func() error { return newIngest(cfg, env, board, selection, m).run(ctx) })
+	}
 	for i, s := range specs {
 		sources.Go(func() error {
 			var state flow.State
@@ -79,8 +82,9 @@ func carryAll(ctx context.Context, cfg Config, env service.Env, specs []spec, ro
 		})
 	}
 	_ = sources.Wait() // their ends are on the board
+	err = ingested.Wait()
 	stopSelecting()
-	if err := selector.Wait(); err != nil {
+	if err := errors.Join(err, selector.Wait()); err != nil {
 		return err
 	}
 	count := len(slices.DeleteFunc(failed, func(f bool) bool { return !f }))

@@ -155,7 +155,7 @@ func (s *selection) choose() (l *live, id flow.FrameID, plan []string, p picture
 	}
 	if p.broken != "" {
 		l.log.Warn("broken picture", "seq", id.Seq, "reason", p.broken)
-		l.skip(skippedBroken)
+		l.skipped(&p, skippedBroken)
 		return l, id, nil, p, time.Time{}
 	}
 	s.mu.Lock()

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
 )
@@ -33,6 +35,16 @@ type picture struct {
 	// encodeLater, unless nil, makes data: a picture that is skipped is never encoded. It may be called until the
 	// source has been read twice more.
 	encodeLater func() ([]byte, error)
+
+	// answered, unless nil, is told once what became of the picture: the ack of its frame, or why there is none.
+	answered func(ack *jetstream.PubAck, skipped string)
+}
+
+// answer tells whoever waits for it what became of the picture.
+func (p *picture) answer(ack *jetstream.PubAck, skipped string) {
+	if p.answered != nil {
+		p.answered(ack, skipped)
+	}
 }
 
 // finish encodes what is not encoded yet.

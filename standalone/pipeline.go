@@ -54,7 +54,7 @@ type pipeline struct {
 
 // start brings everything up, the producer last.
 func (u *Up) start(dir string, board *producer.Board, log *slog.Logger) (p *pipeline, err error) {
-	server, err := natsserver.Start(dir, log)
+	server, err := natsserver.StartListening(dir, natsserver.Listen(u.NATSListen), log)
 	if err != nil {
 		return nil, err
 	}
@@ -77,6 +77,9 @@ func (u *Up) start(dir string, board *producer.Board, log *slog.Logger) (p *pipe
 		return nil, errors.Join(err, p.stop())
 	}
 	p.startAdmin()
+	if url := server.URL(); url != "" {
+		log.Info("nats listens", "url", url)
+	}
 	return p, nil
 }
 
@@ -213,6 +216,7 @@ func (u *Up) producer() (producer.Config, error) {
 	cfg.Sources, cfg.Run, cfg.Window, cfg.Quality = u.Source, u.Run, u.Window, u.Quality
 	cfg.Mode, cfg.FPS, cfg.Loop, cfg.MaxSide = u.Mode, u.FPS, u.Loop, u.MaxSide
 	cfg.Required, cfg.MaxRate = u.Required, u.MaxRate
+	cfg.Ingest = !u.ExitWhenDone
 	cfg.Frames, cfg.Unpaced, cfg.Drain = u.Frames, u.unpaced, drainWithin
 	if u.drain > 0 {
 		cfg.Drain = u.drain

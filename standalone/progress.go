@@ -45,6 +45,11 @@ func (p *pipeline) follow(ctx context.Context, progress io.Writer) error {
 			fmt.Fprintf(progress, "%v are over, stopping\n", p.up.Duration)
 			return nil
 		case <-done:
+			if len(p.up.Source) == 0 {
+				fmt.Fprintln(progress, "no source: pictures come by POST /predict or ingest.<source>")
+				done = nil
+				continue
+			}
 			p.show(progress, last)
 			if p.up.ExitWhenDone {
 				return nil

@@ -38,12 +38,13 @@ type Up struct {
 	Threads     int     `default:"0" help:"Threads of one inference; 0: the CPUs of this process (cgroup) shared among --parallel."`
 	Onnxruntime string  `placeholder:"FILE" help:"libonnxruntime; else it is looked for in the user's cache folder (make install puts it there) and in the system's places."`
 
-	HTTP    string   `default:"127.0.0.1:8000" help:"Address of the viewer page, the websocket and the REST API."`
-	Origins []string `placeholder:"HOST" help:"Hosts, besides its own, whose pages may open the websocket, and, on the loopback address, by whose name it may be called (behind a proxy); * stands for any part of a name."`
-	Admin   string   `default:"127.0.0.1:8001" help:"Address of /metrics, /healthz and /readyz; empty: none."`
-	Frames  uint64   `placeholder:"N" help:"Take only the first N pictures of each source."`
-	Window  int      `default:"32" help:"Frames of a source that may be under way at once."`
-	Quality int      `default:"90" help:"JPEG quality, 1 to 100, of frames that are encoded here."`
+	HTTP       string   `default:"127.0.0.1:8000" help:"Address of the viewer page, the websocket and the REST API."`
+	Origins    []string `placeholder:"HOST" help:"Hosts, besides its own, whose pages may open the websocket, and, on the loopback address, by whose name it may be called (behind a proxy); * stands for any part of a name."`
+	NATSListen string   `name:"nats-listen" placeholder:"ADDRESS" help:"Address, as 127.0.0.1:4222, where the embedded NATS server is reached from outside, for nats pub --no-templates ingest.cam1 <picture.jpg; without it: nowhere. It asks for no password: give a loopback address."`
+	Admin      string   `default:"127.0.0.1:8001" help:"Address of /metrics, /healthz and /readyz; empty: none."`
+	Frames     uint64   `placeholder:"N" help:"Take only the first N pictures of each source."`
+	Window     int      `default:"32" help:"Frames of a source that may be under way at once."`
+	Quality    int      `default:"90" help:"JPEG quality, 1 to 100, of frames that are encoded here."`
 
 	DataDir      string        `placeholder:"DIR" help:"Where NATS stores; a temporary folder, removed at the end, when it is not given."`
 	Run          string        `placeholder:"NAME" help:"Names this run, so that the same command goes on where a killed one stopped; needs --data-dir."`

@@ -36,25 +36,32 @@ const (
 // [flow.ErrMessage] when its plan is not made of groups that are on: the server would take it for nobody.
 // Any other error may or may not have stored it: publish it again.
 func (b *Bus) PublishFrame(ctx context.Context, groups flow.Groups, frame *flow.Frame) error {
+	_, err := b.StoreFrame(ctx, groups, frame)
+	return err
+}
+
+// StoreFrame is [Bus.PublishFrame], and returns the server's ack.
+func (b *Bus) StoreFrame(ctx context.Context, groups flow.Groups, frame *flow.Frame) (*jetstream.PubAck, error) {
 	if len(frame.Plan) == 0 {
-		return fmt.Errorf("publish frame %s: %w: no plan", frame.ID(), flow.ErrMessage)
+		return nil, fmt.Errorf("publish frame %s: %w: no plan", frame.ID(), flow.ErrMessage)
 	}
 	for _, name := range frame.Plan {
 		if !slices.ContainsFunc(groups, func(g flow.Group) bool { return g.Name == name && !g.Off }) {
-			return fmt.Errorf("publish frame %s: %w: group %q of its plan is not on", frame.ID(), flow.ErrMessage, name)
+			return nil, fmt.Errorf("publish frame %s: %w: group %q of its plan is not on", frame.ID(), flow.ErrMessage, name)
 		}
 	}
 	subject := groups.FrameSubject(frame.Mode, frame.Plan, frame.Source)
-	if err := publish(ctx, b, subject, frame, jetstream.WithMsgID(frame.ID().String())); err != nil {
-		return fmt.Errorf("publish frame %s: %w", frame.ID(), err)
+	ack, err := publish(ctx, b, subject, frame, jetstream.WithMsgID(frame.ID().String()))
+	if err != nil {
+		return nil, fmt.Errorf("publish frame %s: %w", frame.ID(), err)
 	}
-	return nil
+	return ack, nil
 }
 
 // PublishResult stores a group's answer; errors are those of [Bus.PublishFrame].
 func (b *Bus) PublishResult(ctx context.Context, result *flow.Result) error {
 	subject := flow.ResultSubject(result.Group, result.Mode, result.Source)
-	if err := publish(ctx, b, subject, result, jetstream.WithMsgID(result.ID().String()+"/"+result.Group)); err != nil {
+	if _, err := publish(ctx, b, subject, result, jetstream.WithMsgID(result.ID().String()+"/"+result.Group)); err != nil {
 		return fmt.Errorf("publish result of %s for %s: %w", result.Group, result.ID(), err)
 	}
 	return nil
@@ -66,25 +73,25 @@ func (b *Bus) PublishScene(ctx context.Context, scene *flow.Scene) error {
 	if scene.Mode == flow.ModeLossless {
 		options = append(options, jetstream.WithExpectLastSequencePerSubject(0))
 	}
-	if err := publish(ctx, b, flow.SceneSubject(scene.Mode, scene.ID()), scene, options...); err != nil {
+	if _, err := publish(ctx, b, flow.SceneSubject(scene.Mode, scene.ID()), scene, options...); err != nil {
 		return fmt.Errorf("publish scene %s: %w", scene.ID(), err)
 	}
 	return nil
 }
 
-func publish[M flow.Message](ctx context.Context, b *Bus, subject string, message M, options ...jetstream.PublishOpt) error {
+func publish[M flow.Message](ctx context.Context, b *Bus, subject string, message M, options ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
 	buffer := b.buffers.Get().(*[]byte)
 	defer b.buffers.Put(buffer)
 	data, err := flow.Encode(*buffer, message)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	*buffer = data
 	if len(data) > MaxMessage {
-		return fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(data), MaxMessage)
+		return nil, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(data), MaxMessage)
 	}
 	if err := flow.Scan(data); err != nil { // what nobody would read is not stored
-		return fmt.Errorf("%w: %w", ErrTooLarge, err)
+		return nil, fmt.Errorf("%w: %w", ErrTooLarge, err)
 	}
 	msg := &nats.Msg{Subject: subject, Data: data, Header: nats.Header{}}
 	if scene, ok := any(message).(*flow.Scene); ok {
@@ -92,8 +99,8 @@ func publish[M flow.Message](ctx context.Context, b *Bus, subject string, messag
 	}
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
-	_, err = b.js.PublishMsg(ctx, msg, append(options, jetstream.WithRetryAttempts(0))...)
-	return refusal(err)
+	ack, err := b.js.PublishMsg(ctx, msg, append(options, jetstream.WithRetryAttempts(0))...)
+	return ack, refusal(err)
 }
 
 // refusal turns what the server answered into this package's errors.

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -26,9 +28,36 @@ type Server struct {
 	lock   *os.File // kept reachable: a collected file closes its descriptor and drops the lock
 }
 
+// Listen is where a server may be reached from outside of its process: an address, or "" for nowhere.
+type Listen string
+
+// apply returns an error when the address is none.
+func (l Listen) apply(o *server.Options) error {
+	if l == "" {
+		o.DontListen = true
+		return nil
+	}
+	host, port, err := net.SplitHostPort(string(l))
+	if err != nil {
+		return fmt.Errorf("listen on %q: %w", string(l), err)
+	}
+	number, err := strconv.Atoi(port)
+	if err != nil || number < 0 || number > 65535 {
+		return fmt.Errorf("listen on %q: port %q is none", string(l), port)
+	}
+	o.Host, o.Port = host, number
+	if number == 0 {
+		o.Port = server.RANDOM_PORT
+	}
+	return nil
+}
+
 // Start runs a server that stores below dir and is reached in this process only.
 // [ErrInUse] is returned when dir belongs to a running server.
-func Start(dir string, log *slog.Logger) (*Server, error) {
+func Start(dir string, log *slog.Logger) (*Server, error) { return StartListening(dir, "", log) }
+
+// StartListening is [Start] for a server that is reached at an address too.
+func StartListening(dir string, listen Listen, log *slog.Logger) (*Server, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("create data folder: %w", err)
 	}
@@ -43,13 +72,18 @@ func Start(dir string, log *slog.Logger) (*Server, error) {
 		}
 		return nil, fmt.Errorf("lock data folder %s: %w", dir, err)
 	}
-	s, err := server.NewServer(&server.Options{
-		ServerName: "spatialflow", DontListen: true,
-		JetStream: true, StoreDir: filepath.Join(dir, "nats"),
+	options := &server.Options{
+		ServerName: "spatialflow",
+		JetStream:  true, StoreDir: filepath.Join(dir, "nats"),
 		JetStreamMaxMemory: 256 << 20, JetStreamMaxStore: 20 << 30,
 		MaxPayload: bus.MaxPayload, PingInterval: 15 * time.Second, WriteDeadline: 5 * time.Second,
 		NoSigs: true, NoLog: true, DisableJetStreamBanner: true,
-	})
+	}
+	if err := listen.apply(options); err != nil {
+		lock.Close()
+		return nil, err
+	}
+	s, err := server.NewServer(options)
 	if err != nil {
 		lock.Close()
 		return nil, fmt.Errorf("configure nats server: %w", err)
@@ -87,6 +121,14 @@ func ready(s *server.Server, started <-chan struct{}, fatal <-chan string) error
 		return errors.New("it came up without JetStream")
 	}
 	return nil
+}
+
+// URL is where the server is reached from outside; empty when nowhere.
+func (s *Server) URL() string {
+	if s.server.Addr() == nil {
+		return ""
+	}
+	return "nats://" + s.server.Addr().String()
 }
 
 // Connect opens a connection to the server within this process.
