@@ -71,13 +71,15 @@ models: ## make the models of no cost again (Python, onnx from PyPI)
 		"$$dir/bin/pip" install -q --disable-pip-version-check onnx==1.23.2 && "$$dir/bin/python" workers/models/nocost.py
 
 TRAIN  := workers/models/train
-MINUTES := 40
-train-demo-models: build ## train the demo models again: 40 minutes each on 2 cores, 6 GB of Python packages, 10 GB of data
+MINUTES := 80
+train-demo-models: build ## train the demo models again, side by side: 80 minutes on 2 cores, 6 GB of Python packages, 10 GB of data
 	python3 -m venv build/train/venv
 	build/train/venv/bin/pip install -q --disable-pip-version-check -r $(TRAIN)/requirements.txt
 	[ -e build/train/data/manifest.jsonl ] || { rm -rf build/train/data && bin/spatialflow street export --frames 7200 --seed 1000 --per-seed 6 --step 2s --split train --out build/train/data; }
-	build/train/venv/bin/python $(TRAIN)/train.py detect --data build/train/data --out build/train/run --minutes $(MINUTES)
-	build/train/venv/bin/python $(TRAIN)/train.py depth --data build/train/data --out build/train/run --minutes $(MINUTES)
+	build/train/venv/bin/python -c 'import sys; sys.path.insert(0, "$(TRAIN)"); import data, pathlib; data.load(pathlib.Path("build/train/data"))'
+	@trap 'kill 0' INT; for net in detect depth; do \
+		build/train/venv/bin/python $(TRAIN)/train.py $$net --data build/train/data --out build/train/run --minutes $(MINUTES) --threads 1 & \
+		pids="$$pids $$!"; done; for pid in $$pids; do wait $$pid || exit 1; done
 	build/train/venv/bin/python $(TRAIN)/export.py --run build/train/run --out workers/models/demo
 	go build -tags '$(TAGS)' -o bin/ ./standalone/cmd/spatialflow && bin/spatialflow eval
 

@@ -27,7 +27,7 @@ const (
 	turnWithin   = 2 * time.Second
 	sceneWithin  = 10 * time.Second
 	bodyWithin   = 30 * time.Second // for a caller to send its picture
-	maxForgotten = 128 << 20 // of a body that is too large, read to be able to say so
+	maxForgotten = 128 << 20        // of a body that is too large, read to be able to say so
 	fieldName    = "file"
 )
 

@@ -71,7 +71,9 @@ func TestIngestAcks(t *testing.T) {
 	}{
 		{"cam1", data, func(f *flow.Frame) bool { return bytes.Equal(f.Picture, data) }},
 		{"cam1", picture(t, asPNG), func(f *flow.Frame) bool { return f.Seq == 2 && bytes.HasPrefix(f.Picture, []byte{0xff, 0xd8}) }},
-		{"cam2", frame, func(f *flow.Frame) bool { return f.Captured == 1_700_000_000_000_000_005 && bytes.Equal(f.Picture, data) }},
+		{"cam2", frame, func(f *flow.Frame) bool {
+			return f.Captured == 1_700_000_000_000_000_005 && bytes.Equal(f.Picture, data)
+		}},
 	} {
 		ack, err := b.bus.JetStream().Publish(t.Context(), "ingest."+test.source, test.data)
 		if err != nil || ack.Stream != "FRAMES_LIVE" || ack.Sequence == 0 {

@@ -120,7 +120,8 @@ def places(height: int, width: int) -> tuple[Tensor, Tensor]:
 
 class Head(nn.Module):
     """The detector as Ultralytics exports a YOLOv8: [B,3,H,W] -> [B,4+17,N], rows cx, cy, w, h in pixels, then the
-    probability of each of COCO's first 17 classes; those that the street does not show are 0."""
+    probability of each of COCO's first 17 classes; those that the street does not show are 0. A place that a neighbour
+    of its stride outdoes counts half, so that what finds a thing less well ranks behind what finds another."""
 
     def __init__(self, detector: Detector):
         super().__init__()
@@ -134,7 +135,14 @@ class Head(nn.Module):
         sides, logits = self.detector(images)
         low, high = self.centres - sides[..., :2], self.centres + sides[..., 2:]
         boxes = torch.cat(((low + high) / 2, high - low), 2).transpose(1, 2)
-        return torch.cat((boxes, self.rows @ logits.sigmoid().transpose(1, 2)), 1)
+        maps, at = [], 0
+        for stride in STRIDES:
+            height, width = DETECT_SIZE[0] // stride, DETECT_SIZE[1] // stride
+            scores = logits[:, at:at + height * width].sigmoid().transpose(1, 2).unflatten(2, (height, width))
+            best = scores >= F.max_pool2d(scores, 3, 1, 1)
+            maps.append(torch.where(best, scores, scores / 2).flatten(2))
+            at += height * width
+        return torch.cat((boxes, self.rows @ torch.cat(maps, 2)), 1)
 
 
 class Depth(nn.Module):
