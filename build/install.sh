@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what Spatial-Flow needs and is missing: a C++ compiler, OpenCV's core, imgproc, imgcodecs and videoio,
-# libonnxruntime (out of the PyPI wheel, into the user's cache folder), and with "test" also Chromium.
+# libonnxruntime (out of the PyPI wheel, into the user's cache folder), and with "test" also Chromium and FFmpeg.
 set -eu
 
 ORT_VERSION=1.32.0
@@ -25,6 +25,7 @@ if [ ! -e "$library" ] && ! python3 -m pip --version >/dev/null 2>&1; then
 fi
 if [ "${1:-}" = test ]; then
 	need chromium "${CHROMIUM:-chromium}"
+	need ffmpeg ffmpeg
 fi
 if [ -n "$packages" ]; then
 	if ! command -v apt-get >/dev/null 2>&1; then

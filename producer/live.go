@@ -96,6 +96,7 @@ func (l *live) captureAll(ctx context.Context) error {
 			l.row.began(ulid.Make().String(), frames)
 			before := l.left
 			err = l.capture(ctx, src)
+			l.box.settle()
 			err = errors.Join(err, src.Close())
 			if l.left < before {
 				wait, told = reopenLeast, false

@@ -45,6 +45,15 @@ func (m *mailbox) take() (id flow.FrameID, p picture, ok bool) {
 	return id, p, true
 }
 
+// settle encodes the picture that is there, so that its source may be closed.
+func (m *mailbox) settle() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.picture != nil {
+		m.picture.finish()
+	}
+}
+
 // empty removes the picture, if it is there for at least so long, and returns it, or nil.
 func (m *mailbox) empty(waited time.Duration) *picture {
 	m.mu.Lock()
