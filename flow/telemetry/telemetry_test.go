@@ -101,7 +101,8 @@ func TestAdmin(t *testing.T) {
 	expect("GET", "/metrics", 200, `spatialflow_stage_seconds_bucket{stage="detect",step="infer",le="0.05"} 1`)
 	expect("GET", "/metrics", 200, `spatialflow_stage_seconds_count{stage="detect",step="infer"} 1`)
 	expect("POST", "/metrics", 405, "")
-	expect("GET", "/debug/pprof/", 404, "")
+	expect("GET", "/debug/pprof/goroutine?debug=1", 200, "goroutine profile:")
+	expect("POST", "/debug/pprof/goroutine", 405, "")
 	cancel()
 	ends(t, ended)
 }
