@@ -26,7 +26,7 @@ import (
 
 const (
 	drainWithin = 30 * time.Second   // what a stop waits for the frames that are under way
-	scenesWait  = 10 * time.Second   // what the scene file may lag behind, at the end
+	scenesWait  = 10 * time.Second   // without a scene, at the end, while the scene file lags behind
 	scenesKept  = 7 * 24 * time.Hour // with --run: so that a scene file can be completed later
 	startWithin = 30 * time.Second   // for provisioning
 )

@@ -82,7 +82,7 @@ func (r *sceneReader) take(msg jetstream.Msg, ours func(source, session string) 
 	return nil
 }
 
-// wait returns when the sink has the scene of seq. [ErrScenes] is returned when it has not within the time.
+// wait returns when the sink has the scene of seq. [ErrScenes] is returned when it has not, and no scene came for so long.
 func (r *sceneReader) wait(ctx context.Context, source, name string, seq uint64, within time.Duration) error {
 	timeout := time.NewTimer(within)
 	defer timeout.Stop()
@@ -95,6 +95,7 @@ func (r *sceneReader) wait(ctx context.Context, source, name string, seq uint64,
 		}
 		select {
 		case <-changed:
+			timeout.Reset(within)
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-timeout.C:

@@ -30,7 +30,12 @@ func CreateSceneFile(path string) (*SceneFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.old = true
+	info, err := s.file.Stat()
+	if err != nil {
+		s.file.Close()
+		return nil, fmt.Errorf("open scene file: %w", err)
+	}
+	s.old = info.Mode().IsRegular() && info.Size() > 0
 	return s, nil
 }
 

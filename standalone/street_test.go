@@ -35,9 +35,9 @@ func TestStreetGoesThroughThePipeline(t *testing.T) {
 	}
 }
 
-// A live street beside a lossless one: the newest picture goes through at once, the others are skipped and counted.
+// A live source beside a lossless one: the newest picture goes through at once, the others are skipped and counted.
 func TestLiveBesideLossless(t *testing.T) {
-	up := newUp(t, "live=street:?seed=7&fps=240&size=320x180", pictures(t, 60))
+	up := newUp(t, "live="+pictures(t, 60)+"#mode=live&fps=1000&loop=true", pictures(t, 60))
 	up.Mode, up.Duration, up.ExitWhenDone = "", 4*time.Second, false
 	var out strings.Builder
 	if err := up.RunPipeline(t.Context(), &out, io.Discard, quiet); err != nil {

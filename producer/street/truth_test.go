@@ -119,7 +119,7 @@ func TestSplitsShareNothing(t *testing.T) {
 		for seed := range uint64(300) {
 			l := look{seed: mix(seed), split: split}
 			m := newMount(&l)
-			pools[split][int((m.height-1.3)/1.8*8)] = true
+			pools[split][int((m.height-lowest)/(highest-lowest)*8)] = true
 			r := newRandom(seed, 0, 0)
 			hues[split][int(l.slot(&r, 12, 0, 6)*4)] = true
 		}

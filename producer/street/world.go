@@ -61,11 +61,14 @@ func newWorld(cfg Config, l *look) world {
 	return w
 }
 
+// How high the camera is, in metres: over the heads of most, so that nothing fills the picture.
+const lowest, highest = 2, 3.5
+
 // newMount draws where the camera is, and whether it stands, pans or rides.
 func newMount(l *look) mount {
 	r := newRandom(l.seed, topicCamera, 0)
 	degrees := func(low, high float32) float64 { return float64(radians(r.between(low, high))) }
-	m := mount{x: float64(r.between(2, 4.3)), height: float64(l.slot(&r, 4, 1.3, 3.1)), yaw: degrees(-26, 8), period: 20, start: float64(r.between(0, 400))}
+	m := mount{x: float64(r.between(2, 4.3)), height: float64(l.slot(&r, 4, lowest, highest)), yaw: degrees(-26, 8), period: 20, start: float64(r.between(0, 400))}
 	if r.chance(.3) {
 		m.yaw = degrees(-62, -30) // across the road
 	}
