@@ -314,11 +314,13 @@ func TestConfigValidate(t *testing.T) {
 		func(c *gateway.Config) { c.MaxViewers = 0 },
 		func(c *gateway.Config) { c.Queue = -1 },
 		func(c *gateway.Config) { c.PingEvery = 0 },
+		func(c *gateway.Config) { c.PredictInflight = 0 },
 		func(c *gateway.Config) { c.Origins = []string{"[a"} },
 	} {
 		cfg := gateway.Config{
 			MaxViewers: 1, MaxWatched: 1, MaxSources: 1, FrameBytes: 1, TotalFrameBytes: 1, Queue: 1,
 			WatchWithin: 1, WriteTimeout: 1, PingEvery: 1,
+			PredictInflight: 1, PredictQueue: 1,
 		}
 		if err := cfg.Validate(); err != nil {
 			t.Fatal(err)
