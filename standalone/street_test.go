@@ -44,7 +44,7 @@ func TestLiveBesideLossless(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
 	text := strings.Join(strings.Fields(out.String()), " ")
-	if !strings.Contains(text, "live stopped") || !strings.Contains(text, "(overtaken ") || !strings.Contains(text, "stripes complete 60 0 60 60 ") {
+	if !strings.Contains(text, "live stopped") || !strings.Contains(text, "overtaken ") || !strings.Contains(text, "stripes complete 60 0 60 60 ") {
 		t.Errorf("want both sources to go through, the live one with pictures overtaken:\n%s", out.String())
 	}
 }

@@ -54,15 +54,15 @@ func (b *builder) dog(d *hound, phase, walking float32, sitting bool) {
 		reach := hip.sub(paw).length()
 		knee := joint(hip, paw, reach*.53, reach*.53, bend)
 		b.material = fur
-		b.limb(hip, knee, .07*h, .1*h, .05*h, .055*h)
-		b.limb(knee, paw, .045*h, .05*h, .038*h, .04*h)
+		b.limb(hip, knee, .085*h, .115*h, .065*h, .07*h)
+		b.limb(knee, paw, .06*h, .065*h, .052*h, .054*h)
 		b.box(paw.add(vector{0, 0, .03 * h}), vector{.09 * h, .06 * h, .14 * h})
 	}
 	b.dogHead(d, chest, fur)
 	b.material = fur
 	root := rump.add(vector{0, .08 * h, -.12 * h})
 	tip := root.add([3]vector{{0, .34 * h, -.12 * h}, {0, .06 * h, -.36 * h}, {0, -.26 * h, -.16 * h}}[d.tail])
-	b.limb(root, tip, .045*h, .045*h, .018*h, .018*h)
+	b.limb(root, tip, .06*h, .06*h, .035*h, .035*h)
 }
 
 func (b *builder) dogHead(d *hound, chest vector, fur int32) {

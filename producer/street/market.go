@@ -11,7 +11,7 @@ func (s *site) market(r *random) {
 			s.thing(r, stallFront+r.between(.3, 1.5), z)
 		}
 		for i := range 3 {
-			if r.chance(.065 * s.busy) {
+			if r.chance(.085 * s.busy) {
 				s.visitor(r, stallFront-r.between(.5, .75), z+1.1*(float32(i)-1)+r.between(-.2, .2))
 			}
 		}
@@ -229,7 +229,7 @@ func (s *site) pennants(r *random, z float32) {
 		b.paint(f.texture, f.tint, thin)
 		colours[i] = b.material
 	}
-	from, to := vector{rightKerb + .3, 4.5, z}, vector{rightHouses, r.between(4.6, 6), z + r.between(-3, 3)}
+	from, to := vector{rightKerb + .3, 6, z}, vector{rightHouses, r.between(6, 7.4), z + r.between(-3, 3)}
 	n := 16
 	for i := range n {
 		k, next := float32(i)/float32(n), float32(i+1)/float32(n)
@@ -252,8 +252,8 @@ func (s *site) lamp(x, z float32) {
 	b.sides = 6
 	b.plain([3]float32{.28, .3, .3})
 	b.limb(vector{}, vector{0, .5, 0}, .1, .1, .08, .08)
-	b.limb(vector{0, .5, 0}, vector{0, 4.6, 0}, .06, .06, .045, .045)
-	b.rod(vector{0, 4.55, 0}, vector{-1.1, 4.75, 0}, .035)
-	b.box(vector{-1.2, 4.72, 0}, vector{.5, .1, .2})
+	b.limb(vector{0, .5, 0}, vector{0, 6.1, 0}, .06, .06, .045, .045)
+	b.rod(vector{0, 6.05, 0}, vector{-1.1, 6.25, 0}, .035)
+	b.box(vector{-1.2, 6.22, 0}, vector{.5, .1, .2})
 	s.blobs = append(s.blobs, blobOf(b.pose, .25, .25, .7))
 }

@@ -20,7 +20,7 @@ func (w *world) usual(index int64) float32 {
 	case ahead > -2*chunkLength && ahead < 28:
 		return .7
 	case ahead < 40:
-		return .22
+		return .15
 	}
 	return .04
 }
@@ -72,9 +72,9 @@ func (w *world) gatherStrollers(index int64, seconds float64, v *view) {
 		m := mover{w: w, v: v, lane: &l, cell: index&0x3ffff<<3 | int64(slot)}
 		z += float32(float64(index)*chunkLength - v.origin)
 		m.walker(&own, x, z, yaw, gone)
-		if own.chance(.45) { // in company
+		if own.chance(.8) { // in company
 			sin, cos := sincos(s.yaw)
-			side := own.between(.5, .65)
+			side := own.between(.38, .5)
 			m.walker(&own, x+cos*side, z-sin*side, yaw, gone)
 		}
 	}

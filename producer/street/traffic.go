@@ -60,7 +60,7 @@ func busy(m mount) float32 {
 // together is true for the cells, four after each other, in which a lane has a crowd.
 func (l *lane) together(seed uint64, cell int64) bool {
 	r := newRandom(seed, topicLane+l.id<<8+1, uint64(cell>>2))
-	return r.chance(.35)
+	return r.chance(.3)
 }
 
 // mover is one thing of a lane that is being built.
@@ -84,7 +84,7 @@ func (w *world) gatherLane(l *lane, seconds float64, v *view) {
 		if l.kind == walkers { // people come in groups
 			density *= .3
 			if l.together(w.look.seed, cell) {
-				density = l.density * 2.3
+				density = l.density * 3
 			}
 		}
 		if !r.chance(density) {
@@ -167,7 +167,7 @@ func (m *mover) walker(r *random, x, z, yaw float32, gone float64) {
 			m.end(&b, at, Dog)
 			m.w.blobs = append(m.w.blobs, blobOf(p, d.height*.4, d.length*.75, .7))
 		}
-	case with < .33:
+	case with < .34:
 		c := newCycle(m.w.look, r, .85, 1.15)
 		m.cycle(&c, m.beside(p, -beside-.05, .25), phase)
 	}

@@ -17,7 +17,7 @@ const (
 	rightHouses = 9.6
 
 	seenAhead, seenBehind = 168, 72 // metres along the street that are built around the camera
-	crowdAhead            = 44      // metres along the street that traffic is followed
+	crowdAhead            = 34      // metres along the street that traffic is followed
 )
 
 // identity is what an object is.
@@ -62,17 +62,17 @@ func newWorld(cfg Config, l *look) world {
 }
 
 // How high the camera is, in metres: over the heads of most, so that nothing fills the picture.
-const lowest, highest = 2, 3.5
+const lowest, highest = 3, 4.6
 
 // newMount draws where the camera is, and whether it stands, pans or rides.
 func newMount(l *look) mount {
 	r := newRandom(l.seed, topicCamera, 0)
 	degrees := func(low, high float32) float64 { return float64(radians(r.between(low, high))) }
-	m := mount{x: float64(r.between(2, 4.3)), height: float64(l.slot(&r, 4, lowest, highest)), yaw: degrees(-26, 8), period: 20, start: float64(r.between(0, 400))}
+	m := mount{x: float64(r.between(3, 4.4)), height: float64(l.slot(&r, 4, lowest, highest)), yaw: degrees(-26, 8), period: 20, start: float64(r.between(0, 400))}
 	if r.chance(.3) {
 		m.yaw = degrees(-62, -30) // across the road
 	}
-	m.pitch = degrees(1.5, 5) + (m.height-1.3)*degrees(2.5, 4.5)
+	m.pitch = degrees(3, 6) + (m.height-1.3)*degrees(3, 4.5)
 	switch r.below(3) {
 	case 1:
 		m.swing, m.period, m.phase = degrees(6, 20), float64(r.between(12, 26)), degrees(0, 360)

@@ -79,16 +79,17 @@ def window(rng: np.random.Generator, width: int, height: int, low: float, high: 
     return scale, left, top
 
 
-def detect_sample(frames: Frames, rng: np.random.Generator, size: tuple[int, int], scales: tuple[float, float], exact: bool) -> tuple[np.ndarray, np.ndarray]:
-    """One picture [h, w, 3] uint8, its surroundings 114, and its boxes [k, 6]. exact: the whole frame, as it is used."""
+def detect_sample(frames: Frames, rng: np.random.Generator, size: tuple[int, int], scales: tuple[float, float], exact: bool, changed: float) -> tuple[np.ndarray, np.ndarray]:
+    """One picture [h, w, 3] uint8, its surroundings 114, and its boxes [k, 6]. exact: the whole frame, as it is used;
+    changed: how likely it is distorted, before and after the scaling."""
     i = int(rng.integers(len(frames.boxes)))
     height, width = size
     scale, left, top = (1.0, 0.0, -12.0) if exact else window(rng, width, height, *scales)
     image = np.ascontiguousarray(frames.images[i])
     matrix = np.array([[scale, 0, -left + 0.5 * scale - 0.5], [0, scale, -top + 0.5 * scale - 0.5]])
-    image = distort(image, rng) if rng.random() < 0.5 else image
+    image = distort(image, rng) if rng.random() < changed else image
     out = cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR if scale > 0.7 else cv2.INTER_AREA, borderValue=(114, 114, 114))
-    out = distort(out, rng) if rng.random() < 0.5 else out
+    out = distort(out, rng) if rng.random() < changed else out
     boxes = frames.boxes[i].copy()
     whole = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) * scale * scale
     boxes[:, [0, 2]] = np.clip(boxes[:, [0, 2]] * scale - left, 0, width)
@@ -103,8 +104,9 @@ def detect_sample(frames: Frames, rng: np.random.Generator, size: tuple[int, int
     return out, boxes
 
 
-def depth_sample(frames: Frames, rng: np.random.Generator, size: tuple[int, int], exact: bool) -> tuple[np.ndarray, np.ndarray]:
-    """One picture [h, w, 3] uint8 and its inverse depth [h, w] float32 (0: sky) at the network's size."""
+def depth_sample(frames: Frames, rng: np.random.Generator, size: tuple[int, int], exact: bool, changed: float) -> tuple[np.ndarray, np.ndarray]:
+    """One picture [h, w, 3] uint8 and its inverse depth [h, w] float32 (0: sky) at the network's size; changed: how likely
+    it is distorted."""
     i = int(rng.integers(len(frames.boxes)))
     height, width = size
     share = 1.0 if exact else float(rng.uniform(0.6, 1))
@@ -112,7 +114,7 @@ def depth_sample(frames: Frames, rng: np.random.Generator, size: tuple[int, int]
     x, y = int(rng.integers(WIDTH - w + 1)), int(rng.integers(HEIGHT - h + 1))
     image = cv2.resize(np.ascontiguousarray(frames.images[i, y:y + h, x:x + w]), (width, height), interpolation=cv2.INTER_CUBIC)
     metres = cv2.resize(np.ascontiguousarray(frames.depths[i, y:y + h, x:x + w]), (width, height), interpolation=cv2.INTER_NEAREST)
-    image = distort(image, rng)
+    image = distort(image, rng) if rng.random() < changed else image
     inverse = np.where(metres > 0, METRES / np.maximum(metres, 1).astype(np.float32), np.float32(0)) / np.float32(share)  # a window looks nearer
     if rng.random() < 0.5:
         image, inverse = cv2.flip(image, 1), cv2.flip(inverse, 1)

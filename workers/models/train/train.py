@@ -42,14 +42,14 @@ class Task:
         """One batch for the share of the time that is gone."""
         if self.name == "depth":
             half = done < HALF_UNTIL
-            samples = [data.depth_sample(self.frames, rng, HALF if half else networks.DEPTH_SIZE, rng.random() < 0.3 + 0.5 * done) for _ in range(24 if half else 8)]
+            samples = [data.depth_sample(self.frames, rng, HALF if half else networks.DEPTH_SIZE, rng.random() < 0.3 + 0.5 * done, 0.6 if done > WHOLE_FROM else 1) for _ in range(24 if half else 8)]
             mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (networks.Depth.MEAN, networks.Depth.STD))
             return (images(samples) - mean) / std, torch.from_numpy(np.stack([s[1] for s in samples]))
         whole = done > WHOLE_FROM or rng.random() < 0.15
         size = networks.DETECT_SIZE if whole else CROP
-        scales = (0.75, 1.3) if whole else (0.65, 1.5)
-        exact = 0.8 if done > WHOLE_FROM else 0.3
-        samples = [data.detect_sample(self.frames, rng, size, scales, whole and rng.random() < exact) for _ in range(6 if whole else 10)]
+        scales = (0.8, 1.25) if whole else (0.7, 1.4)
+        exact, changed = (0.8, 0.3) if done > WHOLE_FROM else (0.3, 0.5)
+        samples = [data.detect_sample(self.frames, rng, size, scales, whole and rng.random() < exact, changed) for _ in range(6 if whole else 10)]
         return images(samples), [torch.from_numpy(s[1]) for s in samples], size
 
     def loss(self, batch: tuple) -> Tensor:
