@@ -20,10 +20,10 @@ need g++ g++
 for module in core imgproc imgcodecs videoio; do
 	need "libopencv-$module-dev" "/usr/include/opencv4/opencv2/$module.hpp"
 done
-if [ ! -e "$library" ] && ! python3 -m pip --version >/dev/null 2>&1; then
+if { [ ! -e "$library" ] || [ "${1:-}" = test ]; } && ! python3 -m pip --version >/dev/null 2>&1; then
 	packages="$packages python3-pip"
 fi
-if [ "${1:-}" = test ]; then
+if [ "${1:-}" = test ]; then # pip is for the Python examples
 	need chromium "${CHROMIUM:-chromium}"
 	need ffmpeg ffmpeg
 fi

@@ -14,7 +14,7 @@ import (
 
 // client is a viewer.
 type client struct {
-	t    *testing.T
+	t    testing.TB
 	conn *websocket.Conn
 }
 

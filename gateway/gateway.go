@@ -109,9 +109,9 @@ func (g *gateway) ready(ctx context.Context, conditions ...<-chan struct{}) erro
 	return nil
 }
 
-// tick sends the status once a second.
+// tick sends each viewer the status once a second.
 func (g *gateway) tick(ctx context.Context) error {
-	ticker := time.NewTicker(time.Second)
+	ticker := time.NewTicker(time.Second / statusTurns)
 	defer ticker.Stop()
 	for {
 		if err := g.hub.tick(); err != nil {

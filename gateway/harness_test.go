@@ -34,7 +34,7 @@ type bench struct {
 	bus    *bus.Bus
 }
 
-func newBench(t *testing.T) bench {
+func newBench(t testing.TB) bench {
 	t.Helper()
 	server, err := natsserver.Start(t.TempDir(), slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -49,14 +49,14 @@ func newBench(t *testing.T) bench {
 	return bench{server, b}
 }
 
-func newProvisionedBench(t *testing.T) bench {
+func newProvisionedBench(t testing.TB) bench {
 	t.Helper()
 	b := newBench(t)
 	b.provision(t)
 	return b
 }
 
-func (b bench) provision(t *testing.T) {
+func (b bench) provision(t testing.TB) {
 	t.Helper()
 	if err := b.bus.Provision(t.Context(), flow.DefaultGroups(), bus.DefaultLimits()); err != nil {
 		t.Fatal(err)
@@ -65,7 +65,7 @@ func (b bench) provision(t *testing.T) {
 
 // runner is one life of a gateway.
 type runner struct {
-	t       *testing.T
+	t       testing.TB
 	address string
 	metrics *prometheus.Registry
 	health  *telemetry.Health
@@ -74,7 +74,7 @@ type runner struct {
 }
 
 // start runs a gateway until it listens; change, unless nil, alters its settings.
-func (b bench) start(t *testing.T, change func(*gateway.Config)) *runner {
+func (b bench) start(t testing.TB, change func(*gateway.Config)) *runner {
 	t.Helper()
 	connection, err := b.server.Connect("gateway", nil)
 	if err != nil {
@@ -107,7 +107,7 @@ func (b bench) start(t *testing.T, change func(*gateway.Config)) *runner {
 }
 
 // startReady is start, and waits for readiness.
-func (b bench) startReady(t *testing.T, change func(*gateway.Config)) *runner {
+func (b bench) startReady(t testing.TB, change func(*gateway.Config)) *runner {
 	t.Helper()
 	r := b.start(t, change)
 	r.eventually("readiness", r.health.Ready)
@@ -196,7 +196,7 @@ func (r *runner) do(method, path string, header ...string) (int, http.Header, st
 }
 
 // picture is a JPEG of its own for every seq.
-func picture(t *testing.T, seq uint64) []byte {
+func picture(t testing.TB, seq uint64) []byte {
 	t.Helper()
 	img := image.NewRGBA(image.Rect(0, 0, 64, 48))
 	for y := range 48 {
@@ -212,7 +212,7 @@ func picture(t *testing.T, seq uint64) []byte {
 }
 
 // depthMap is a map that falls away to the right.
-func depthMap(t *testing.T, width, height int, kind flow.DepthKind) *flow.DepthMap {
+func depthMap(t testing.TB, width, height int, kind flow.DepthKind) *flow.DepthMap {
 	t.Helper()
 	values := make([]float32, width*height)
 	for i := range values {
@@ -227,14 +227,14 @@ func depthMap(t *testing.T, width, height int, kind flow.DepthKind) *flow.DepthM
 	return d
 }
 
-func newFrame(t *testing.T, source, session string, seq uint64) *flow.Frame {
+func newFrame(t testing.TB, source, session string, seq uint64) *flow.Frame {
 	return &flow.Frame{
 		Version: flow.FrameVersion, Source: source, Session: session, Seq: seq, Mode: flow.ModeLossless,
 		Captured: time.Now().UnixNano(), Width: 64, Height: 48, Plan: []string{"detect", "depth"}, Picture: picture(t, seq),
 	}
 }
 
-func newScene(t *testing.T, source, session string, seq uint64) *flow.Scene {
+func newScene(t testing.TB, source, session string, seq uint64) *flow.Scene {
 	d := depthMap(t, 16, 12, flow.KindInverseRelative)
 	return &flow.Scene{
 		Version: flow.SceneVersion, Source: source, Session: session, Seq: seq, Mode: flow.ModeLossless,
@@ -247,14 +247,14 @@ func newScene(t *testing.T, source, session string, seq uint64) *flow.Scene {
 	}
 }
 
-func (b bench) publishFrame(t *testing.T, f *flow.Frame) {
+func (b bench) publishFrame(t testing.TB, f *flow.Frame) {
 	t.Helper()
 	if err := b.bus.PublishFrame(t.Context(), flow.DefaultGroups(), f); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func (b bench) publishScene(t *testing.T, s *flow.Scene) {
+func (b bench) publishScene(t testing.TB, s *flow.Scene) {
 	t.Helper()
 	if err := b.bus.PublishScene(t.Context(), s); err != nil {
 		t.Fatal(err)
@@ -262,7 +262,7 @@ func (b bench) publishScene(t *testing.T, s *flow.Scene) {
 }
 
 // publish sends a frame through: its picture, then its scene.
-func (b bench) publish(t *testing.T, source, session string, seq uint64) *flow.Scene {
+func (b bench) publish(t testing.TB, source, session string, seq uint64) *flow.Scene {
 	t.Helper()
 	b.publishFrame(t, newFrame(t, source, session, seq))
 	s := newScene(t, source, session, seq)
@@ -271,7 +271,7 @@ func (b bench) publish(t *testing.T, source, session string, seq uint64) *flow.S
 }
 
 // acceptLive tells of an accepted live frame as the server does once such a frame is stored.
-func (b bench) acceptLive(t *testing.T, f *flow.Frame) {
+func (b bench) acceptLive(t testing.TB, f *flow.Frame) {
 	t.Helper()
 	data, err := flow.Encode(nil, f)
 	if err != nil {

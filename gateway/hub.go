@@ -39,6 +39,8 @@ type hub struct {
 	viewers    map[*viewer]bool // true: watches whatever there is
 	watchers   map[string]map[*viewer]struct{}
 	frameBytes int64
+	turn       int // of the statuses
+	joined     int // viewers since the start
 }
 
 func newHub(cfg Config, m *metrics) *hub {
@@ -180,6 +182,8 @@ func (h *hub) join(v *viewer) bool {
 		return false
 	}
 	h.viewers[v] = false
+	v.turn = h.joined % statusTurns
+	h.joined++
 	h.metrics.viewers.Set(float64(len(h.viewers)))
 	return true
 }

@@ -340,7 +340,7 @@ func TestStatusOncePerSecond(t *testing.T) {
 	for seq := uint64(1); seq <= 8; seq++ {
 		h.addScene(scene("a", "s", seq, false), false)
 	}
-	for range 3 { // only the newest is kept
+	for range 3 * statusTurns { // only the newest is kept
 		if err := h.tick(); err != nil {
 			t.Fatal(err)
 		}

@@ -10,6 +10,10 @@ import (
 // goneAfter is how long a source is silent before it counts as gone.
 const goneAfter = 3 * time.Second
 
+// statusTurns are the parts of a second in which viewers get their status, each in one, so that a thousand of them hold up
+// no scene.
+const statusTurns = 20
+
 // rateSeconds are the seconds that scenes per second are a mean of.
 const rateSeconds = 4
 
@@ -66,20 +70,29 @@ func (h *hub) setStatus(s *source, status flow.SourceStatus) {
 	}
 }
 
-// tick is called once a second: it sends the status to all viewers.
+// tick is called statusTurns times a second: it sends the status to the viewers whose turn it is.
 func (h *hub) tick() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, s := range h.sources {
-		s.perSecond = s.rate.tick()
+	if h.turn == 0 {
+		for _, s := range h.sources {
+			s.perSecond = s.rate.tick()
+		}
 	}
-	data, err := json.Marshal(h.statusNow())
-	if err != nil {
-		return err
-	}
+	var data []byte
 	for v := range h.viewers {
+		if v.turn != h.turn {
+			continue
+		}
+		if data == nil {
+			var err error
+			if data, err = json.Marshal(h.statusNow()); err != nil {
+				return err
+			}
+		}
 		v.offerStatus(data)
 	}
+	h.turn = (h.turn + 1) % statusTurns
 	return nil
 }
 

@@ -2,6 +2,8 @@ package standalone
 
 import (
 	"context"
+	"fmt"
+	"maps"
 	"os"
 	"runtime"
 	"slices"
@@ -9,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -34,6 +37,7 @@ type sleeper struct {
 type finished struct {
 	at      time.Time
 	latency time.Duration // since its capture
+	id      flow.FrameID
 	plan    []string
 }
 
@@ -146,7 +150,7 @@ func (s *sleeper) answer(t *testing.T, b *bus.Bus, msg jetstream.Msg) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	s.done = append(s.done, finished{now, now.Sub(time.Unix(0, f.Captured)), f.Plan})
+	s.done = append(s.done, finished{now, now.Sub(time.Unix(0, f.Captured)), f.ID(), f.Plan})
 }
 
 // between returns what was finished in a time.
@@ -266,4 +270,79 @@ func serviceConfigs(t *testing.T) (fuse fuser.Config, produce producer.Config) {
 	}
 	produce.Drain = time.Second
 	return fuse, produce
+}
+
+// Two fusers join as much of live sources as one does, and while the second takes over its partitions.
+func TestTwoFusersJoinLive(t *testing.T) {
+	r := newRig(t)
+	detect, depth := &sleeper{group: flow.GroupDetect, work: 10 * time.Millisecond}, &sleeper{group: flow.GroupDepth, work: 20 * time.Millisecond}
+	r.serve(detect)
+	r.serve(depth)
+	var sources []string // one of each partition
+	fuse, produce := serviceConfigs(t)
+	for i := 0; len(sources) < flow.Partitions; i++ {
+		if name := fmt.Sprint("cam", i); flow.Partition(name) == len(sources) {
+			sources = append(sources, name)
+			produce.Sources = append(produce.Sources, name+"="+pictures(t, 60)+"#mode=live&fps=8&loop=true")
+		}
+	}
+	var mu sync.Mutex
+	complete := map[flow.FrameID]bool{}
+	b := r.connect("viewer")
+	scenes, err := b.Conn().Subscribe("scenes.live.>", func(msg *nats.Msg) {
+		scene := new(flow.Scene)
+		if err := flow.Decode(msg.Data, scene); err != nil {
+			t.Error(err)
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if scene.Outcome == flow.OutcomeComplete && len(scene.Plan) == 2 {
+			complete[scene.ID()] = true
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = scenes.Unsubscribe() }()
+	runService(r, "producer", produce, producer.Run)
+	runService(r, "fuser", fuse, fuser.Run)
+	// joined is the share of depth's frames of so many seconds that became complete scenes.
+	joined := func(seconds time.Duration) (share float64) {
+		from := time.Now()
+		time.Sleep(seconds)
+		to := time.Now()
+		time.Sleep(time.Second) // the last are being joined
+		answered := depth.between(from, to)
+		mu.Lock()
+		defer mu.Unlock()
+		for _, f := range answered {
+			if complete[f.id] {
+				share += 1 / float64(len(answered))
+			}
+		}
+		t.Logf("%.3f of %d frames of depth", share, len(answered))
+		return share
+	}
+	eventually(t, "scenes", func() bool { mu.Lock(); defer mu.Unlock(); return len(complete) > 5 })
+	one := joined(4 * time.Second)
+	runService(r, "fuser", fuse, fuser.Run)
+	handover := joined(3 * time.Second)
+	kv, err := b.JetStream().KeyValue(t.Context(), bus.OwnersBucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "both fusers own two partitions", func() bool {
+		count := map[string]int{}
+		for p := range flow.Partitions {
+			if entry, err := kv.Get(t.Context(), fmt.Sprintf("partition.%d", p)); err == nil {
+				count[string(entry.Value())]++
+			}
+		}
+		return len(count) == 2 && slices.Max(slices.Collect(maps.Values(count))) == 2
+	})
+	two := joined(4 * time.Second)
+	if one < .97 || two < one-.02 || handover < .5 {
+		t.Errorf("joined %.3f with one fuser, %.3f while a second comes, %.3f with two", one, handover, two)
+	}
 }

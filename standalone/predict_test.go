@@ -34,8 +34,8 @@ type prediction struct {
 	Error    string `json:"error"`
 }
 
-// predicting runs a pipeline without sources until the test ends and answers its /predict.
-func predicting(t testing.TB, change func(*Up)) (post func(query string, picture []byte) (int, prediction)) {
+// running is the gateway's address of a pipeline without sources, which runs until the test ends.
+func running(t testing.TB, change func(*Up)) (gateway string) {
 	t.Helper()
 	up := newUp(t)
 	up.ExitWhenDone = false
@@ -53,13 +53,20 @@ func predicting(t testing.TB, change func(*Up)) (post func(query string, picture
 			t.Errorf("pipeline: %v", err)
 		}
 	})
-	var url string
 	select {
 	case a := <-address:
-		url = "http://" + a + "/predict"
+		return "http://" + a
 	case err := <-ended:
+		ended <- nil
 		t.Fatalf("pipeline ended: %v", err)
 	}
+	return ""
+}
+
+// predicting posts to /predict of a pipeline that runs until the test ends.
+func predicting(t testing.TB, change func(*Up)) (post func(query string, picture []byte) (int, prediction)) {
+	t.Helper()
+	url := running(t, change) + "/predict"
 	client := &http.Client{Timeout: time.Minute}
 	post = func(query string, picture []byte) (int, prediction) {
 		var body bytes.Buffer
