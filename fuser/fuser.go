@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -74,19 +76,16 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	if err != nil {
 		return err
 	}
-	var leftOut []string
-	for _, group := range groups {
-		if group.Off {
-			leftOut = append(leftOut, group.Name)
-		}
-	}
+	newest := &newestGroups{env: env}
+	newest.groups.Store(&groups)
 	m := newMetrics(env.Metrics)
 	tasks, ctx := errgroup.WithContext(ctx)
 	scenes, share := new(rate), newShare()
 	for number := range flow.Partitions {
-		o := owner{number: number, cfg: cfg, env: env, metrics: m, groups: groups, leftOut: leftOut, share: share, scenes: scenes}
+		o := owner{number: number, cfg: cfg, env: env, metrics: m, groups: newest, share: share, scenes: scenes}
 		tasks.Go(func() error { return o.run(ctx) })
 	}
+	tasks.Go(func() error { return newest.follow(ctx) })
 	tasks.Go(func() error { return share.follow(ctx, env) })
 	tasks.Go(func() error {
 		return service.Alive(ctx, env, func() flow.Alive {
@@ -112,4 +111,26 @@ func waitForGroups(ctx context.Context, env service.Env) (flow.Groups, error) {
 			return nil, fmt.Errorf("wait for the groups entry: %w", context.Cause(ctx))
 		}
 	}
+}
+
+const groupsEvery = time.Second
+
+// newestGroups is the groups entry as it was read last.
+type newestGroups struct {
+	env    service.Env
+	groups atomic.Pointer[flow.Groups] // a new pointer when they are others
+}
+
+// follow reads the entry until ctx ends.
+func (n *newestGroups) follow(ctx context.Context) error {
+	for bus.Sleep(ctx, groupsEvery) {
+		call, cancel := context.WithTimeout(ctx, stoppedWithin)
+		groups, err := n.env.Bus.Groups(call)
+		cancel()
+		if err == nil && !slices.Equal(groups, *n.groups.Load()) { // unread, what was there before counts
+			n.env.Log.Info("groups changed", "groups", string(groups.Encode()))
+			n.groups.Store(&groups)
+		}
+	}
+	return nil
 }

@@ -315,6 +315,40 @@ func TestFrameOfAGroupThatIsLeftOutNowIsPartial(t *testing.T) {
 	b.drained(t)
 }
 
+// A group that is left out, and taken in again, while the fuser runs: what waits for it goes out partial, until it is back.
+func TestGroupsChangeWhileFusing(t *testing.T) {
+	b := newBench(t)
+	defer b.startFuser(t).stop()
+	provision := func(off bool) {
+		t.Helper()
+		groups := flow.DefaultGroups()
+		groups[1].Off = off
+		if err := b.bus.Provision(t.Context(), groups, bus.DefaultLimits()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.publish(t, result(flow.GroupDetect, "cam1", 1))
+	time.Sleep(100 * time.Millisecond) // it waits for depth
+	provision(true)
+	if scene := b.scenes(t, 1)[0]; scene.Outcome != flow.OutcomePartial {
+		t.Errorf("scene 1 is %s, want partial", scene.Outcome)
+	}
+	provision(false)
+	begin := time.Now()
+	for seq := uint64(2); ; seq++ {
+		b.publish(t, result(flow.GroupDepth, "cam1", seq))
+		b.publish(t, result(flow.GroupDetect, "cam1", seq))
+		if b.scenes(t, int(seq))[seq-1].Outcome == flow.OutcomeComplete {
+			break
+		}
+		if time.Since(begin) > patience {
+			t.Fatal("depth is back, and no scene is complete")
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	b.drained(t)
+}
+
 // A result that says something else than the subject it came on is refused: one of live mode would hold its partition up
 // for ever, one of another group would take that group's place.
 func TestResultThatBeliesItsSubjectIsRefused(t *testing.T) {

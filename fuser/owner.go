@@ -27,8 +27,7 @@ type owner struct {
 	cfg     Config
 	env     service.Env
 	metrics metrics
-	groups  flow.Groups
-	leftOut []string
+	groups  *newestGroups
 	share   *share
 	scenes  *rate
 }
@@ -61,23 +60,30 @@ func (o *owner) run(ctx context.Context) error {
 	return nil
 }
 
-// own joins until ctx ends, the lease is lost, or there are fusers enough to share with. What is held is given back
-// before the lease is. shed says that the partition was given up to share, and no longer counts.
+// own joins until ctx ends, the lease is lost, the groups change, or there are fusers enough to share with. What is held is
+// given back before the lease is. shed says that the partition was given up to share, and no longer counts.
 func (o *owner) own(ctx context.Context, lease *bus.Lease) (shed bool, err error) {
 	o.env.Log.Debug("partition owned", "partition", o.number)
 	tasks, holding := errgroup.WithContext(ctx)
 	holding, stop := context.WithCancel(holding)
 	defer stop()
-	p := newPartition(o.cfg, o.leftOut, o.env, o.metrics, o.scenes)
+	groups := o.groups.groups.Load()
+	var leftOut []string
+	for _, group := range *groups {
+		if group.Off {
+			leftOut = append(leftOut, group.Name)
+		}
+	}
+	p := newPartition(o.cfg, leftOut, o.env, o.metrics, o.scenes)
 	results := make(chan taken)
-	for _, group := range o.groups {
+	for _, group := range *groups {
 		for _, mode := range flow.Modes {
 			tasks.Go(func() error { return p.take(holding, group.Name, mode, o.number, results) })
 		}
 	}
 	tasks.Go(func() error { return p.run(holding, results) })
 	tasks.Go(func() error {
-		for !shed && bus.Sleep(holding, leaseEvery) {
+		for !shed && o.groups.groups.Load() == groups && bus.Sleep(holding, leaseEvery) {
 			shed = o.share.shed()
 		}
 		stop()
