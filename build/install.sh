@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what Spatial-Flow needs and is missing: a C++ compiler, OpenCV's core, imgproc, imgcodecs and videoio,
-# libonnxruntime (out of the PyPI wheel, into the user's cache folder), and with "test" also Chromium and FFmpeg.
+# libonnxruntime (out of the PyPI wheel, into the user's cache folder), and with "test" also Chromium, FFmpeg and axe-core.
 set -eu
 
 ORT_VERSION=1.32.0
@@ -11,6 +11,10 @@ Linux-aarch64) platform=manylinux_2_28_aarch64 checksum= ;;
 esac
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/spatial-flow"
 library="$cache/libonnxruntime.so.$ORT_VERSION"
+
+AXE_VERSION=4.14.1
+axe_checksum=1477dafa598d8d065f273d6af302aa203c02e83131707b7fa648cd41bd3d6b734f8c22a0dab86ee6a6f64b8afbe804b214d36db85a2826965edfb3a0b9d546b5
+axe="$cache/axe-core-$AXE_VERSION.min.js"
 
 packages=
 need() { # need PACKAGE FILE-OR-COMMAND: remembers the package when the file or command is not there
@@ -62,4 +66,19 @@ if [ ! -e "$library" ]; then
 		exit 1
 	fi
 	mv "$extracted" "$library"
+fi
+
+if [ "${1:-}" = test ] && [ ! -e "$axe" ]; then
+	echo "installing axe-core $AXE_VERSION into $cache"
+	mkdir -p "$cache"
+	python3 - "https://registry.npmjs.org/axe-core/-/axe-core-$AXE_VERSION.tgz" "$axe_checksum" "$axe" <<-'EOF'
+	import hashlib, io, os, sys, tarfile, urllib.request
+	url, checksum, path = sys.argv[1:]
+	data = urllib.request.urlopen(url, timeout=120).read()
+	if hashlib.sha512(data).hexdigest() != checksum:
+	    sys.exit(f"{url} has the wrong checksum; nothing was installed")
+	with open(path + ".part", "wb") as out:
+	    out.write(tarfile.open(fileobj=io.BytesIO(data)).extractfile("package/axe.min.js").read())
+	os.rename(path + ".part", path)
+	EOF
 fi

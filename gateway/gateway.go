@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -33,6 +34,11 @@ type gateway struct {
 	hub     *hub
 	predict *predictor
 
+	groups   atomic.Pointer[flow.Groups] // nil: not read yet
+	fleet    *fleet
+	stages   *stageTimes
+	overview *overview
+
 	queue    chan *nats.Msg
 	stale    chan string   // sources whose newest stored scene is to be looked up
 	allStale chan struct{} // all of them
@@ -51,11 +57,11 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	}
 	m := newMetrics(env.Metrics)
 	g := &gateway{
-		cfg: cfg, env: env, metrics: m, hub: newHub(cfg, m),
+		cfg: cfg, env: env, metrics: m, hub: newHub(cfg, m), fleet: newFleet(), stages: newStageTimes(),
 		queue: make(chan *nats.Msg, cfg.Queue),
 		stale: make(chan string, staleSources), allStale: make(chan struct{}, 1), watching: make(chan struct{}, 1),
 	}
-	g.predict = newPredictor(g)
+	g.predict, g.overview = newPredictor(g), newOverview(g)
 	g.hub.refresh = g.refresh
 	g.hub.changed = g.watchingChanged
 	subscribed, listening := make(chan struct{}), make(chan struct{})
@@ -64,6 +70,7 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	tasks.Go(func() error { return g.ingest(ctx) })
 	tasks.Go(func() error { return g.learn(ctx) })
 	tasks.Go(func() error { return g.tick(ctx) })
+	tasks.Go(func() error { return g.overview.follow(ctx) })
 	tasks.Go(func() error { return service.Alive(ctx, env, g.alive) })
 	tasks.Go(func() error { return g.ready(ctx, subscribed, listening) })
 	tasks.Go(func() error {
@@ -109,13 +116,16 @@ func (g *gateway) ready(ctx context.Context, conditions ...<-chan struct{}) erro
 	return nil
 }
 
-// tick sends each viewer the status once a second.
+// tick sends each viewer the status, and ends a second of the stages' times, once a second.
 func (g *gateway) tick(ctx context.Context) error {
 	ticker := time.NewTicker(time.Second / statusTurns)
 	defer ticker.Stop()
-	for {
+	for turn := 1; ; turn++ {
 		if err := g.hub.tick(); err != nil {
 			return fmt.Errorf("encode the status: %w", err)
+		}
+		if turn%statusTurns == 0 {
+			g.stages.tick()
 		}
 		select {
 		case <-ctx.Done():

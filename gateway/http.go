@@ -25,6 +25,7 @@ var openAPI []byte
 func (g *gateway) handler(ctx context.Context) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /ws", g.serveViewers(ctx))
+	mux.HandleFunc("GET /api/v1/status", g.overview.serve)
 	mux.HandleFunc("GET /api/v1/sources", g.serveSources)
 	mux.HandleFunc("GET /api/v1/sources/{source}/scene", g.serveScene)
 	mux.Handle("POST /predict", g.sameOrigin(http.HandlerFunc(g.predict.serve)))
@@ -32,14 +33,14 @@ func (g *gateway) handler(ctx context.Context) http.Handler {
 		w.Header().Set("Allow", http.MethodPost)
 		writeError(w, http.StatusMethodNotAllowed, "/predict takes POST only")
 	})
-	for _, door := range []string{"/ws", "/api/v1/sources", "/api/v1/sources/{source}/scene"} {
+	for _, door := range []string{"/ws", "/api/v1/status", "/api/v1/sources", "/api/v1/sources/{source}/scene"} {
 		mux.HandleFunc(door, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Allow", "GET, HEAD")
 			writeError(w, http.StatusMethodNotAllowed, fmt.Sprintf("%s takes GET only", r.URL.Path))
 		})
 	}
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
-		writeError(w, http.StatusNotFound, "no such door: there are /api/v1/sources, /api/v1/sources/{source}/scene and /predict; /openapi.yaml describes them")
+		writeError(w, http.StatusNotFound, "no such door: there are /api/v1/status, /api/v1/sources, /api/v1/sources/{source}/scene and /predict; /openapi.yaml describes them")
 	})
 	mux.HandleFunc("GET /openapi.yaml", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/yaml")

@@ -153,3 +153,42 @@ func TestHosts(t *testing.T) {
 	}
 	http.DefaultClient.CloseIdleConnections()
 }
+
+// The numbers of the status are those of /metrics, and of the sources' accounts.
+func TestStatusIsWhatMetricsSay(t *testing.T) {
+	b := newProvisionedBench(t)
+	r := b.startReady(t, nil)
+	viewer := r.watch("cam1")
+	for seq := uint64(1); seq <= 3; seq++ {
+		b.publish(t, "cam1", "s", seq)
+		for viewer.scene().header.Frame.Seq != seq {
+		}
+	}
+	if err := b.bus.Conn().Publish("alive.detect.x", []byte("nonsense")); err != nil {
+		t.Fatal(err)
+	}
+	r.eventually("the refusal", func() bool { return r.metric("spatialflow_refused_total", "door", "alive", "reason", "malformed") == 1 })
+	var status gateway.Overview
+	r.eventually("a status that is younger", func() bool {
+		_, _, body := r.get("/api/v1/status")
+		if err := json.Unmarshal([]byte(body), &status); err != nil {
+			t.Fatal(err)
+		}
+		return status.Gateway.Refused["alive malformed"] == 1 && status.NATS.Version != ""
+	})
+	c := status.Gateway
+	for name, pair := range map[string][2]float64{
+		"viewers": {c.Viewers, r.metric("spatialflow_viewers")},
+		"scenes":  {c.Scenes, r.metric("spatialflow_viewer_scenes_total")},
+		"drops":   {c.Drops["slow"], r.metric("spatialflow_viewer_drops_total", "reason", "slow")},
+		"refused": {c.Refused["alive malformed"], r.metric("spatialflow_refused_total", "door", "alive")},
+		"lost":    {c.LostOfNATS, r.metric("spatialflow_gateway_lost_total")},
+	} {
+		if pair[0] != pair[1] {
+			t.Errorf("%s: %v in the status, %v in the metrics", name, pair[0], pair[1])
+		}
+	}
+	if c.Viewers != 1 || c.Scenes != 3 {
+		t.Errorf("%v viewers, %v scenes; want 1 and 3", c.Viewers, c.Scenes)
+	}
+}

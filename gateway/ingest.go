@@ -52,12 +52,16 @@ func (g *gateway) handle(msg *nats.Msg) {
 			g.predict.addScene(scene)
 			return
 		}
+		g.stages.add(scene, time.Now())
 		g.hub.addScene(scene, false)
 	case "alive":
 		alive, err := flow.ParseAlive(msg.Data)
 		if err != nil {
 			g.metrics.refuse(doorAlive, reasonMalformed)
 			return
+		}
+		if !g.fleet.add(alive) {
+			g.metrics.refuse(doorAlive, reasonFull)
 		}
 		g.hub.addAlive(alive)
 		g.predict.addAlive(alive)
@@ -70,7 +74,7 @@ func (g *gateway) intake(ctx context.Context, subscribed func()) error {
 	if err != nil {
 		return err
 	}
-	g.predict.setGroups(groups)
+	g.setGroups(groups)
 	standing, err := g.subscribeAll("scenes.>", flow.AliveSubject("*", "*"))
 	defer func() { unsubscribe(standing) }()
 	if err != nil {
@@ -101,7 +105,7 @@ func (g *gateway) intake(ctx context.Context, subscribed func()) error {
 		case <-look.C:
 			if now, err := g.env.Bus.Groups(ctx); err == nil {
 				frames.groups = now
-				g.predict.setGroups(now)
+				g.setGroups(now)
 			}
 			g.countLost(append(standing, frames.all()...))
 		}
@@ -109,6 +113,11 @@ func (g *gateway) intake(ctx context.Context, subscribed func()) error {
 			g.env.Log.Warn("frames of live sources", "error", err)
 		}
 	}
+}
+
+func (g *gateway) setGroups(groups flow.Groups) {
+	g.groups.Store(&groups)
+	g.predict.setGroups(groups)
 }
 
 // groupsEvery is how often the groups entry is read again, and lost messages are counted.

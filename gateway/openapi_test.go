@@ -67,6 +67,7 @@ func TestContract(t *testing.T) {
 		a := r.post(path, field, data, header...)
 		check(http.MethodPost, path, a.code, a.header, a.body)
 	}
+	get("/api/v1/status")
 	get("/api/v1/sources")
 	get("/api/v1/sources/cam1/scene")
 	b.publish(t, "cam1", "s", 1)
@@ -88,6 +89,11 @@ func TestContract(t *testing.T) {
 	for _, source := range []string{"cam1", "cam2", "cam3"} {
 		get("/api/v1/sources/" + source + "/scene")
 	}
+	r.eventually("a second of stages, and streams", func() bool {
+		_, _, body := r.get("/api/v1/status")
+		return strings.Contains(body, `"stage":"end to end"`) && strings.Contains(body, `"stream":"FRAMES_LIVE"`)
+	})
+	get("/api/v1/status")
 	post("/predict", "file", picture(t, 1))
 	post("/predict?depth_size=map&classes=dog", "file", picture(t, 1))
 	post("/predict", "file", []byte("no picture"))

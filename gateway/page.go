@@ -14,7 +14,7 @@ import (
 //go:embed web
 var web embed.FS
 
-// page serves the embedded viewer page. Its files are revalidated by the hash of their content.
+// page serves the embedded pages. Its files are revalidated by the hash of their content.
 type page struct {
 	files map[string]file // by URL path
 }
@@ -23,6 +23,9 @@ type file struct {
 	data []byte
 	tag  string
 }
+
+// pages are the paths of the pages, and their files.
+var pages = map[string]string{"/": "/index.html", "/status": "/status.html"}
 
 func newPage() page {
 	p := page{files: map[string]file{}}
@@ -41,7 +44,9 @@ func newPage() page {
 	if err != nil {
 		panic(err) // the files are part of the program: can't fail
 	}
-	p.files["/"] = p.files["/index.html"]
+	for path, name := range pages {
+		p.files[path] = p.files[name]
+	}
 	return p
 }
 
@@ -63,8 +68,8 @@ func (p page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	name := r.URL.Path
-	if name == "/" {
-		name = "/index.html"
+	if page, ok := pages[name]; ok {
+		name = page
 	}
 	header := w.Header()
 	header.Set("Content-Type", contentTypes[path.Ext(name)])

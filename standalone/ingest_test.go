@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,12 +24,7 @@ const natscli = "github.com/nats-io/natscli/nats@v0.5.1"
 // listening runs `spatialflow up --nats-listen` without sources until the test ends.
 func listening(t *testing.T) (natsURL, gateway string) {
 	t.Helper()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := free.Addr().String()
-	free.Close()
+	address := freeAddress(t)
 	return "nats://" + address, running(t, func(u *Up) { u.NATSListen = address })
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -67,12 +68,7 @@ func newDeployment(t *testing.T) *deployment {
 	if output, err := exec.Command("go", "build", "-o", d.server, "github.com/nats-io/nats-server/v2").CombinedOutput(); err != nil {
 		t.Fatalf("build nats-server: %v\n%s", err, output)
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := listener.Addr().String()
-	listener.Close()
+	address := freeAddress(t)
 	d.url = "nats://" + address
 	config := fmt.Sprintf("listen: %q\nmax_payload: 4MB\njetstream { store_dir: %q, max_file: 20GB }\n", address, filepath.Join(folder, "store"))
 	if err := os.WriteFile(d.config, []byte(config), 0o600); err != nil {
@@ -84,6 +80,14 @@ func newDeployment(t *testing.T) *deployment {
 func (d *deployment) startNATS() *process {
 	d.nats = d.start("nats-server", func() *exec.Cmd { return exec.Command(d.server, "-c", d.config) })
 	return d.nats
+}
+
+func (d *deployment) listens() bool {
+	c, err := net.Dial("tcp", strings.TrimPrefix(d.url, "nats://"))
+	if err == nil {
+		c.Close()
+	}
+	return err == nil
 }
 
 // service starts a program of ours.
@@ -157,13 +161,7 @@ func TestSeparateServicesSurviveKills(t *testing.T) {
 	d.service("gateway", "--http", "127.0.0.1:0")
 	time.Sleep(300 * time.Millisecond) // they wait for the server
 	d.startNATS()
-	eventually(t, "the server listens", func() bool {
-		c, err := net.Dial("tcp", strings.TrimPrefix(d.url, "nats://"))
-		if err == nil {
-			c.Close()
-		}
-		return err == nil
-	})
+	eventually(t, "the server listens", d.listens)
 	produce := []string{"--source", source, "--frames", fmt.Sprint(frames), "--run", "kills", "--exit-when-done"}
 	producer := d.service("producer", produce...) // waits for the groups entry
 	time.Sleep(300 * time.Millisecond)
@@ -233,4 +231,44 @@ func storedScenes(t *testing.T, b *bus.Bus, n int) (scenes []flow.SceneJSON, lon
 		t.Fatalf("%d scenes are stored, want %d", len(scenes), n)
 	}
 	return scenes, longest
+}
+
+// A worker that is killed shows as gone on the status page within 3 s, and the next one as alive within 3 s of its start.
+func TestStatusPageSeesAWorkerDie(t *testing.T) {
+	detect, _ := noCost(t)
+	d := newDeployment(t)
+	d.startNATS()
+	eventually(t, "the server listens", d.listens)
+	d.provision()
+	address := freeAddress(t)
+	d.service("gateway", "--http", address)
+	worker := d.service("worker", "--group", "detect", "--model", detect)
+	eventually(t, "the gateway listens", func() bool {
+		answer, err := http.Get("http://" + address + "/api/v1/status")
+		if err == nil {
+			answer.Body.Close()
+		}
+		return err == nil
+	})
+	page := tab(t, "http://"+address+"/status")
+	rows := func(state string) bool {
+		return ask[bool](t, page, fmt.Sprintf(`document.querySelectorAll('#services [data-stage="detect"][data-state=%q]').length === 1`, state))
+	}
+	eventually(t, "the worker is alive", func() bool { return rows("alive") })
+	time.Sleep(1500 * time.Millisecond) // it has said so for a while
+	begin := time.Now()
+	worker.kill()
+	eventually(t, "the worker is gone", func() bool { return rows("gone") })
+	gone := time.Since(begin)
+	begin = time.Now()
+	worker.run()
+	eventually(t, "the new worker is alive", func() bool { return rows("alive") })
+	back := time.Since(begin)
+	t.Logf("gone after %v, the new one is there after %v", gone, back)
+	if most := 3 * time.Second; gone > most || back > most {
+		t.Errorf("gone after %v, the new one is there after %v; want 3 s", gone, back)
+	}
+	if text := ask[string](t, page, `document.querySelector('#groups [data-group="detect"]').dataset.workers`); text != "1" {
+		t.Errorf("the group has %s workers, want 1", text)
+	}
 }

@@ -1,13 +1,15 @@
-// The viewer page: newest scene of one source, drawn when the browser draws.
+// The viewer page: the newest scene of one source, or of all.
 
-import { Decoder } from "./decode.js";
-import { Painter, drawScale } from "./draw.js";
-import { listDetections, listSources, probeText, say, showLegend, showScene, stateText } from "./panel.js";
+import { colorMaps } from "./colors.js";
+import { drawScale } from "./draw.js";
+import { Grid } from "./grid.js";
+import { listDetections, listSources, probeText, say, sceneText, showLedger, showLegend, showScene, stateText } from "./panel.js";
+import { Screen } from "./screen.js";
 import { Stream } from "./stream.js";
 
 const $ = (id) => document.getElementById(id);
 const view = $("view"), data = document.body.dataset;
-const painter = new Painter(view);
+const wordsEvery = 1000; // ms: the sentence about the scene is for reading
 
 // The source that the address names after #; none when it is no name.
 function sourceInAddress() {
@@ -19,24 +21,25 @@ function sourceInAddress() {
 }
 
 let chosen = sourceInAddress(); // the source, when a person or the page chose one
+let layout = "blend"; // or side, or grid
 let sources = [];
-let current = null; // what is drawn: header, picture, depth
-let fresh = false; // current is not drawn yet
-let waiting = false; // for the browser to draw
-let drawn = []; // times of the last scenes, ms
 let serverDropped = 0;
-let pointer = null; // where it was last over the picture
+let probed = null; // the place in the picture, 0 to 1 both ways, whose depth is told
+let worded = 0; // when the sentence was written
 
-const decoder = new Decoder((scene) => {
-  if (scene.header.frame.source !== chosen) return scene.picture?.close();
-  accept(scene);
+const options = () => ({ side: layout === "side", brief: layout === "grid", heat: $("heat").checked, opacity: $("opacity").value / 100, colormap: $("colormap").value, boxes: $("boxes").checked });
+const screen = new Screen(view, options, shown);
+const grid = new Grid($("grid"), options, (source) => {
+  setLayout("blend", source);
+  view.focus();
 });
 
 const stream = new Stream({
   scene: (message) => {
     serverDropped = message.header.dropped;
+    if (layout === "grid") return grid.add(message);
     if (!chosen) choose(message.header.frame.source); // all were asked for: the first that comes
-    if (message.header.frame.source === chosen) decoder.add(message);
+    if (message.header.frame.source === chosen) screen.add(message);
   },
   status: (status) => {
     sources = status.sources;
@@ -50,51 +53,32 @@ const stream = new Stream({
   },
 });
 
-/** Keeps what a scene does not bring along: the picture of a frame seen before, the depth map of an earlier frame. */
-function accept(scene) {
-  const old = current, frame = scene.header.frame;
-  const same = old && old.header.frame.session === frame.session;
-  if (same && frame.seq < old.header.frame.seq) return scene.picture?.close();
-  if (same && frame.seq === old.header.frame.seq && !scene.picture) scene.picture = old.picture;
-  if (!scene.depth && same) scene.depth = old.depth;
-  if (old?.picture && old.picture !== scene.picture) old.picture.close();
-  current = scene;
-  fresh = true;
-  if (scene.header.latency_ms !== null) drawn.push(performance.now());
-  redraw();
-}
-
-function redraw() {
-  if (waiting || !current) return;
-  waiting = true;
-  requestAnimationFrame(() => {
-    waiting = false;
-    if (current) draw();
-  });
-}
-
-function draw() {
-  const { header, picture, depth } = current;
-  painter.paint(current, { heat: $("heat").checked, opacity: $("opacity").value / 100, colormap: $("colormap").value, boxes: $("boxes").checked });
-  if (!fresh) return;
-  fresh = false;
+function shown({ header, picture, depth }) {
   $("empty").hidden = true;
   $("notice").hidden = Boolean(picture);
   say("notice", header.outcome === "error" ? "This frame has no picture" : "The picture of this frame is gone");
   data.picture = picture ? "shown" : "gone";
   data.depth = depth ? depth.seq : "";
-  view.setAttribute("aria-label", `Frame ${header.frame.seq} of ${header.frame.source}, ${header.detections.length} detections`);
+  if (performance.now() - worded > wordsEvery || header.latency_ms === null) {
+    worded = performance.now();
+    say("words", sceneText(header));
+  }
+  for (const id of ["snapshot", "json"]) $(id).disabled = false;
   showLegend(depth);
+  showLedger(header.ledger);
   probe();
   listDetections(header.detections);
-  showScene(header, serverDropped + decoder.dropped);
+  showScene(header, serverDropped + screen.dropped);
   showState();
 }
 
 function showState() {
   const info = sources.find((s) => s.source === chosen);
   data.state = info?.state ?? "";
-  say("state", stateText(chosen, info, current?.header));
+  if (layout === "grid") {
+    grid.show(sources);
+    say("state", sources.length ? `${sources.length} ${sources.length === 1 ? "source" : "sources"}; choose one to look closer` : stateText("", null));
+  } else say("state", stateText(chosen, info, screen.current?.header));
   listSources($("source"), sources, chosen);
 }
 
@@ -102,55 +86,145 @@ function choose(source) {
   if (source === chosen) return;
   chosen = source;
   forget();
-  stream.watch([source]);
+  if (layout !== "grid") stream.watch([source]);
   showState();
 }
 
+/** Chooses a source, and puts it into the address. */
+function pick(source) {
+  history.replaceState(null, "", `#${encodeURIComponent(source)}`);
+  choose(source);
+}
+
 function forget() {
-  decoder.clear();
-  current?.picture?.close();
-  current = null;
-  drawn = [];
+  screen.clear();
   for (const key of ["seq", "session", "source", "picture", "depth", "outcome"]) delete data[key];
-  painter.clear();
   listDetections([]);
+  showLedger([]);
   for (const id of ["rate", "latency", "frame", "outcome"]) say(id, "–");
+  say("words", "No scene yet.");
+  for (const id of ["snapshot", "json"]) $(id).disabled = true;
   $("empty").hidden = false;
   $("notice").hidden = true;
 }
 
-function showRate() {
-  const since = performance.now() - 3000;
-  drawn = drawn.filter((t) => t > since);
-  say("rate", current ? (drawn.length / 3).toFixed(1) : "–");
+/** Shows one source, or, in the grid, all. What is drawn goes along: the gateway sends no scene again. */
+function setLayout(name, source = chosen) {
+  if (layout === name) return;
+  const before = layout;
+  layout = data.layout = name;
+  document.querySelector(`[name="layout"][value="${name}"]`).checked = true;
+  $("single").hidden = name === "grid";
+  $("grid").hidden = name !== "grid";
+  if (name === "grid") {
+    const scene = screen.release();
+    forget();
+    grid.show(sources);
+    grid.screen(chosen)?.adopt(scene);
+    stream.watch([]);
+  } else if (before === "grid") {
+    const scene = grid.screen(source)?.release();
+    grid.clear();
+    chosen = "";
+    if (source) pick(source);
+    screen.adopt(scene);
+  }
+  showState();
+  screen.redraw();
 }
 
 function probe() {
-  if (!current || !pointer) return;
-  const box = view.getBoundingClientRect(), scale = Math.min(box.width / view.width, box.height / view.height);
-  const x = (pointer.clientX - box.left - (box.width - scale * view.width) / 2) / (scale * view.width);
-  const y = (pointer.clientY - box.top - (box.height - scale * view.height) / 2) / (scale * view.height);
-  if (x >= 0 && x < 1 && y >= 0 && y < 1) say("probe", probeText(current.depth, x, y));
+  $("cross").hidden = !probed || !screen.current;
+  if ($("cross").hidden) return;
+  say("probe", probeText(screen.current.depth, ...probed));
 }
 
-$("source").addEventListener("change", ({ target }) => {
-  history.replaceState(null, "", `#${encodeURIComponent(target.value)}`);
-  choose(target.value);
+/** Moves the probe to a place in the picture, and the mark to where that is in the page. */
+function probeAt(place, mark) {
+  probed = place;
+  $("cross").classList.toggle("shown", mark);
+  if (place && mark) {
+    const box = view.getBoundingClientRect(), frame = view.parentElement.getBoundingClientRect();
+    const wide = layout === "side" && view.width / screen.current.header.size[0] > 1.5, tall = layout === "side" && !wide;
+    const scale = Math.min(box.width / view.width, box.height / view.height);
+    const x = place[0] * view.width * (wide ? 0.5 : 1), y = place[1] * view.height * (tall ? 0.5 : 1);
+    Object.assign($("cross").style, {
+      left: `${box.left - frame.left + (box.width - scale * view.width) / 2 + scale * x}px`,
+      top: `${box.top - frame.top + (box.height - scale * view.height) / 2 + scale * y}px`,
+    });
+  }
+  probe();
+}
+
+function save(blob, ending) {
+  const { source, seq } = screen.current.header.frame, link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = `${source}-${seq}.${ending}`;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+}
+
+/** The scene as JSON, with the keys of the scene files. */
+function sceneJSON({ frame, captured, size, plan, detections, outcome, missing, errors, held, ledger }) {
+  return JSON.stringify({ frame, captured, size, plan, detections, outcome, missing, errors, held, ledger }, null, 1);
+}
+
+const next = (step) => {
+  if (sources.length === 0) return;
+  const at = sources.findIndex((s) => s.source === chosen);
+  pick(sources[(Math.max(at, 0) + step + sources.length) % sources.length].source);
+};
+const toggle = (id) => () => $(id).click();
+const fade = (step) => () => {
+  $("opacity").value = Number($("opacity").value) + step;
+  $("opacity").dispatchEvent(new Event("input"));
+};
+const shortcuts = {
+  1: () => setLayout("blend"), 2: () => setLayout("side"), g: () => setLayout(layout === "grid" ? "blend" : "grid"),
+  h: toggle("heat"), b: toggle("boxes"), "+": fade(5), "-": fade(-5), n: () => next(1), p: () => next(-1),
+  c: () => {
+    const names = Object.keys(colorMaps);
+    $("colormap").value = names[(names.indexOf($("colormap").value) + 1) % names.length];
+    $("colormap").dispatchEvent(new Event("input"));
+  },
+  s: () => $("snapshot").click(), j: () => $("json").click(), "?": () => $("keys").click(),
+};
+
+addEventListener("keydown", (event) => {
+  const { key, target, ctrlKey, metaKey, altKey } = event;
+  if (ctrlKey || metaKey || altKey || $("help").open || !$("shortcuts").checked) return;
+  if (target.matches("select, input:not([type=checkbox], [type=radio])")) return; // letters choose there
+  const act = shortcuts[key.toLowerCase()];
+  if (!act) return;
+  event.preventDefault();
+  act();
 });
+view.addEventListener("keydown", (event) => {
+  const step = event.shiftKey ? 0.1 : 0.02;
+  const way = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] }[event.key];
+  if (!way || !screen.current) return;
+  event.preventDefault();
+  const [x, y] = probed ?? [0.5, 0.5];
+  probeAt([Math.min(Math.max(x + way[0], 0), 0.999), Math.min(Math.max(y + way[1], 0), 0.999)], true);
+});
+view.addEventListener("pointermove", ({ clientX, clientY }) => probeAt(screen.painter.locate(clientX, clientY) ?? probed, false));
+$("source").addEventListener("change", ({ target }) => pick(target.value));
+for (const radio of document.querySelectorAll('[name="layout"]')) radio.addEventListener("change", () => setLayout(radio.value));
 for (const id of ["heat", "boxes", "opacity", "colormap"]) $(id).addEventListener("input", () => {
   say("opacity-value", `${$("opacity").value} %`);
   drawScale($("scale"), $("colormap").value);
-  redraw();
+  screen.redraw();
+  grid.redraw();
 });
-view.addEventListener("pointermove", (event) => {
-  pointer = event;
-  probe();
-});
-addEventListener("resize", redraw);
+$("snapshot").addEventListener("click", () => view.toBlob((blob) => save(blob, "png")));
+$("json").addEventListener("click", () => save(new Blob([sceneJSON(screen.current.header)], { type: "application/json" }), "json"));
+$("keys").addEventListener("click", () => $("help").showModal());
+addEventListener("resize", () => screen.redraw());
 addEventListener("hashchange", () => choose(sourceInAddress()));
 document.addEventListener("visibilitychange", () => (document.hidden ? stream.pause() : stream.start()));
-setInterval(showRate, 500);
+setInterval(() => say("rate", screen.current ? screen.rate().toFixed(1) : "–"), 500);
 
+data.layout = layout;
 drawScale($("scale"), $("colormap").value);
 say("opacity-value", `${$("opacity").value} %`);
 showState();

@@ -9,9 +9,11 @@ export function depthText(depth) {
   return `near ${Math.round(depth.nearness)} %`;
 }
 
-/** Painter draws scenes into a canvas of the picture's size. */
+const labelText = ({ label, score, depth }, brief) => (brief ? label : [label, `${Math.round(100 * score)} %`, depthText(depth)].filter(Boolean).join(" · "));
+
+/** Painter draws scenes into a canvas: of the picture's size, or, side by side, twice that. */
 export class Painter {
-  #context; #canvas; #heat = document.createElement("canvas"); #heatOf = null; #heatMap = "";
+  #context; #canvas; #heat = document.createElement("canvas"); #heatOf = null; #heatMap = ""; #size = [1, 1]; #across = true;
   constructor(canvas) {
     this.#canvas = canvas;
     this.#context = canvas.getContext("2d");
@@ -21,24 +23,57 @@ export class Painter {
     this.#context.clearRect(0, 0, this.#canvas.width, this.#canvas.height);
   }
 
-  /** @param {{heat: boolean, opacity: number, colormap: string, boxes: boolean}} options */
+  /**
+   * side draws the heat map beside the picture, or below it where there is little width, and not over it; brief leaves
+   * scores and nearness out.
+   * @param {{side: boolean, heat: boolean, opacity: number, colormap: string, boxes: boolean, brief: boolean}} options
+   */
   paint({ header, picture, depth }, options) {
     const canvas = this.#canvas, context = this.#context;
     const width = picture?.width || header.size[0] || canvas.width, height = picture?.height || header.size[1] || canvas.height;
-    if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+    const across = !options.side || (canvas.parentElement?.clientWidth ?? 0) >= 640 || height > width;
+    const whole = options.side ? (across ? [2 * width, height] : [width, 2 * height]) : [width, height];
+    if (canvas.width !== whole[0] || canvas.height !== whole[1]) Object.assign(canvas, { width: whole[0], height: whole[1] });
+    this.#size = [width, height];
+    this.#across = across;
     if (picture) context.drawImage(picture, 0, 0, width, height);
     else {
       context.fillStyle = "#10151e";
       context.fillRect(0, 0, width, height);
     }
-    if (options.heat && depth) {
-      this.#color(depth, options.colormap);
-      context.globalAlpha = options.opacity;
-      context.imageSmoothingQuality = "high";
-      context.drawImage(this.#heat, 0, 0, width, height);
-      context.globalAlpha = 1;
-    }
-    if (options.boxes) for (const d of header.detections) this.#box(d);
+    const boxes = options.boxes ? header.detections : [];
+    if (!options.side && options.heat) this.#drawHeat(depth, options.colormap, options.opacity, 0, 0);
+    for (const d of boxes) this.#box(d, labelText(d, options.brief));
+    if (!options.side) return;
+    const [x, y] = across ? [width, 0] : [0, height];
+    context.fillStyle = "#10151e";
+    context.fillRect(x, y, width, height);
+    this.#drawHeat(depth, options.colormap, 1, x, y);
+    context.save();
+    context.translate(x, y);
+    for (const d of boxes) this.#box(d, "");
+    context.restore();
+  }
+
+  /** The place in the picture, 0 to 1 both ways, of a place in the page; null outside. */
+  locate(clientX, clientY) {
+    const canvas = this.#canvas, box = canvas.getBoundingClientRect(), scale = Math.min(box.width / canvas.width, box.height / canvas.height);
+    let x = (clientX - box.left - (box.width - scale * canvas.width) / 2) / scale;
+    let y = (clientY - box.top - (box.height - scale * canvas.height) / 2) / scale;
+    if (x < 0 || y < 0 || x >= canvas.width || y >= canvas.height) return null;
+    if (this.#across) x %= this.#size[0];
+    else y %= this.#size[1];
+    return [x / this.#size[0], y / this.#size[1]];
+  }
+
+  #drawHeat(depth, colormap, opacity, x, y) {
+    if (!depth) return;
+    const context = this.#context;
+    this.#color(depth, colormap);
+    context.globalAlpha = opacity;
+    context.imageSmoothingQuality = "high";
+    context.drawImage(this.#heat, x, y, ...this.#size);
+    context.globalAlpha = 1;
   }
 
   #color(depth, colormap) {
@@ -52,7 +87,7 @@ export class Painter {
     this.#heatMap = colormap;
   }
 
-  #box({ label, class_id, score, bbox, depth }) {
+  #box({ class_id, bbox }, text) {
     const canvas = this.#canvas, context = this.#context;
     const unit = canvas.width / (canvas.clientWidth || canvas.width); // picture pixels per pixel of the screen
     const [x1, y1, x2, y2] = bbox, size = 13 * unit, pad = 4 * unit;
@@ -62,10 +97,10 @@ export class Painter {
       context.lineWidth = line * unit;
       context.strokeRect(x1, y1, x2 - x1, y2 - y1);
     }
-    const text = [label, `${Math.round(100 * score)} %`, depthText(depth)].filter(Boolean).join(" · ");
+    if (!text) return;
     context.font = `600 ${size}px system-ui, sans-serif`;
     const width = context.measureText(text).width + 2 * pad, height = size + 1.6 * pad;
-    const x = Math.max(0, Math.min(x1 - unit, canvas.width - width)), y = y1 - height >= 0 ? y1 - height : Math.max(y1, 0);
+    const x = Math.max(0, Math.min(x1 - unit, this.#size[0] - width)), y = y1 - height >= 0 ? y1 - height : Math.max(y1, 0);
     context.fillStyle = labelColor(class_id);
     context.beginPath();
     context.roundRect(x, y, width, height, 4 * unit);

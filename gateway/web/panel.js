@@ -38,6 +38,53 @@ export function listSources(select, sources, chosen) {
   select.replaceChildren(...entries.map(([value, text]) => new Option(text, value, false, value === chosen)));
 }
 
+/** What is in a scene, in a sentence: "2 persons, the nearest at 81 %, and 1 car at 40 %". */
+export function sceneText({ frame, detections }) {
+  const labels = new Map();
+  for (const d of detections) labels.set(d.label, [...(labels.get(d.label) ?? []), d.depth]);
+  const parts = [...labels].sort((a, b) => b[1].length - a[1].length || a[0].localeCompare(b[0])).map(([label, depths]) => {
+    const known = depths.filter(Boolean).sort((a, b) => (a.kind === "metric" ? a.value - b.value : b.nearness - a.nearness));
+    const near = known.length ? ` (${known.length > 1 ? "nearest " : ""}${depthText(known[0])})` : "";
+    return `${depths.length} × ${label}${near}`;
+  });
+  return `Frame ${frame.seq} of ${frame.source}: ${parts.length ? parts.join(", ") : "nothing was found"}.`;
+}
+
+/** The frame's way through the stages on a time line: when each waited and worked. Groups work side by side. */
+export function timeline(ledger) {
+  const rows = [];
+  let before = 0, ends = 0;
+  ledger.forEach(({ stage, wait_ns, work_ns }, i) => {
+    const last = i === ledger.length - 1 && stage === "fuser", first = i === 0;
+    const begin = first ? 0 : last ? ends : before;
+    const row = { stage, begin: begin / 1e6, wait: wait_ns / 1e6, work: work_ns / 1e6 };
+    rows.push(row);
+    if (first) before = begin + wait_ns + work_ns;
+    ends = Math.max(ends, begin + wait_ns + work_ns);
+  });
+  return rows;
+}
+
+/** Shows the time line, one row per stage. */
+export function showLedger(ledger) {
+  const rows = timeline(ledger), total = Math.max(1e-6, ...rows.map((r) => r.begin + r.wait + r.work));
+  const list = element("ledger");
+  while (list.children.length > rows.length) list.lastChild.remove();
+  while (list.children.length < rows.length) {
+    const item = document.createElement("li");
+    for (const name of ["stage", "lane", "time"]) item.append(Object.assign(document.createElement("span"), { className: name }));
+    for (const name of ["wait", "work"]) item.children[1].append(Object.assign(document.createElement("i"), { className: name }));
+    list.append(item);
+  }
+  rows.forEach((row, i) => {
+    const [stage, lane, time] = list.children[i].children, percent = (ms) => `${(100 * ms) / total}%`;
+    stage.textContent = row.stage;
+    time.textContent = `${row.wait.toFixed(1)} + ${row.work.toFixed(1)} ms`;
+    Object.assign(lane.children[0].style, { left: percent(row.begin), width: percent(row.wait) });
+    Object.assign(lane.children[1].style, { left: percent(row.begin + row.wait), width: percent(row.work) });
+  });
+}
+
 /** Shows the detections of a frame as a table. */
 export function listDetections(detections) {
   say("count", String(detections.length));

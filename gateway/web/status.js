@@ -1,0 +1,155 @@
+// The status page: asks, more than twice a second, how everything does, and shows it.
+
+const every = 400; // ms
+const $ = (id) => document.getElementById(id);
+
+/** An element with a class, attributes and children. */
+function make(name, className, ...children) {
+  const node = document.createElement(name);
+  if (className) node.className = className;
+  node.append(...children);
+  return node;
+}
+
+const count = (n) => n.toLocaleString("en");
+const ms = (n) => (n >= 1000 ? `${(n / 1000).toFixed(1)} s` : `${n < 10 ? n.toFixed(1) : Math.round(n)} ms`);
+const percent = (n) => `${Math.round(100 * n)} %`;
+const bytes = (n) => {
+  for (const unit of ["B", "KiB", "MiB"]) {
+    if (n < 1024) return `${unit === "B" ? n : n.toFixed(1)} ${unit}`;
+    n /= 1024;
+  }
+  return `${n.toFixed(1)} GiB`;
+};
+const reasons = (counts = {}) => {
+  const entries = Object.entries(counts).filter(([, n]) => n > 0);
+  const sum = entries.reduce((total, [, n]) => total + n, 0);
+  return sum ? `${count(sum)} (${entries.map(([why, n]) => `${why} ${count(n)}`).join(", ")})` : "0";
+};
+
+/** Replaces the rows of a table; a cell is a text, or a node. */
+function fill(table, rows, none) {
+  const body = $(table).tBodies[0];
+  if (rows.length === 0) {
+    const cell = make("td", "none", none);
+    cell.colSpan = $(table).tHead.rows[0].cells.length;
+    return body.replaceChildren(make("tr", "", cell));
+  }
+  body.replaceChildren(...rows.map(({ data, cells }) => {
+    const row = make("tr", "", ...cells.map((cell) => make("td", "", cell)));
+    Object.assign(row.dataset, data);
+    return row;
+  }));
+}
+
+const state = (name) => make("span", `state ${name}`, name);
+
+function groupCard(g) {
+  const words = g.on ? `${g.workers} ${g.workers === 1 ? "worker" : "workers"}` : "left out";
+  const list = make("dl", "");
+  for (const [what, value] of [["Frames per second", g.rate.toFixed(1)], ["Wait in the queue", ms(g.wait_ms)], ["Busy", `${percent(g.busy)} of ${g.parallel} slots`]]) {
+    list.append(make("dt", "", what), make("dd", "", value));
+  }
+  const bar = make("div", "bar", make("i", ""));
+  bar.firstChild.style.width = `${100 * Math.min(g.busy, 1)}%`;
+  const card = make("article", "card", make("h3", "", g.group, make("small", "", words)), list, bar);
+  Object.assign(card.dataset, { group: g.group, workers: g.workers });
+  return card;
+}
+
+const space = "http://www.w3.org/2000/svg";
+const width = 120, height = 40;
+
+/** The median as a line and, from it to the 95th percentile, a band; seconds without scenes are gaps. */
+function curves(svg, kind, scenes, p50, p95, top) {
+  const x = (i) => (width * i) / (scenes.length - 1), y = (v) => height - (height - 1) * Math.min(v / top, 1);
+  let line = "", band = "";
+  for (let i = 0; i < scenes.length; i++) {
+    if (!scenes[i]) continue;
+    line += `${scenes[i - 1] ? "L" : "M"}${x(i)} ${y(p50[i])}`;
+    if (scenes[i - 1]) band += `M${x(i - 1)} ${y(p50[i - 1])}L${x(i - 1)} ${y(p95[i - 1])}L${x(i)} ${y(p95[i])}L${x(i)} ${y(p50[i])}Z`;
+  }
+  for (const [name, d] of [[`band ${kind}`, band], [kind, line]]) {
+    const path = document.createElementNS(space, "path");
+    path.setAttribute("class", name);
+    path.setAttribute("d", d);
+    svg.append(path);
+  }
+}
+
+function stageCard(s) {
+  const last = s.scenes.findLastIndex((n) => n > 0), at = (values) => (last < 0 ? 0 : values[last]);
+  const top = Math.max(1, ...s.wait_p95_ms, ...s.work_p95_ms);
+  const svg = document.createElementNS(space, "svg");
+  svg.setAttribute("class", "chart");
+  svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  svg.setAttribute("preserveAspectRatio", "none");
+  svg.setAttribute("role", "img");
+  svg.setAttribute("aria-label", `${s.stage}: work ${ms(at(s.work_p50_ms))}, wait ${ms(at(s.wait_p50_ms))} in the median; 95th percentile at most ${ms(top)} in the last minute`);
+  const numbers = make("dl", "");
+  for (const [kind, p50, p95] of [["wait", s.wait_p50_ms, s.wait_p95_ms], ["work", s.work_p50_ms, s.work_p95_ms]]) {
+    if (p95.every((v) => v === 0)) continue; // the stage has none
+    curves(svg, kind, s.scenes, p50, p95, top);
+    numbers.append(make("dt", "", `${kind}, median · p95`), make("dd", "", `${ms(at(p50))} · ${ms(at(p95))}`));
+  }
+  const card = make("article", "card", make("h3", "", s.stage, make("small", "", `${count(at(s.scenes))} scenes/s`)), svg, numbers);
+  card.dataset.stage = s.stage;
+  return card;
+}
+
+function sourceRow(s) {
+  const a = s.account, of = (key) => (a ? count(a[key]) : "–");
+  const name = make("a", "", s.source);
+  name.href = `/#${encodeURIComponent(s.source)}`;
+  return {
+    data: { source: s.source },
+    cells: [name, make("span", "", state(s.state), ` ${s.mode}`, s.reason ? `: ${s.reason}` : ""), s.scenes_per_second.toFixed(1), of("captured"), a ? reasons(a.skipped) : "–", of("admitted"), of("complete"), of("partial"), of("error"), a ? reasons(a.dropped) : "–", of("in_flight")],
+  };
+}
+
+function serviceRow(s) {
+  const works = s.state === "alive", worker = s.parallel && s.model;
+  return {
+    data: { instance: s.instance, state: s.state, stage: s.stage },
+    cells: [s.stage, make("span", "", state(s.state), works ? "" : ` for ${Math.round(s.heard_ms / 1000)} s`), s.host, s.instance.slice(-6), s.model ? `${s.model} (${s.family})` : "–", s.provider || "–", s.parallel ? String(s.parallel) : "–", works ? s.rate.toFixed(1) : "–", works && worker ? ms(s.wait_ms) : "–", works && worker ? percent(s.busy) : "–"],
+  };
+}
+
+function show(status) {
+  $("groups").replaceChildren(...(status.groups.length ? status.groups.map(groupCard) : [make("p", "", "No groups entry yet: run spatialflow provision.")]));
+  $("stages").replaceChildren(...(status.stages.length ? status.stages.map(stageCard) : [make("p", "", "No scene in the last minute.")]));
+  fill("sources", status.sources.map(sourceRow), "No source yet.");
+  fill("services", status.services.map(serviceRow), "No service is heard.");
+  const { nats, gateway } = status;
+  $("nats-connection").textContent = `${nats.connected ? "connected" : "not connected"}${nats.url ? ` to ${nats.url}` : ""}${nats.version ? `, ${nats.server} ${nats.version}` : ""}, round trip ${ms(nats.rtt_ms)}, ${nats.reconnects} reconnects${nats.error ? `. ${nats.error}` : ""}`;
+  fill("streams", nats.streams.map((s) => ({ data: { stream: s.stream }, cells: [s.stream, count(s.messages), bytes(s.bytes), s.max_bytes > 0 ? bytes(s.max_bytes) : "none", count(s.consumers)] })), "No stream is known yet.");
+  const entries = [["Viewers", count(gateway.viewers)], ["Scenes sent to them", count(gateway.scenes)], ["Bytes sent to them", bytes(gateway.sent_bytes)], ["Dropped for them", reasons(gateway.drops)], ["Refused", reasons(gateway.refused)], ["Lost of NATS", count(gateway.lost)]];
+  $("gateway").replaceChildren(...entries.map(([what, value]) => make("div", "", make("dt", "", what), make("dd", "", value))));
+}
+
+function connection(name) {
+  document.body.dataset.connection = name;
+  const words = { open: "up to date", reconnecting: "the gateway does not answer" }[name];
+  if ($("connection").lastElementChild.textContent !== words) $("connection").lastElementChild.textContent = words;
+}
+
+async function ask() {
+  if (document.hidden) return;
+  try {
+    const answer = await fetch("/api/v1/status", { signal: AbortSignal.timeout(2000) });
+    if (!answer.ok) throw new Error(`${answer.status}`);
+    show(await answer.json());
+    connection("open");
+  } catch (error) {
+    console.warn("status", error);
+    connection("reconnecting");
+  }
+}
+
+async function run() {
+  for (;;) {
+    await ask();
+    await new Promise((done) => setTimeout(done, every));
+  }
+}
+run();
