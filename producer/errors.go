@@ -22,6 +22,9 @@ var (
 	// ErrSource is returned at the end when a source failed; the others were carried on.
 	ErrSource = errors.New("a source failed")
 
+	// ErrPicture is returned for a picture that can't be sent; the source's others can.
+	ErrPicture = errors.New("no usable picture")
+
 	// errBroken is returned when a file is no picture that can be sent; its frame says so.
 	errBroken = errors.New("broken picture")
 )

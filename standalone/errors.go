@@ -13,4 +13,6 @@ var (
 	ErrUsage = errors.New("usage")
 	// ErrSource is returned when a source failed; the others were carried on.
 	ErrSource = errors.New("a source failed")
+	// ErrPredict is returned when a picture could not be looked at.
+	ErrPredict = errors.New("not every picture could be looked at")
 )

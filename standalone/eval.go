@@ -20,11 +20,7 @@ type Eval struct {
 	Frames int    `default:"500" help:"Frames in all."`
 	JSON   bool   `name:"json" help:"Print the report as JSON instead of a table."`
 
-	DetectModel string `placeholder:"FILE" help:"ONNX file of the detection group; without it the demo model."`
-	DepthModel  string `placeholder:"FILE" help:"ONNX file of the depth group; without it the demo model."`
-	DepthSize   int    `default:"518" help:"Shorter side, in pixels, of the depth model's input, for models of free size."`
-	Parallel    int    `default:"2" help:"Frames that each group works on at once."`
-	Onnxruntime string `placeholder:"FILE" help:"libonnxruntime; else it is looked for as by up."`
+	Models
 }
 
 // evalConfidence is the least score that counts, as in Ultralytics' validation (cfg/default.yaml, val: conf 0.001):
@@ -56,11 +52,8 @@ func (e *Eval) run(ctx context.Context, progress io.Writer, log *slog.Logger) (e
 	}
 	judge := &judge{streets: map[string]*street.Street{}}
 	judge.evaluation.MinHeight = street.CountHeight
-	up := &Up{
-		Mode: flow.ModeLossless, DetectModel: e.DetectModel, DepthModel: e.DepthModel, DepthSize: e.DepthSize, Onnxruntime: e.Onnxruntime,
-		Confidence: evalConfidence, Provider: "cpu", Parallel: e.Parallel, HTTP: "127.0.0.1:0", Window: 16, Quality: 90,
-		Frames: uint64(e.Frames / e.Seeds), ExitWhenDone: true, sink: judge, unpaced: true,
-	}
+	up := e.lossless(evalConfidence, judge)
+	up.Frames = uint64(e.Frames / e.Seeds)
 	for range e.Seeds {
 		name := fmt.Sprintf("seed-%d", cfg.Seed)
 		if judge.streets[name], err = street.New(cfg); err != nil {

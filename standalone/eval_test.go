@@ -14,7 +14,7 @@ import (
 // TestDemoModels is the short evaluation: held-out streets through the real pipeline with the models that ship. Its
 // bounds lie a little below what the models' cards say of 500 frames.
 func TestDemoModels(t *testing.T) {
-	e := Eval{Source: "street:?seed=500000&fps=5&split=held-out", Seeds: 10, Frames: 60, Parallel: 2, DepthSize: 518, JSON: true}
+	e := Eval{Source: "street:?seed=500000&fps=5&split=held-out", Seeds: 10, Frames: 60, JSON: true, Models: Models{Parallel: 2, DepthSize: 518, Provider: "cpu"}}
 	var out strings.Builder
 	if err := e.Evaluate(t.Context(), &out, io.Discard, quiet); err != nil {
 		t.Fatal(err)
@@ -46,7 +46,7 @@ func TestEvalRefuses(t *testing.T) {
 		"no street":        {Eval{Source: "clip.avi", Seeds: 1, Frames: 1}, street.ErrParameter},
 		"no seeds":         {Eval{Source: "street:", Frames: 1}, ErrUsage},
 		"too few frames":   {Eval{Source: "street:", Seeds: 2, Frames: 1}, ErrUsage},
-		"both groups left": {Eval{Source: "street:", Seeds: 1, Frames: 1, Parallel: 1, DepthSize: 518, DetectModel: None, DepthModel: None}, ErrNoModel},
+		"both groups left": {Eval{Source: "street:", Seeds: 1, Frames: 1, Models: Models{Parallel: 1, DepthSize: 518, DetectModel: None, DepthModel: None}}, ErrNoModel},
 	} {
 		if err := test.e.Evaluate(t.Context(), io.Discard, io.Discard, quiet); !errors.Is(err, test.want) {
 			t.Errorf("%s: %v, want %v", name, err, test.want)

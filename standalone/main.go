@@ -13,6 +13,8 @@ func Main(arguments []string) {
 	var commands struct {
 		Up        Up        `cmd:"" help:"Run every stage in this process, over an embedded NATS server."`
 		Eval      Eval      `cmd:"" help:"Run generated streets through the pipeline and compare its scenes with the truth."`
+		Watch     Watch     `cmd:"" help:"The viewer as a program: print or draw the scenes of a gateway, or of a file that is run here."`
+		Predict   Predict   `cmd:"" help:"What is in pictures, and how near: as a table, as JSON, or drawn."`
 		Provision Provision `cmd:"" help:"Make the streams, consumers and entries that separate services need, on a NATS server."`
 		Street    Street    `cmd:"" help:"The generated street with known truth."`
 	}
@@ -28,6 +30,10 @@ func Main(arguments []string) {
 	case "eval":
 		log := telemetry.NewLogger(os.Stderr, "text", slog.LevelWarn)
 		parser.FatalIfErrorf(commands.Eval.Evaluate(ctx, os.Stdout, os.Stderr, log))
+	case "watch", "watch <file>":
+		parser.FatalIfErrorf(commands.Watch.RunWatch(ctx, os.Stdout, os.Stderr, telemetry.NewLogger(os.Stderr, "text", slog.LevelWarn)))
+	case "predict <picture>":
+		parser.FatalIfErrorf(commands.Predict.RunPredict(ctx, os.Stdout, telemetry.NewLogger(os.Stderr, "text", slog.LevelWarn)))
 	case "provision":
 		parser.FatalIfErrorf(commands.Provision.RunProvision(ctx, os.Stdout, os.Stderr))
 	case "street export":

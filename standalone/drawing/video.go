@@ -1,0 +1,93 @@
+package drawing
+
+import (
+	"fmt"
+	"image"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"gocv.io/x/gocv"
+)
+
+// codecs are FFmpeg's names, by the file's extension, of codecs that every build of it has.
+var codecs = map[string]string{".mp4": "mp4v", ".avi": "MJPG"}
+
+// Video is a video file that is being written. Its size is that of its first picture.
+type Video struct {
+	path   string
+	fps    float64
+	writer *gocv.VideoWriter // nil: no picture yet
+	size   image.Point
+	fitted gocv.Mat
+	frames int
+}
+
+// NewVideo makes a video file with so many pictures a second, 0.1 to 1000. [ErrDraw] is returned when the file can't be written, or
+// its extension is neither .mp4 (MPEG-4 part 2) nor .avi (motion JPEG).
+func NewVideo(path string, fps float64) (*Video, error) {
+	if codecs[strings.ToLower(filepath.Ext(path))] == "" {
+		return nil, fmt.Errorf("%w: %s: a video's name ends in .mp4 or .avi", ErrDraw, path)
+	}
+	if !(fps >= .1 && fps <= 1000) {
+		return nil, fmt.Errorf("%w: %s: %v pictures a second are not 0.1 to 1000", ErrDraw, path, fps)
+	}
+	file, err := os.Create(path) // OpenCV would say neither that it can't nor why
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDraw, err)
+	}
+	if err := file.Close(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDraw, err)
+	}
+	return &Video{path: path, fps: fps, fitted: gocv.NewMat()}, nil
+}
+
+// Add writes one picture, 8-bit BGR; one of another size than the first is fitted.
+func (v *Video) Add(picture *gocv.Mat) error {
+	if v.writer == nil {
+		v.size = image.Pt(picture.Cols()&^1, max(picture.Rows()&^1, 2)) // the codec halves colour both ways
+		writer, err := gocv.VideoWriterFile(v.path, codecs[strings.ToLower(filepath.Ext(v.path))], v.fps, v.size.X, v.size.Y, true)
+		if err != nil || !writer.IsOpened() {
+			return fmt.Errorf("%w: %s: no video of %v at %v pictures a second can be written", ErrDraw, v.path, v.size, v.fps)
+		}
+		v.writer = writer
+	}
+	if picture.Cols() != v.size.X || picture.Rows() != v.size.Y {
+		if err := gocv.Resize(*picture, &v.fitted, v.size, 0, 0, gocv.InterpolationArea); err != nil {
+			return fmt.Errorf("%w: %s: %w", ErrDraw, v.path, err)
+		}
+		picture = &v.fitted
+	}
+	if err := v.writer.Write(*picture); err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrDraw, v.path, err)
+	}
+	v.frames++
+	return nil
+}
+
+// Until writes a picture as often as it takes for the video to last so many seconds, at least once.
+func (v *Video) Until(seconds float64, picture *gocv.Mat) error {
+	for n := max(int(math.Round(seconds*v.fps))-v.frames, 1); n > 0; n-- {
+		if err := v.Add(picture); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Frames is how many pictures were written.
+func (v *Video) Frames() int { return v.frames }
+
+// Close completes the file. [ErrDraw] is returned, and the file removed, when there was no picture.
+func (v *Video) Close() error {
+	_ = v.fitted.Close() // always nil
+	if v.writer == nil {
+		_ = os.Remove(v.path) // it is empty
+		return fmt.Errorf("%w: %s: there was no picture", ErrDraw, v.path)
+	}
+	if err := v.writer.Close(); err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrDraw, v.path, err)
+	}
+	return nil
+}

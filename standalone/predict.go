@@ -1,0 +1,175 @@
+package standalone
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+
+	"gocv.io/x/gocv"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/producer"
+	"github.com/spatial-flow/spatial-flow/standalone/drawing"
+)
+
+// Predict is the command `spatialflow predict`: what is in pictures, and how near.
+type Predict struct {
+	Pictures []string `arg:"" name:"picture" placeholder:"PICTURE" help:"JPEG, PNG, BMP or WebP files."`
+	JSON     bool     `name:"json" help:"Print a line of JSON for each picture, as up --scenes writes it, with its path, instead of tables."`
+	Out      string   `short:"o" placeholder:"PATH" help:"Draw the boxes and, beside the picture, the depth heat map: into this file, .jpg or .png, or, of several pictures, into this folder."`
+
+	Confidence float32 `default:"0.25" group:"Models:" help:"Detections must score more than this, 0 to 1."`
+	Models     `group:"Models:"`
+}
+
+// Validate returns [ErrUsage] when there is nothing to do it with.
+func (p *Predict) Validate() error {
+	for _, path := range p.Pictures {
+		if info, err := os.Stat(path); err != nil {
+			return fmt.Errorf("%w: %w", ErrUsage, err)
+		} else if info.IsDir() {
+			return fmt.Errorf("%w: %s is a folder: give its pictures, or watch it (spatialflow watch %s)", ErrUsage, path, path)
+		}
+	}
+	if p.Out == "" || len(p.Pictures) > 1 {
+		return nil
+	}
+	if ext := strings.ToLower(filepath.Ext(p.Out)); ext != ".jpg" && ext != ".jpeg" && ext != ".png" {
+		return fmt.Errorf("%w: --out %s: a drawing's name ends in .jpg or .png", ErrUsage, p.Out)
+	}
+	return nil
+}
+
+// RunPredict runs the pictures through a pipeline of its own, and prints what is in them, in their order. [ErrPredict] is
+// returned at the end when one of them could not be looked at.
+func (p *Predict) RunPredict(ctx context.Context, out io.Writer, log *slog.Logger) error {
+	if err := p.Validate(); err != nil {
+		return err
+	}
+	if p.Out != "" && len(p.Pictures) > 1 {
+		if err := os.MkdirAll(p.Out, 0o755); err != nil {
+			return fmt.Errorf("--out: %w", err)
+		}
+	}
+	painter := drawing.NewPainter()
+	defer painter.Close()
+	failed := 0
+	for first := 0; first < len(p.Pictures); first += producer.MaxSources {
+		paths := p.Pictures[first:min(first+producer.MaxSources, len(p.Pictures))]
+		sink := pictureSink{}
+		sources := make([]string, len(paths))
+		for i, path := range paths {
+			absolute, err := filepath.Abs(path) // a name may look like a URI, or have a # in it
+			if err != nil {
+				return err
+			}
+			sources[i] = fmt.Sprintf("picture-%d=%s", i, absolute)
+		}
+		if err := p.lossless(p.Confidence, sink, sources...).RunPipeline(ctx, io.Discard, io.Discard, log); err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		for i, path := range paths {
+			scene := sink[fmt.Sprintf("picture-%d", i)]
+			if scene == nil {
+				return fmt.Errorf("%w: %s has no scene", ErrPredict, path)
+			}
+			if scene.Outcome == flow.OutcomeError {
+				failed++
+			}
+			if err := p.show(out, path, scene, painter); err != nil {
+				return err
+			}
+		}
+	}
+	if failed > 0 {
+		return fmt.Errorf("%w: %d of %d", ErrPredict, failed, len(p.Pictures))
+	}
+	return nil
+}
+
+// pictureSink keeps the scene of each source.
+type pictureSink map[string]*flow.Scene
+
+func (s pictureSink) Take(scene *flow.Scene) error { s[scene.Source] = scene; return nil }
+func (s pictureSink) Close() error                 { return nil }
+
+func (p *Predict) show(out io.Writer, path string, scene *flow.Scene, painter *drawing.Painter) error {
+	if p.JSON {
+		line := struct {
+			Picture string `json:"picture"`
+			flow.SceneJSON
+		}{path, scene.JSON()}
+		if err := json.NewEncoder(out).Encode(line); err != nil {
+			return err
+		}
+	} else if err := printTable(out, path, scene); err != nil {
+		return err
+	}
+	if p.Out == "" || scene.Outcome == flow.OutcomeError {
+		return nil
+	}
+	return p.draw(path, scene, painter)
+}
+
+func printTable(out io.Writer, path string, scene *flow.Scene) error {
+	if scene.Outcome == flow.OutcomeError {
+		reasons := make([]string, 0, len(scene.Errors))
+		for _, why := range scene.Errors {
+			if len(reasons) == 0 || reasons[0] != why {
+				reasons = append(reasons, why)
+			}
+		}
+		_, err := fmt.Fprintf(out, "%s: %s\n", path, strings.Join(reasons, "; "))
+		return err
+	}
+	fmt.Fprintf(out, "%s: %dx%d, %d detections\n", path, scene.Width, scene.Height, len(scene.Detections))
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for i, d := range scene.Detections {
+		if i == 0 {
+			fmt.Fprintln(table, "  LABEL\tSCORE\tX1\tY1\tX2\tY2\tDEPTH")
+		}
+		depth := "-"
+		if d.Depth != nil {
+			if depth = fmt.Sprintf("near %.0f %%", d.Depth.Nearness); d.Depth.Kind == flow.KindMetric {
+				depth = fmt.Sprintf("%.2f m", d.Depth.Value)
+			}
+		}
+		fmt.Fprintf(table, "  %s\t%.2f\t%.0f\t%.0f\t%.0f\t%.0f\t%s\n", d.Label, d.Score, d.Box[0], d.Box[1], d.Box[2], d.Box[3], depth)
+	}
+	return table.Flush()
+}
+
+func (p *Predict) draw(path string, scene *flow.Scene, painter *drawing.Painter) error {
+	pictures, err := producer.OpenPictures("picture=" + path)
+	if err != nil {
+		return err
+	}
+	defer pictures.Close()
+	data, err := pictures.Next(context.Background())
+	if err != nil {
+		return err
+	}
+	painter.Forget()
+	drawn, err := painter.Draw(data, [2]int{scene.Width, scene.Height}, scene.Detections, mapOf(scene.Depth, scene.Range))
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	file := p.Out
+	if len(p.Pictures) > 1 {
+		base := filepath.Base(path)
+		file = filepath.Join(p.Out, strings.TrimSuffix(base, filepath.Ext(base))+".jpg")
+	}
+	if !gocv.IMWrite(file, *drawn) {
+		return fmt.Errorf("%w: %s can't be written", drawing.ErrDraw, file)
+	}
+	return nil
+}

@@ -1,0 +1,189 @@
+package standalone
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/service"
+	"github.com/spatial-flow/spatial-flow/gateway"
+)
+
+// newWatch is `spatialflow watch`, of a file with the models of no cost.
+func newWatch(t *testing.T, file string) *Watch {
+	t.Helper()
+	w := new(Watch)
+	if err := service.Defaults(w); err != nil {
+		t.Fatal(err)
+	}
+	w.File, w.DepthSize = file, 56
+	w.DetectModel, w.DepthModel = noCost(t)
+	return w
+}
+
+// probed is how many pictures ffprobe reads.
+func probed(t *testing.T, path string) string {
+	t.Helper()
+	output, err := exec.Command("ffprobe", "-v", "error", "-count_frames", "-select_streams", "v", "-show_entries", "stream=nb_read_frames,width,height", "-of", "csv=p=0", path).CombinedOutput()
+	if err != nil {
+		t.Fatalf("ffprobe: %v\n%s", err, output)
+	}
+	return strings.TrimSpace(string(output))
+}
+
+// A file that is run here is drawn whole, and printed as up --scenes writes it; a broken picture is in both.
+func TestWatchFile(t *testing.T) {
+	folder := pictures(t, 40)
+	if err := os.WriteFile(filepath.Join(folder, "00007.jpg"), []byte("broken"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w := newWatch(t, folder)
+	w.JSON, w.Out = true, filepath.Join(t.TempDir(), "out.mp4")
+	var out, progress bytes.Buffer
+	if err := w.RunWatch(t.Context(), &out, &progress, quiet); err != nil {
+		t.Fatalf("%v\n%s", err, &progress)
+	}
+	if got := probed(t, w.Out); got != "1280,480,40" {
+		t.Errorf("the video is %s, want 40 pictures of 1280x480", got)
+	}
+	if !strings.Contains(progress.String(), "40 scenes, 0 dropped; "+w.Out+": 40 pictures") {
+		t.Errorf("the end says %s", &progress)
+	}
+	up := newUp(t, folder)
+	up.Scenes = filepath.Join(t.TempDir(), "scenes.jsonl")
+	if err := up.RunPipeline(t.Context(), io.Discard, io.Discard, quiet); err != nil {
+		t.Fatal(err)
+	}
+	var got []flow.SceneJSON
+	for reader := json.NewDecoder(&out); reader.More(); {
+		var scene flow.SceneJSON
+		if err := reader.Decode(&scene); err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, scene)
+	}
+	ignore := cmp.Options{cmpopts.IgnoreFields(flow.SceneJSON{}, "Captured", "Ledger"), cmpopts.IgnoreFields(flow.FrameID{}, "Session")}
+	if diff := cmp.Diff(lines(t, up.Scenes), got, ignore); diff != "" {
+		t.Errorf("--json differs from --scenes:\n%.2000s", diff)
+	}
+	if got[7].Outcome != flow.OutcomeError {
+		t.Errorf("the broken picture's scene is %s", got[7].Outcome)
+	}
+}
+
+// The reference film: every one of its frames is in the video.
+func TestWatchPedestrians(t *testing.T) {
+	folder, ok := shared(t)
+	if !ok {
+		return
+	}
+	w := newWatch(t, filepath.Join(folder, "data", "pedestrians.avi"))
+	w.Out = filepath.Join(t.TempDir(), "out.mp4")
+	if err := w.RunWatch(t.Context(), io.Discard, io.Discard, quiet); err != nil {
+		t.Fatal(err)
+	}
+	if got := probed(t, w.Out); got != "1536,576,795" {
+		t.Errorf("the video is %s, want 795 pictures of 1536x576", got)
+	}
+}
+
+// A gateway's live source keeps its time in the video; what was asked for ends it.
+func TestWatchGateway(t *testing.T) {
+	base := running(t, func(u *Up) {
+		u.Source, u.Mode = []string{"cam=" + pictures(t, 30) + "#mode=live&fps=20&loop=true", "still=" + pictures(t, 3)}, ""
+	})
+	w := newWatch(t, "")
+	w.Gateway, w.Source, w.Out, w.FPS, w.Duration = base, "cam", filepath.Join(t.TempDir(), "live.avi"), 10, 4*time.Second
+	var progress bytes.Buffer
+	if err := w.RunWatch(t.Context(), io.Discard, &progress, quiet); err != nil {
+		t.Fatalf("%v\n%s", err, &progress)
+	}
+	fields := strings.Split(probed(t, w.Out), ",")
+	var n int
+	if err := json.Unmarshal([]byte(fields[len(fields)-1]), &n); err != nil || n < 15 || n > 90 { // some 40; a scene that came early counts once more
+		t.Errorf("%s pictures in 4 s at 10 a second", fields[len(fields)-1])
+	}
+	w = newWatch(t, "")
+	w.Gateway, w.Source, w.JSON, w.Frames = base+"/", "cam", true, 5
+	var out bytes.Buffer
+	if err := w.RunWatch(t.Context(), &out, io.Discard, quiet); err != nil || strings.Count(out.String(), "\n") != 5 {
+		t.Errorf("--frames 5: %v\n%s", err, &out)
+	}
+	w.Source, w.Frames, w.JSON = "still", 0, false // it has ended: its last scene, and the end
+	out.Reset()
+	progress.Reset()
+	eventually(t, "still is complete", func() bool { return newestScene(t, base+"/api/v1/sources/still/scene").Frame.Seq == 3 })
+	if err := w.RunWatch(t.Context(), &out, &progress, quiet); err != nil || !strings.HasPrefix(out.String(), "still 3 complete: ") || !strings.Contains(progress.String(), "still is complete") {
+		t.Errorf("an ended source: %v\n%s%s", err, &out, &progress)
+	}
+}
+
+func TestWatchRefuses(t *testing.T) {
+	for name, change := range map[string]func(*Watch){
+		"no gateway": func(w *Watch) { w.Gateway = "ftp://x" }, "both": func(w *Watch) { w.File, w.Source = "a.avi", "cam" },
+		"fps": func(w *Watch) { w.FPS = -1 }, "past": func(w *Watch) { w.Duration = -1 },
+	} {
+		w := newWatch(t, "")
+		change(w)
+		if err := w.Validate(); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	w := newWatch(t, "")
+	w.Gateway = "http://" + freeAddress(t)
+	if err := w.RunWatch(t.Context(), io.Discard, io.Discard, quiet); err == nil || !strings.Contains(err.Error(), "is a gateway there?") {
+		t.Errorf("nobody listens: %v", err)
+	}
+	w = newWatch(t, filepath.Join(t.TempDir(), "missing.avi"))
+	if err := w.RunWatch(t.Context(), io.Discard, io.Discard, quiet); err == nil || !strings.Contains(err.Error(), "missing.avi") {
+		t.Errorf("no such file: %v", err)
+	}
+}
+
+// What a gateway sends is not believed.
+func FuzzParseScene(f *testing.F) {
+	seed := func(header string, rest ...byte) []byte {
+		return append(append(binary.LittleEndian.AppendUint32(nil, uint32(len(header))), header...), rest...)
+	}
+	f.Add([]byte{})
+	f.Add([]byte{255, 255, 255, 255})
+	f.Add(seed(`{"frame":{"source":"a","session":"s","seq":1},"picture_bytes":2,"depth":null}`, 1, 2))
+	f.Add(seed(`{"picture_bytes":1,"depth":{"width":1,"height":1,"kind":"metric","bits":8,"scale":1,"bytes":1}}`, 1, 2))
+	f.Add(seed(`{"picture_bytes":-1,"depth":{"bytes":3}}`, 1, 2))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		header, picture, depth, err := parseScene(data)
+		if err != nil {
+			return
+		}
+		if len(picture) != header.PictureBytes || depth != nil && (len(depth.Data) != header.Depth.Bytes || depth.Validate() != nil) {
+			t.Errorf("%d bytes of picture, want %d; depth %+v", len(picture), header.PictureBytes, depth)
+		}
+	})
+}
+
+// A message of the gateway's own is taken apart whole.
+func TestParseScene(t *testing.T) {
+	header := gateway.SceneHeader{Type: "scene", PictureBytes: 3, Depth: &gateway.DepthHeader{
+		DepthMap: &flow.DepthMap{Width: 1, Height: 1, Kind: flow.KindMetric, Bits: 8, Scale: 1, Data: []byte{7, 8}}, Bytes: 2,
+	}}
+	text, err := json.Marshal(header)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := append(binary.LittleEndian.AppendUint32(nil, uint32(len(text))), text...)
+	_, picture, depth, err := parseScene(append(data, 1, 2, 3, 7, 8))
+	if err != nil || !bytes.Equal(picture, []byte{1, 2, 3}) || depth == nil || !bytes.Equal(depth.Data, []byte{7, 8}) {
+		t.Errorf("picture %v, depth %+v: %v", picture, depth, err)
+	}
+}
