@@ -18,7 +18,7 @@ import (
 const axeVersion = "4.14.1" // as build/install.sh has it
 
 // The pages as people see them, with the demo models on a street: drawn, complete, without a serious barrier (axe-core),
-// wide and on a telephone, dark and light. SPATIALFLOW_PICTURES=../docs makes the pictures of the docs again.
+// wide and on a telephone, dark and light. SPATIALFLOW_PICTURES=../docs/pictures makes those of the docs again (viewer.png is docs/demo.png).
 func TestPages(t *testing.T) {
 	folder := os.Getenv("SPATIALFLOW_PICTURES")
 	if folder == "" {
@@ -50,7 +50,7 @@ func TestPages(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(folder, name+".png"), picture, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(folder, name+".png"), picture, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -79,7 +79,7 @@ func TestPages(t *testing.T) {
 	time.Sleep(300 * time.Millisecond) // the layout follows
 	take("phone")
 	look(true, 1280, 900)
-	take("viewer-light")
+	take("light")
 	if err := chromedp.Do(page, chromedp.Navigate(base+"/status")); err != nil {
 		t.Fatal(err)
 	}

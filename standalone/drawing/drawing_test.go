@@ -78,7 +78,7 @@ func TestDraw(t *testing.T) {
 		} {
 			bgr := drawn.GetVecbAt(want.y, want.x)
 			for i, v := range []uint8{want.rgb.B, want.rgb.G, want.rgb.R} {
-				if diff := int(bgr[i]) - int(v); diff < -35 || diff > 35 { // lines are smoothed
+				if diff := int(bgr[i]) - int(v); diff < -50 || diff > 50 { // lines are smoothed
 					t.Errorf("%s: pixel %d,%d is %v (BGR), want %v", test.name, want.x, want.y, bgr, want.rgb)
 					break
 				}
