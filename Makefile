@@ -29,6 +29,7 @@ build: install ## bin/spatialflow and the services
 	go build -tags '$(TAGS)' -o bin/ work
 
 test: install-test ## all tests
+	go test -count=1 -run 'Protocol|AsyncAPI' ./flow # they read docs, which the cache does not know of
 	go test -tags '$(TAGS)' work
 
 check: fmt-check install-test tidy-check graph vet lint build isolated static race ## what CI runs first

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs what Spatial-Flow needs and is missing: a C++ compiler, OpenCV's core, imgproc, imgcodecs and videoio,
-# libonnxruntime (out of the PyPI wheel, into the user's cache folder), and with "test" also Chromium, FFmpeg and axe-core.
+# libonnxruntime (out of the PyPI wheel, into the user's cache folder), and with "test" also Chromium,
+# FFmpeg, axe-core and the schema of AsyncAPI.
 set -eu
 
 ORT_VERSION=1.32.0
@@ -14,7 +15,8 @@ library="$cache/libonnxruntime.so.$ORT_VERSION"
 
 AXE_VERSION=4.14.1
 axe_checksum=1477dafa598d8d065f273d6af302aa203c02e83131707b7fa648cd41bd3d6b734f8c22a0dab86ee6a6f64b8afbe804b214d36db85a2826965edfb3a0b9d546b5
-axe="$cache/axe-core-$AXE_VERSION.min.js"
+ASYNCAPI_SPECS_VERSION=6.11.1
+asyncapi_checksum=0375812ea00a1a8276fba15616da63065090d6814272ce06c45ef3b081af36aa7f9251941e3940dda01c67d5cc3292c613cccf7980f3db1f4598ee834ae2ab69
 
 packages=
 need() { # need PACKAGE FILE-OR-COMMAND: remembers the package when the file or command is not there
@@ -68,17 +70,25 @@ if [ ! -e "$library" ]; then
 	mv "$extracted" "$library"
 fi
 
-if [ "${1:-}" = test ] && [ ! -e "$axe" ]; then
-	echo "installing axe-core $AXE_VERSION into $cache"
+# from_npm NAME URL SHA512 MEMBER: one file out of a package of the npm registry, into the cache folder.
+from_npm() {
+	[ ! -e "$cache/$1" ] || return 0
+	echo "installing $1 into $cache"
 	mkdir -p "$cache"
-	python3 - "https://registry.npmjs.org/axe-core/-/axe-core-$AXE_VERSION.tgz" "$axe_checksum" "$axe" <<-'EOF'
+	python3 - "$2" "$3" "$4" "$cache/$1" <<-'EOF'
 	import hashlib, io, os, sys, tarfile, urllib.request
-	url, checksum, path = sys.argv[1:]
+	url, checksum, member, path = sys.argv[1:]
 	data = urllib.request.urlopen(url, timeout=120).read()
 	if hashlib.sha512(data).hexdigest() != checksum:
 	    sys.exit(f"{url} has the wrong checksum; nothing was installed")
 	with open(path + ".part", "wb") as out:
-	    out.write(tarfile.open(fileobj=io.BytesIO(data)).extractfile("package/axe.min.js").read())
+	    out.write(tarfile.open(fileobj=io.BytesIO(data)).extractfile(member).read())
 	os.rename(path + ".part", path)
 	EOF
+}
+if [ "${1:-}" = test ]; then
+	registry=https://registry.npmjs.org
+	from_npm "axe-core-$AXE_VERSION.min.js" "$registry/axe-core/-/axe-core-$AXE_VERSION.tgz" "$axe_checksum" package/axe.min.js
+	from_npm asyncapi-3.0.0.json "$registry/@asyncapi/specs/-/specs-$ASYNCAPI_SPECS_VERSION.tgz" "$asyncapi_checksum" \
+		"package/schemas/3.0.0-without-\$id.json"
 fi
