@@ -10,7 +10,7 @@ export CGO_CXXFLAGS := --std=c++11
 export CGO_LDFLAGS  := -lopencv_core -lopencv_imgproc -lopencv_imgcodecs -lopencv_videoio
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install install-test build test check race vet lint fmt fmt-check tidy tidy-check graph isolated static bench env models train-demo-models
+.PHONY: help demo install install-test build test check race vet lint fmt fmt-check tidy tidy-check graph isolated static bench env models train-demo-models diagram recording
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -70,6 +70,15 @@ env: ## what go needs to know outside of make: eval "$$(make -s env)"
 models: ## make the models of no cost again (Python, onnx from PyPI)
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && python3 -m venv "$$dir" && \
 		"$$dir/bin/pip" install -q --disable-pip-version-check onnx==1.23.2 && "$$dir/bin/python" workers/models/nocost.py
+
+diagram: docs/architecture.svg ## docs/architecture.svg out of its source (Debian: graphviz)
+docs/architecture.svg: docs/architecture.dot
+	dot -Tsvg $< -o $@
+
+recording: build ## docs/street.webp, the street as watch draws it (needs ffmpeg)
+	dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
+		bin/spatialflow watch 'street:?seed=21&fps=10' --frames 70 --out "$$dir/street.mp4" && \
+		ffmpeg -v error -y -i "$$dir/street.mp4" -vf scale=960:-2 -c:v libwebp_anim -quality 55 -loop 0 docs/street.webp
 
 TRAIN  := workers/models/train
 MINUTES := 80
