@@ -113,8 +113,9 @@ func newUp(t testing.TB, sources ...string) *Up {
 	t.Helper()
 	detect, depth := noCost(t)
 	return &Up{
-		Source: sources, Mode: flow.ModeLossless, DetectModel: detect, DepthModel: depth, DepthSize: 56, Confidence: 0.25,
-		Provider: "cpu", Parallel: 2, HTTP: "127.0.0.1:0", Window: 32, Quality: 90, ExitWhenDone: true,
+		Source: sources, Mode: flow.ModeLossless, Confidence: 0.25,
+		Models: Models{DetectModel: detect, DepthModel: depth, DepthSize: 56, Provider: "cpu", Parallel: 2},
+		HTTP:   "127.0.0.1:0", Window: 32, Quality: 90, ExitWhenDone: true,
 	}
 }
 

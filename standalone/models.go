@@ -10,14 +10,13 @@ type Models struct {
 	Provider    string `enum:"cpu,cuda,tensorrt" default:"cpu" help:"ONNX Runtime execution provider: cpu, cuda or tensorrt (the latter two have not run on hardware yet)."`
 	Parallel    int    `default:"2" help:"Frames that each group works on at once."`
 	Threads     int    `default:"0" help:"Threads of one inference; 0: the CPUs of this process (cgroup) shared among --parallel."`
-	Onnxruntime string `placeholder:"FILE" help:"libonnxruntime; else it is looked for as by up."`
+	Onnxruntime string `placeholder:"FILE" help:"libonnxruntime; else it is looked for in the user's cache folder (make install puts it there) and in the system's places."`
 }
 
 // lossless is a pipeline that gives every scene of the sources, in order, to the sink, and ends.
 func (m *Models) lossless(confidence float32, sink sceneSink, sources ...string) *Up {
 	return &Up{
-		Source: sources, Mode: flow.ModeLossless, DetectModel: m.DetectModel, DepthModel: m.DepthModel, DepthSize: m.DepthSize,
-		Confidence: confidence, Provider: m.Provider, Parallel: m.Parallel, Threads: m.Threads, Onnxruntime: m.Onnxruntime,
+		Source: sources, Mode: flow.ModeLossless, Models: *m, Confidence: confidence,
 		HTTP: "127.0.0.1:0", Window: 16, Quality: 90, ExitWhenDone: true, sink: sink, unpaced: true,
 	}
 }

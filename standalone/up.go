@@ -29,14 +29,8 @@ type Up struct {
 	Required []string           `placeholder:"GROUP" help:"live: take only frames that these groups take too."`
 	MaxRate  map[string]float64 `placeholder:"GROUP=RATE" help:"live: frames a second that a group is given at most."`
 
-	DetectModel string  `placeholder:"FILE" help:"ONNX file of the detection group (YOLOv8 family, raw head); none leaves the group out. Without it: a small model trained on the generated street."`
-	DepthModel  string  `placeholder:"FILE" help:"ONNX file of the depth group (Depth Anything V1 or V2); none leaves the group out. Without it: a small model trained on the generated street."`
-	DepthSize   int     `default:"518" help:"Shorter side, in pixels, of the depth model's input, for models of free size."`
-	Confidence  float32 `default:"0.25" help:"Detections must score more than this, 0 to 1."`
-	Provider    string  `enum:"cpu,cuda,tensorrt" default:"cpu" help:"ONNX Runtime execution provider: cpu, cuda or tensorrt (the latter two have not run on hardware yet)."`
-	Parallel    int     `default:"2" help:"Frames that each group works on at once."`
-	Threads     int     `default:"0" help:"Threads of one inference; 0: the CPUs of this process (cgroup) shared among --parallel."`
-	Onnxruntime string  `placeholder:"FILE" help:"libonnxruntime; else it is looked for in the user's cache folder (make install puts it there) and in the system's places."`
+	Models
+	Confidence float32 `default:"0.25" help:"Detections must score more than this, 0 to 1."`
 
 	HTTP       string   `default:"127.0.0.1:8000" help:"Address of the viewer page, the websocket and the REST API."`
 	Origins    []string `placeholder:"HOST" help:"Hosts, besides its own, whose pages may open the websocket, and, on the loopback address, by whose name it may be called (behind a proxy); * stands for any part of a name."`

@@ -150,8 +150,13 @@ func TestFrameIsHeldUntilItsResultIsStored(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	b.ackWait(t, detects, 1500*time.Millisecond) // the worker says every second that it is at it
-	const stream = "RESULTS_DETECT_LOSSLESS"
-	if err := b.bus.JetStream().DeleteStream(t.Context(), stream); err != nil {
+	stream, err := b.bus.JetStream().Stream(t.Context(), "RESULTS_DETECT_LOSSLESS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	full := stream.CachedInfo().Config
+	full.MaxBytes = 1 // deleted and made again it would have no consumer for a moment, and throw the result away
+	if _, err := b.bus.JetStream().UpdateStream(t.Context(), full); err != nil {
 		t.Fatal(err)
 	}
 	l := b.start(t, settings(t, detects))
@@ -160,7 +165,7 @@ func TestFrameIsHeldUntilItsResultIsStored(t *testing.T) {
 	eventually(t, "the frame is in hand", func() bool { return b.info(t, detects).NumAckPending == 1 })
 	redelivered := time.After(2500 * time.Millisecond)
 	<-redelivered // an event that must not happen has no other sign
-	if err := b.bus.Provision(t.Context(), groups, bus.DefaultLimits()); err != nil {
+	if _, err := b.bus.JetStream().UpdateStream(t.Context(), stream.CachedInfo().Config); err != nil {
 		t.Fatal(err)
 	}
 	if r := b.results(t, detects, 1)[1]; r.Error != "" {
