@@ -185,7 +185,7 @@ func (l *live) onDone(by string, done flow.Done) {
 	}
 }
 
-// publish stores a frame that was admitted. False is returned, and the frame dropped, when NATS does not.
+// publish stores a frame that was admitted and booked. False is returned, and the frame dropped, when NATS does not.
 func (l *live) publish(ctx context.Context, groups flow.Groups, id flow.FrameID, plan []string, p picture) bool {
 	frame := &flow.Frame{
 		Version: flow.FrameVersion, Source: id.Source, Session: id.Session, Seq: id.Seq, Mode: flow.ModeLive,
@@ -194,7 +194,6 @@ func (l *live) publish(ctx context.Context, groups flow.Groups, id flow.FrameID,
 	}
 	begin := time.Now()
 	frame.Ledger[0].Wait = max(0, begin.Sub(p.captured)-p.read-p.encode) // in the mailbox
-	l.ledger.admit(id, plan, p.captured, begin)
 	l.metrics.admitLive(p)
 	ack, err := l.bus.StoreFrame(ctx, groups, frame)
 	if err != nil {

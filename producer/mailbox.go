@@ -32,8 +32,9 @@ func (m *mailbox) fresh() bool {
 	return m.picture != nil
 }
 
-// take empties the mailbox; the picture is encoded before another can be put. ok is false when there is none.
-func (m *mailbox) take() (id flow.FrameID, p picture, ok bool) {
+// take empties the mailbox; the picture is encoded, and booked in its account, before another can be put: so a source that
+// ends finds each of its pictures either here or there. ok is false when there is none.
+func (m *mailbox) take(book func(flow.FrameID, picture)) (id flow.FrameID, p picture, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.picture == nil {
@@ -42,6 +43,7 @@ func (m *mailbox) take() (id flow.FrameID, p picture, ok bool) {
 	id, p = m.id, *m.picture
 	m.picture = nil
 	p.finish()
+	book(id, p)
 	return id, p, true
 }
 

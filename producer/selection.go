@@ -149,13 +149,18 @@ func (s *selection) choose() (l *live, id flow.FrameID, plan []string, p picture
 	if l == nil {
 		return nil, id, nil, p, next
 	}
-	id, p, ok := l.box.take() // which encodes it: not under the lock
+	id, p, ok := l.box.take(func(id flow.FrameID, p picture) { // which encodes it: not under the lock
+		if p.broken == "" {
+			l.ledger.admit(id, plan, p.captured, time.Now())
+			return
+		}
+		l.log.Warn("broken picture", "seq", id.Seq, "reason", p.broken)
+		l.skipped(&p, skippedBroken)
+	})
 	if !ok {
 		return nil, id, nil, p, time.Now() // its source has ended
 	}
 	if p.broken != "" {
-		l.log.Warn("broken picture", "seq", id.Seq, "reason", p.broken)
-		l.skipped(&p, skippedBroken)
 		return l, id, nil, p, time.Time{}
 	}
 	s.mu.Lock()
