@@ -216,25 +216,13 @@ func (s *site) parked(r *random) {
 			b, m := s.body(p)
 			b.car(&car, 12)
 			s.put(&b, m, Car, p, car.width*.66, car.length*.58)
-		case kind < .27*s.busy:
-			for i := range 1 + r.below(3) {
-				p := s.at(parking+r.between(-.2, .2), z+1.3*(float32(i)-1), radians(r.between(55, 90)))
-				s.motorcycle(r, p.leaned(.13))
-			}
-		case kind < .34*s.busy:
+		case kind < .3*s.busy:
 			for i := range 1 + r.below(4) {
 				p := s.at(parking+r.between(-.2, .2), z+.9*(float32(i)-1.5), radians(r.between(60, 110)))
 				s.bicycle(r, p.leaned(.1))
 			}
 		}
 	}
-}
-
-func (s *site) motorcycle(r *random, p pose) {
-	c := newCycle(s.w.look, r, .88, 1.15)
-	b, m := s.body(p)
-	b.motorcycle(&c, 12)
-	s.put(&b, m, Motorcycle, p, .4, 1.1)
 }
 
 func (s *site) bicycle(r *random, p pose) {

@@ -1,6 +1,6 @@
 package street
 
-// cycle is how a bicycle or a motorcycle looks.
+// cycle is how a bicycle looks.
 type cycle struct {
 	scale       float32 // 1 is a grown-up's
 	frame, seat fabric
@@ -74,55 +74,5 @@ func (b *builder) carrier(c *cycle, at func(x, y, z float32) vector) {
 	case 2:
 		b.paint(c.seat.texture, c.seat.tint, matte)
 		b.box(at(0, .86, -.58), at(.3, .26, .32))
-	}
-}
-
-// motorcycle adds a motorcycle or, when it is low, a scooter, and tells where a rider sits.
-func (b *builder) motorcycle(c *cycle, segments int) ride {
-	k := c.scale
-	at := func(x, y, z float32) vector { return vector{x * k, y * k, z * k} }
-	radius := float32(.32)
-	if c.low {
-		radius = .25
-	}
-	rear, front := at(0, radius, -.66), at(0, radius, .7)
-	hub := [3]float32{.55, .55, .57}
-	b.wheel(rear, radius*k, .15*k, segments, hub)
-	b.wheel(front, radius*k, .12*k, segments, hub)
-	b.plain([3]float32{.35, .35, .37})
-	for _, x := range [2]float32{-.09, .09} {
-		b.rod(front.add(at(x, 0, 0)), at(x, .98, .4), .03*k)
-	}
-	head := at(0, 1.02, .4)
-	b.rod(head.sub(at(.36, -.02, .06)), head.add(at(.36, .02, -.06)), .024*k)
-	b.box(head.add(at(-.34, .2, .02)), at(.13, .08, .03))
-	b.box(head.add(at(.34, .2, .02)), at(.13, .08, .03))
-	b.plain([3]float32{.97, .96, .9})
-	b.ball(at(0, .9, .56), at(.1, .1, .07))
-	b.plain([3]float32{.75, .12, .1})
-	b.box(at(0, .7, -.93), at(.16, .09, .05))
-	b.paint(c.frame.texture, c.frame.tint, matte)
-	b.limb(at(0, radius+.3, .5), at(0, radius+.34, .9), .09*k, .05*k, .08*k, .03*k) // mudguard
-	feet := [2]vector{at(-.2, .3, .02), at(.2, .3, .02)}
-	if c.low { // leg shield, floor, and a full tail
-		b.taperedBox(at(0, .62, .36), at(.42, .7, .1), .8, .6)
-		b.box(at(0, .27, .06), at(.36, .1, .56))
-		b.taperedBox(at(0, .52, -.48), at(.36, .5, .7), .8, .9)
-		feet = [2]vector{at(-.14, .36, .1), at(.14, .36, .1)}
-	} else {
-		b.limb(at(0, .8, .32), at(0, .76, -.16), .15*k, .13*k, .11*k, .1*k) // tank
-		b.taperedBox(at(0, .78, -.62), at(.24, .14, .5), .9, .8)
-		b.plain([3]float32{.3, .3, .32})
-		b.taperedBox(at(0, .44, .04), at(.34, .38, .46), .8, .8) // engine
-		b.limb(at(.17, .36, .1), at(.19, .4, -.8), .05*k, .05*k, .06*k, .06*k)
-	}
-	b.paint(c.seat.texture, c.seat.tint, matte)
-	b.taperedBox(at(0, .84, -.36), at(.3, .12, .66), .85, .95)
-	if c.carrier == 2 {
-		b.box(at(0, 1.06, -.74), at(.42, .36, .38))
-	}
-	return ride{
-		hip: at(0, .95, -.26), feet: feet, torsoForward: .14 * k,
-		hands: [2]vector{head.add(at(-.34, .04, -.06)), head.add(at(.34, .04, -.06))},
 	}
 }

@@ -77,11 +77,11 @@ func (s *site) crate(r *random, at, size vector) {
 	b.taperedBox(at.add(vector{0, size.y + .03, 0}), vector{size.x * .9, .07, size.z * .9}, .8, .9)
 }
 
-// visitor is somebody before a stall, sometimes with a dog.
+// visitor is somebody before a stall.
 func (s *site) visitor(r *random, x, z float32) {
 	s.standing(r, s.at(x, z, radians(r.between(40, 140))), r.between(0, .7))
-	if r.chance(.22) {
-		s.dog(r, s.at(x-r.between(.1, .4), z+.5, radians(r.between(-180, 180))))
+	if r.chance(.3) {
+		s.standing(r, s.at(x-r.between(.2, .35), z+r.between(.35, .5), radians(r.between(40, 140))), r.between(0, .7))
 	}
 }
 
@@ -91,13 +91,6 @@ func (s *site) standing(r *random, p pose, reach float32) {
 	b, m := s.body(p)
 	b.person(&f, stance{phase: r.between(0, 6), walking: r.between(0, .12), reach: reach, turn: r.between(-.6, .6)})
 	s.put(&b, m, Person, p, .34, .34)
-}
-
-func (s *site) dog(r *random, p pose) {
-	d := newHound(s.w.look, r)
-	b, m := s.body(p)
-	b.dog(&d, 0, 0, r.chance(.5))
-	s.put(&b, m, Dog, p, d.height*.4, d.length*.7)
 }
 
 // kerb adds what stands between road and market: things, bicycles, people who wait.
@@ -110,15 +103,11 @@ func (s *site) kerb(r *random) {
 			for i := range 1 + r.below(2) {
 				s.bicycle(r, s.at(x+.1, z+.5*float32(i), radians(r.between(-25, 25))).leaned(.08))
 			}
-		case kind < .09*s.busy:
-			s.motorcycle(r, s.at(x, z, radians(r.between(-20, 200))).leaned(.12))
-		case kind < .13*s.busy:
+		case kind < .12*s.busy:
 			s.standing(r, s.at(x, z, radians(r.between(-180, 180))), r.between(0, .4))
 			if r.chance(.5) {
 				s.standing(r, s.at(x+r.between(-.1, .1), z+r.between(.55, .8), radians(r.between(-180, 180))), r.between(0, .4))
 			}
-		case kind < .18*s.busy:
-			s.dog(r, s.at(x, z, radians(r.between(-180, 180))))
 		case kind < .8:
 			s.thing(r, x, z)
 		}

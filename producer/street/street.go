@@ -29,12 +29,10 @@ import (
 
 // Classes, numbered as COCO numbers them (https://cocodataset.org, 80 classes from 0).
 const (
-	Person     = 0
-	Bicycle    = 1
-	Car        = 2
-	Motorcycle = 3
-	Bus        = 5
-	Dog        = 16
+	Person  = 0
+	Bicycle = 1
+	Car     = 2
+	Bus     = 5
 )
 
 // FocalPerWidth is the focal length as a share of the picture's width: 1 sees 53 degrees from left to right, as
@@ -57,12 +55,8 @@ func Label(class int) string {
 		return "bicycle"
 	case Car:
 		return "car"
-	case Motorcycle:
-		return "motorcycle"
 	case Bus:
 		return "bus"
-	case Dog:
-		return "dog"
 	}
 	return ""
 }

@@ -72,9 +72,9 @@ func (w *world) gatherStrollers(index int64, seconds float64, v *view) {
 		m := mover{w: w, v: v, lane: &l, cell: index&0x3ffff<<3 | int64(slot)}
 		z += float32(float64(index)*chunkLength - v.origin)
 		m.walker(&own, x, z, yaw, gone)
-		if own.chance(.8) { // in company
-			sin, cos := sincos(s.yaw)
-			side := own.between(.38, .5)
+		sin, cos := sincos(s.yaw)
+		for side := float32(0); side < 1 && own.chance(.75); { // in company
+			side += own.between(.36, .46)
 			m.walker(&own, x+cos*side, z-sin*side, yaw, gone)
 		}
 	}

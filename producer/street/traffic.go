@@ -143,11 +143,11 @@ func (m *mover) end(b *builder, at mark, class int) {
 	m.w.pieces = append(m.w.pieces, b.piece(at, int32(len(m.w.objects)), false))
 }
 
-// walker is somebody on foot at x, z who has gone a way, in metres; perhaps with a dog, or pushing a bicycle.
+// walker is somebody on foot at x, z who has gone a way, in metres; perhaps pushing a bicycle.
 func (m *mover) walker(r *random, x, z, yaw float32, gone float64) {
 	f := newFigure(m.w.look, r)
 	sway := r.between(-.07, .07)
-	with := r.unit()
+	pushes := r.chance(.1)
 	p := m.w.place(x+sway, groundAt(x), z, yaw)
 	phase := float32(math.Mod(gone/float64(.8*f.height)*2*math.Pi, 2*math.Pi)) + r.between(0, 6)
 	reach := r.between(-.1, .5)
@@ -157,19 +157,9 @@ func (m *mover) walker(r *random, x, z, yaw float32, gone float64) {
 		m.end(&b, at, Person)
 		m.w.blobs = append(m.w.blobs, blobOf(p, .34, .4, .75))
 	}
-	beside := r.between(.3, .42)
-	switch {
-	case with < .26:
-		d := newHound(m.w.look, r)
-		p := m.beside(p, -beside, r.between(-.3, .5))
-		if b, at, _, ok := m.start(p, d.height*1.3); ok {
-			b.dog(&d, phase*1.6, 1, false)
-			m.end(&b, at, Dog)
-			m.w.blobs = append(m.w.blobs, blobOf(p, d.height*.4, d.length*.75, .7))
-		}
-	case with < .34:
+	if pushes {
 		c := newCycle(m.w.look, r, .85, 1.15)
-		m.cycle(&c, m.beside(p, -beside-.05, .25), phase)
+		m.cycle(&c, m.beside(p, -r.between(.35, .47), .25), phase)
 	}
 }
 
@@ -223,40 +213,24 @@ func (m *mover) onSeat(f *figure, seat *ride, p pose) {
 	}
 }
 
-// motor is a car, a bus, or a motorcycle and its rider.
+// motor is a car or a bus.
 func (m *mover) motor(r *random, z, yaw float32) {
 	l := m.w.look
-	kind := r.unit()
 	p := m.w.place(m.lane.x, 0, z+r.between(-.8, .8), yaw)
-	switch {
-	case kind < .36:
+	if r.chance(.6) {
 		car := newCar(l, r)
 		if b, at, distance, ok := m.start(p, car.length*.62); ok {
 			b.car(&car, segmentsAt(distance))
 			m.end(&b, at, Car)
 			m.w.blobs = append(m.w.blobs, blobOf(p, car.width*.68, car.length*.6, .95))
 		}
-	case kind < .68:
-		bus := newBus(l, r)
-		if b, at, distance, ok := m.start(p, bus.length*.62); ok {
-			b.bus(&bus, segmentsAt(distance))
-			m.end(&b, at, Bus)
-			m.w.blobs = append(m.w.blobs, blobOf(p, bus.width*.66, bus.length*.58, .95))
-		}
-	default:
-		for i := range 1 + r.below(2) {
-			c, f := newCycle(l, r, .88, 1.15), newFigure(l, r)
-			f.height = clamp(f.height, 1.45, 1.9)
-			p := m.w.place(m.lane.x+r.between(-.8, .8), 0, z+4*(float32(i)-.5), yaw)
-			b, at, distance, ok := m.start(p, 1.3)
-			if !ok {
-				continue
-			}
-			seat := b.motorcycle(&c, segmentsAt(distance))
-			m.end(&b, at, Motorcycle)
-			m.w.blobs = append(m.w.blobs, blobOf(p, .4, 1.1, .75))
-			m.onSeat(&f, &seat, p)
-		}
+		return
+	}
+	bus := newBus(l, r)
+	if b, at, distance, ok := m.start(p, bus.length*.62); ok {
+		b.bus(&bus, segmentsAt(distance))
+		m.end(&b, at, Bus)
+		m.w.blobs = append(m.w.blobs, blobOf(p, bus.width*.66, bus.length*.58, .95))
 	}
 }
 

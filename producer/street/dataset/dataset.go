@@ -122,7 +122,7 @@ func Export(ctx context.Context, cfg Config, progress io.Writer) (err error) {
 
 func header(cfg Config) Header {
 	classes := map[int]string{}
-	for _, class := range []int{street.Person, street.Bicycle, street.Car, street.Motorcycle, street.Bus, street.Dog} {
+	for _, class := range []int{street.Person, street.Bicycle, street.Car, street.Bus} {
 		classes[class] = street.Label(class)
 	}
 	return Header{

@@ -9,10 +9,9 @@ STRIDES = (4, 8, 16)  # of the places that find boxes
 STRIDE = 32  # the sides of a picture must be multiples of this
 
 # COCO's ids of the classes that the street shows, in the order of the network's own outputs.
-COCO_IDS = (0, 1, 2, 3, 5, 16)
-# COCO's first 17 names: row i of the exported head is class i.
-COCO_NAMES = ("person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light",
-              "fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat", "dog")
+COCO_IDS = (0, 1, 2, 5)
+# COCO's first 6 names: row i of the exported head is class i.
+COCO_NAMES = ("person", "bicycle", "car", "motorcycle", "airplane", "bus")
 
 
 class Conv(nn.Sequential):
@@ -119,8 +118,8 @@ def places(height: int, width: int) -> tuple[Tensor, Tensor]:
 
 
 class Head(nn.Module):
-    """The detector as Ultralytics exports a YOLOv8: [B,3,H,W] -> [B,4+17,N], rows cx, cy, w, h in pixels, then the
-    probability of each of COCO's first 17 classes; those that the street does not show are 0. A place that a neighbour
+    """The detector as Ultralytics exports a YOLOv8: [B,3,H,W] -> [B,4+6,N], rows cx, cy, w, h in pixels, then the
+    probability of each of COCO's first 6 classes; those that the street does not show are 0. A place that a neighbour
     of its stride outdoes counts half, so that what finds a thing less well ranks behind what finds another."""
 
     def __init__(self, detector: Detector):

@@ -42,7 +42,7 @@ class Task:
         """One batch for the share of the time that is gone."""
         if self.name == "depth":
             half = done < HALF_UNTIL
-            samples = [data.depth_sample(self.frames, rng, HALF if half else networks.DEPTH_SIZE, rng.random() < 0.3 + 0.5 * done, 0.6 if done > WHOLE_FROM else 1) for _ in range(24 if half else 8)]
+            samples = [data.depth_sample(self.frames, rng, HALF if half else networks.DEPTH_SIZE, rng.random() < 0.3 + 0.5 * done, 0.3 if done > WHOLE_FROM else 1) for _ in range(24 if half else 8)]
             mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (networks.Depth.MEAN, networks.Depth.STD))
             return (images(samples) - mean) / std, torch.from_numpy(np.stack([s[1] for s in samples]))
         whole = done > WHOLE_FROM or rng.random() < 0.15
