@@ -27,8 +27,8 @@ func TestDemoModels(t *testing.T) {
 	if r.Frames != 60 || r.Truths < 400 {
 		t.Errorf("%d frames with %d boxes", r.Frames, r.Truths)
 	}
-	if p.MAP50 < 0.70 || p.MAP5095 < 0.43 {
-		t.Errorf("mAP50 %.3f, mAP50-95 %.3f; want 0.70, 0.43", p.MAP50, p.MAP5095)
+	if p.MAP50 < 0.80 || p.MAP5095 < 0.50 {
+		t.Errorf("mAP50 %.3f, mAP50-95 %.3f; want 0.80, 0.50", p.MAP50, p.MAP5095)
 	}
 	if p.Depth.Delta1 < 0.92 || p.Depth.AbsRel > 0.08 || r.Distance > 0.08 {
 		t.Errorf("δ1 %.3f, AbsRel %.3f, distance error %.3f; want 0.92, 0.08, 0.08", p.Depth.Delta1, p.Depth.AbsRel, r.Distance)
