@@ -96,7 +96,7 @@ func sum(counts map[string]uint64) (total uint64) {
 // MaxAliveBytes bounds an alive message.
 const MaxAliveBytes = 64 << 10
 
-// ParseAlive reads an alive message; [ErrMessage] is returned when it is none.
+// ParseAlive reads an alive message; [ErrMessage] is returned when it is none, or says more than it may.
 func ParseAlive(data []byte) (Alive, error) {
 	var alive Alive
 	if len(data) > MaxAliveBytes {
@@ -105,5 +105,58 @@ func ParseAlive(data []byte) (Alive, error) {
 	if err := json.Unmarshal(data, &alive); err != nil {
 		return alive, fmt.Errorf("%w: alive: %w", ErrMessage, err)
 	}
+	for name, value := range map[string]float64{"rate": alive.Rate, "wait_ms": alive.WaitMS, "busy": alive.Busy, "parallel": float64(alive.Parallel)} {
+		if !(value >= 0 && value <= maxAliveNumber) {
+			return alive, fmt.Errorf("%w: alive: %s %v is not 0 to %v", ErrMessage, name, value, maxAliveNumber)
+		}
+	}
+	for _, source := range alive.Sources {
+		if err := source.validate(); err != nil {
+			return alive, fmt.Errorf("%w: alive: %w", ErrMessage, err)
+		}
+	}
 	return alive, nil
+}
+
+// Bounds of what an alive message may say. Who reads it keeps it, and shows it to everybody.
+const (
+	maxAliveNumber  = 1e9
+	maxAliveURI     = 4200 // bytes: the longest path, and its settings
+	maxAliveText    = 1024 // bytes of a reason
+	maxAliveReasons = 32   // kinds of skipped and of dropped frames
+)
+
+func (s *SourceStatus) validate() error {
+	if err := ValidToken("source", s.Source); err != nil {
+		return err
+	}
+	if s.Session != "" {
+		if err := ValidToken("session", s.Session); err != nil {
+			return err
+		}
+	}
+	switch s.Mode {
+	case ModeLive, ModeLossless, "":
+	default:
+		return fmt.Errorf("source %s has the mode %.32q", s.Source, s.Mode)
+	}
+	switch s.State {
+	case StateRunning, StateComplete, StateStopped, StateFailed, "":
+	default:
+		return fmt.Errorf("source %s has the state %.32q", s.Source, s.State)
+	}
+	if len(s.URI) > maxAliveURI || len(s.Reason) > maxAliveText {
+		return fmt.Errorf("source %s has a URI of %d bytes and a reason of %d, at most %d and %d", s.Source, len(s.URI), len(s.Reason), maxAliveURI, maxAliveText)
+	}
+	for _, counts := range []map[string]uint64{s.Account.Skipped, s.Account.Dropped} {
+		if len(counts) > maxAliveReasons {
+			return fmt.Errorf("source %s has %d kinds of lost frames, at most %d", s.Source, len(counts), maxAliveReasons)
+		}
+		for reason := range counts {
+			if len(reason) > maxAliveText {
+				return fmt.Errorf("source %s has lost frames for a reason of %d bytes, at most %d", s.Source, len(reason), maxAliveText)
+			}
+		}
+	}
+	return nil
 }

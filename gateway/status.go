@@ -40,10 +40,6 @@ func (h *hub) addAlive(alive flow.Alive) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, status := range alive.Sources {
-		if flow.ValidToken("source", status.Source) != nil {
-			h.metrics.refuse(doorAlive, reasonMalformed)
-			continue
-		}
 		s := h.source(status.Source)
 		if s == nil {
 			h.metrics.refuse(doorAlive, reasonFull)

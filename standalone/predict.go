@@ -37,13 +37,33 @@ func (p *Predict) Validate() error {
 			return fmt.Errorf("%w: %s is a folder: give its pictures, or watch it (spatialflow watch %s)", ErrUsage, path, path)
 		}
 	}
-	if p.Out == "" || len(p.Pictures) > 1 {
+	if p.Out == "" {
 		return nil
 	}
-	if ext := strings.ToLower(filepath.Ext(p.Out)); ext != ".jpg" && ext != ".jpeg" && ext != ".png" {
+	if ext := strings.ToLower(filepath.Ext(p.Out)); len(p.Pictures) == 1 && ext != ".jpg" && ext != ".jpeg" && ext != ".png" {
 		return fmt.Errorf("%w: --out %s: a drawing's name ends in .jpg or .png", ErrUsage, p.Out)
 	}
+	drawn := map[string]string{}
+	for _, path := range p.Pictures {
+		file := p.drawingOf(path)
+		if other, twice := drawn[file]; twice {
+			return fmt.Errorf("%w: %s and %s would both be drawn to %s", ErrUsage, other, path, file)
+		}
+		if sameFile(file, p.Pictures...) {
+			return fmt.Errorf("%w: --out %s: the drawing of %s would take the place of a picture", ErrUsage, p.Out, path)
+		}
+		drawn[file] = path
+	}
 	return nil
+}
+
+// drawingOf is the file that a picture is drawn to.
+func (p *Predict) drawingOf(path string) string {
+	if len(p.Pictures) == 1 {
+		return p.Out
+	}
+	base := filepath.Base(path)
+	return filepath.Join(p.Out, strings.TrimSuffix(base, filepath.Ext(base))+".jpg")
 }
 
 // RunPredict runs the pictures through a pipeline of its own, and prints what is in them, in their order. [ErrPredict] is
@@ -163,11 +183,7 @@ func (p *Predict) draw(path string, scene *flow.Scene, painter *drawing.Painter)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	file := p.Out
-	if len(p.Pictures) > 1 {
-		base := filepath.Base(path)
-		file = filepath.Join(p.Out, strings.TrimSuffix(base, filepath.Ext(base))+".jpg")
-	}
+	file := p.drawingOf(path)
 	if !gocv.IMWrite(file, *drawn) {
 		return fmt.Errorf("%w: %s can't be written", drawing.ErrDraw, file)
 	}

@@ -9,6 +9,8 @@ import (
 	"io"
 	"log/slog"
 	"net/url"
+	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,8 +51,28 @@ func (w *Watch) Validate() error {
 		return fmt.Errorf("%w: --fps %v is not 0 to 1000", ErrUsage, w.FPS)
 	case w.Duration < 0:
 		return fmt.Errorf("%w: --duration %v is in the past", ErrUsage, w.Duration)
+	case w.File != "" && w.Out != "" && sameFile(w.Out, w.File, fileOf(w.File)):
+		return fmt.Errorf("%w: --out %s is the video to watch", ErrUsage, w.Out)
 	}
 	return nil
+}
+
+// fileOf is the path in a source's spec: name=path#settings.
+func fileOf(spec string) string {
+	if _, path, named := strings.Cut(spec, "="); named {
+		spec = path
+	}
+	path, _, _ := strings.Cut(spec, "#")
+	return path
+}
+
+// sameFile tells whether a path is one of others that are there, by whatever name.
+func sameFile(path string, others ...string) bool {
+	info, err := os.Stat(path)
+	return err == nil && slices.ContainsFunc(others, func(other string) bool {
+		its, err := os.Stat(other)
+		return err == nil && os.SameFile(info, its)
+	})
 }
 
 // RunWatch watches until ctx ends, the source does, or --frames or --duration say so. Scenes go to out, what a person
@@ -85,7 +107,9 @@ type show struct {
 	video    *drawing.Video // nil: none is written, or not begun
 
 	scenes, dropped uint64
-	began           time.Time // capture of the first scene in the video
+	began           time.Time // capture of what the video begins with
+	last            time.Time // capture of the last scene in it
+	session         string    // of that
 }
 
 // open begins the video at this pace, unless none is wanted.
@@ -100,12 +124,15 @@ func (s *show) open(fps float64) (err error) {
 	return err
 }
 
+// longestPause is how long a live source's video stands still where the source did.
+const longestPause = 10 * time.Second
+
 // scene shows one scene. paced says that its time in the video is that of its capture.
-func (s *show) scene(scene flow.SceneJSON, picture []byte, depth *drawing.Map, paced bool) error {
-	s.scenes++
+func (s *show) scene(ctx context.Context, scene flow.SceneJSON, picture []byte, depth *drawing.Map, paced bool) error {
 	if err := s.print(scene); err != nil {
 		return err
 	}
+	s.scenes++
 	if s.video == nil {
 		return nil
 	}
@@ -116,11 +143,14 @@ func (s *show) scene(scene flow.SceneJSON, picture []byte, depth *drawing.Map, p
 	if !paced {
 		return s.video.Add(drawn)
 	}
-	if s.began.IsZero() {
-		s.began = scene.Captured
+	step := scene.Captured.Sub(s.last)
+	again := s.session != scene.Frame.Session || step < 0 || step > longestPause
+	s.session, s.last = scene.Frame.Session, scene.Captured
+	if again {
+		s.began = scene.Captured.Add(-time.Duration(s.video.Seconds() * float64(time.Second)))
 		return s.video.Add(drawn)
 	}
-	return s.video.Until(scene.Captured.Sub(s.began).Seconds(), drawn)
+	return s.video.Until(ctx, scene.Captured.Sub(s.began).Seconds(), drawn)
 }
 
 func (s *show) print(scene flow.SceneJSON) error {
@@ -183,7 +213,7 @@ func (f *fileSink) Take(scene *flow.Scene) error {
 			return fmt.Errorf("read picture %d again: %w", f.read, err)
 		}
 	}
-	return f.show.scene(scene.JSON(), picture, mapOf(scene.Depth, scene.Range), false)
+	return f.show.scene(f.ctx, scene.JSON(), picture, mapOf(scene.Depth, scene.Range), false)
 }
 
 func (f *fileSink) Close() error {
@@ -207,8 +237,11 @@ const (
 	watchPatience = 3 * time.Second  // for the first scene of a source that has ended
 )
 
-// errWatched ends watching: there is nothing more to see.
-var errWatched = errors.New("watched")
+// What ends watching.
+var (
+	errWatched = errors.New("watched") // there is nothing more to see
+	errOutput  = errors.New("output")  // what is seen can't be written
+)
 
 // watchGateway shows what a gateway sends, and connects again when the connection is lost.
 func (w *Watch) watchGateway(ctx context.Context, s *show) error {
@@ -220,11 +253,14 @@ func (w *Watch) watchGateway(ctx context.Context, s *show) error {
 	c := &watched{w: w, show: s}
 	for told := false; ; {
 		connected, err := c.connect(ctx)
+		if errors.Is(err, errOutput) {
+			return err
+		}
 		if errors.Is(err, errWatched) || ctx.Err() != nil {
 			return nil
 		}
 		var refused websocket.CloseError
-		if errors.Is(err, drawing.ErrDraw) || errors.As(err, &refused) && refused.Code == websocket.StatusPolicyViolation {
+		if errors.As(err, &refused) && refused.Code == websocket.StatusPolicyViolation {
 			return err
 		}
 		if !connected && c.show.scenes == 0 {
@@ -286,7 +322,7 @@ func (c *watched) connect(ctx context.Context) (connected bool, err error) {
 		if kind == websocket.MessageText {
 			err = c.status(data)
 		} else {
-			err = c.scene(data)
+			err = c.scene(ctx, data)
 		}
 		if err != nil {
 			if errors.Is(err, errWatched) {
@@ -321,7 +357,7 @@ func (c *watched) status(data []byte) error {
 }
 
 // scene shows a scene message; see [gateway.SceneHeader].
-func (c *watched) scene(data []byte) error {
+func (c *watched) scene(ctx context.Context, data []byte) error {
 	header, picture, depth, err := parseScene(data)
 	if err != nil {
 		return err
@@ -338,10 +374,10 @@ func (c *watched) scene(data []byte) error {
 	c.session, c.last = header.Frame.Session, header.Frame.Seq
 	c.show.dropped = c.dropped + header.Dropped
 	if err := c.show.open(25); err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errOutput, err)
 	}
-	if err := c.show.scene(header.SceneJSON, picture, depth, header.Mode == flow.ModeLive); err != nil {
-		return err
+	if err := c.show.scene(ctx, header.SceneJSON, picture, depth, header.Mode == flow.ModeLive); err != nil {
+		return fmt.Errorf("%w: %w", errOutput, err)
 	}
 	if c.w.Frames > 0 && c.show.scenes >= c.w.Frames {
 		return errWatched

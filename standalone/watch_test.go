@@ -133,6 +133,7 @@ func TestWatchRefuses(t *testing.T) {
 	for name, change := range map[string]func(*Watch){
 		"no gateway": func(w *Watch) { w.Gateway = "ftp://x" }, "both": func(w *Watch) { w.File, w.Source = "a.avi", "cam" },
 		"fps": func(w *Watch) { w.FPS = -1 }, "past": func(w *Watch) { w.Duration = -1 },
+		"itself": func(w *Watch) { w.File, w.Out = "cam=watch_test.go#fps=5", "./watch_test.go" },
 	} {
 		w := newWatch(t, "")
 		change(w)

@@ -2,6 +2,7 @@ package drawing_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"image"
 	"image/color"
@@ -98,6 +99,43 @@ func TestDraw(t *testing.T) {
 	}
 }
 
+// What was there stays there until there is something in its place, and a video that can't be read is no video.
+func TestVideoTakesItsPlaceLast(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "film.mp4")
+	if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	v, err := drawing.NewVideo(path, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Close(); !errors.Is(err, drawing.ErrDraw) {
+		t.Errorf("closed without a picture: %v", err)
+	}
+	if v, err = drawing.NewVideo(path, 10); err != nil {
+		t.Fatal(err)
+	}
+	picture := gocv.NewMatWithSize(120, 160, gocv.MatTypeCV8UC3)
+	defer picture.Close()
+	if err := v.Add(&picture); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(filepath.Join(filepath.Dir(path), "film.part.mp4"), 0); err != nil {
+		t.Fatal(err)
+	}
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	if err := v.Until(stopped, 1e6, &picture); err != nil || v.Frames() != 1 {
+		t.Errorf("told to stop: %v, %d pictures", err, v.Frames())
+	}
+	if err := v.Close(); !errors.Is(err, drawing.ErrDraw) || !strings.Contains(err.Error(), "is the disk full?") {
+		t.Errorf("a video that lost its beginning: %v", err)
+	}
+	if text, err := os.ReadFile(path); err != nil || string(text) != "precious" {
+		t.Errorf("what was there is %q now, %v", text, err)
+	}
+}
+
 func TestVideo(t *testing.T) {
 	for _, name := range []string{"film.mp4", "film.AVI"} {
 		path := filepath.Join(t.TempDir(), name)
@@ -109,13 +147,13 @@ func TestVideo(t *testing.T) {
 		defer picture.Close()
 		other := gocv.NewMatWithSizeFromScalar(gocv.NewScalar(0, 0, 250, 0), 50, 90, gocv.MatTypeCV8UC3)
 		defer other.Close()
-		for _, err := range []error{v.Add(&picture), v.Add(&other), v.Until(1, &picture), v.Until(.5, &picture), v.Close()} {
+		for _, err := range []error{v.Add(&picture), v.Add(&other), v.Until(t.Context(), 1, &picture), v.Until(t.Context(), .5, &picture), v.Close()} {
 			if err != nil {
 				t.Fatal(err)
 			}
 		}
-		if v.Frames() != 11 { // two, as many as make 10 in a second, and one that came too early
-			t.Errorf("%s: %d pictures, want 11", name, v.Frames())
+		if v.Frames() != 10 { // two, as many as make 10 in a second, and none for what came too early
+			t.Errorf("%s: %d pictures, want 10", name, v.Frames())
 		}
 		film, err := gocv.VideoCaptureFile(path)
 		if err != nil {
@@ -130,8 +168,8 @@ func TestVideo(t *testing.T) {
 				t.Errorf("%s: picture %d has red %d", name, frames, red)
 			}
 		}
-		if frames != 11 {
-			t.Errorf("%s: %d pictures are read back, want 11", name, frames)
+		if frames != 10 {
+			t.Errorf("%s: %d pictures are read back, want 10", name, frames)
 		}
 		film.Close()
 		read.Close()

@@ -1,6 +1,7 @@
 package drawing
 
 import (
+	"context"
 	"fmt"
 	"image"
 	"math"
@@ -14,9 +15,11 @@ import (
 // codecs are FFmpeg's names, by the file's extension, of codecs that every build of it has.
 var codecs = map[string]string{".mp4": "mp4v", ".avi": "MJPG"}
 
-// Video is a video file that is being written. Its size is that of its first picture.
+// Video is a video file that is being written. Its size is that of its first picture. Until Close it has another name, so
+// that nothing that was there is lost for nothing.
 type Video struct {
 	path   string
+	part   string // its name until Close
 	fps    float64
 	writer *gocv.VideoWriter // nil: no picture yet
 	size   image.Point
@@ -24,7 +27,7 @@ type Video struct {
 	frames int
 }
 
-// NewVideo makes a video file with so many pictures a second, 0.1 to 1000. [ErrDraw] is returned when the file can't be written, or
+// NewVideo begins a video file with so many pictures a second, 0.1 to 1000. [ErrDraw] is returned when the file can't be written, or
 // its extension is neither .mp4 (MPEG-4 part 2) nor .avi (motion JPEG).
 func NewVideo(path string, fps float64) (*Video, error) {
 	if codecs[strings.ToLower(filepath.Ext(path))] == "" {
@@ -33,21 +36,22 @@ func NewVideo(path string, fps float64) (*Video, error) {
 	if !(fps >= .1 && fps <= 1000) {
 		return nil, fmt.Errorf("%w: %s: %v pictures a second are not 0.1 to 1000", ErrDraw, path, fps)
 	}
-	file, err := os.Create(path) // OpenCV would say neither that it can't nor why
+	part := strings.TrimSuffix(path, filepath.Ext(path)) + ".part" + filepath.Ext(path)
+	file, err := os.Create(part) // OpenCV would say neither that it can't nor why
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDraw, err)
 	}
 	if err := file.Close(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDraw, err)
 	}
-	return &Video{path: path, fps: fps, fitted: gocv.NewMat()}, nil
+	return &Video{path: path, part: part, fps: fps, fitted: gocv.NewMat()}, nil
 }
 
 // Add writes one picture, 8-bit BGR; one of another size than the first is fitted.
 func (v *Video) Add(picture *gocv.Mat) error {
 	if v.writer == nil {
 		v.size = image.Pt(picture.Cols()&^1, max(picture.Rows()&^1, 2)) // the codec halves colour both ways
-		writer, err := gocv.VideoWriterFile(v.path, codecs[strings.ToLower(filepath.Ext(v.path))], v.fps, v.size.X, v.size.Y, true)
+		writer, err := gocv.VideoWriterFile(v.part, codecs[strings.ToLower(filepath.Ext(v.path))], v.fps, v.size.X, v.size.Y, true)
 		if err != nil || !writer.IsOpened() {
 			return fmt.Errorf("%w: %s: no video of %v at %v pictures a second can be written", ErrDraw, v.path, v.size, v.fps)
 		}
@@ -66,9 +70,10 @@ func (v *Video) Add(picture *gocv.Mat) error {
 	return nil
 }
 
-// Until writes a picture as often as it takes for the video to last so many seconds, at least once.
-func (v *Video) Until(seconds float64, picture *gocv.Mat) error {
-	for n := max(int(math.Round(seconds*v.fps))-v.frames, 1); n > 0; n-- {
+// Until writes a picture as often as it takes for the video to last so many seconds: not at all when it does already, and
+// no more when ctx ends.
+func (v *Video) Until(ctx context.Context, seconds float64, picture *gocv.Mat) error {
+	for n := int(math.Round(seconds*v.fps)) - v.frames; n > 0 && ctx.Err() == nil; n-- {
 		if err := v.Add(picture); err != nil {
 			return err
 		}
@@ -79,15 +84,35 @@ func (v *Video) Until(seconds float64, picture *gocv.Mat) error {
 // Frames is how many pictures were written.
 func (v *Video) Frames() int { return v.frames }
 
-// Close completes the file. [ErrDraw] is returned, and the file removed, when there was no picture.
+// Seconds is how long the video is.
+func (v *Video) Seconds() float64 { return float64(v.frames) / v.fps }
+
+// Close completes the file, which then takes the place of one of its name. [ErrDraw] is returned when there was no picture,
+// and when what was written can't be read.
 func (v *Video) Close() error {
 	_ = v.fitted.Close() // always nil
 	if v.writer == nil {
-		_ = os.Remove(v.path) // it is empty
+		_ = os.Remove(v.part) // it is empty
 		return fmt.Errorf("%w: %s: there was no picture", ErrDraw, v.path)
 	}
 	if err := v.writer.Close(); err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrDraw, v.path, err)
 	}
+	if n := written(v.part); n != v.frames { // OpenCV says nothing of a disk that is full
+		return fmt.Errorf("%w: %s: %d of %d pictures were written; is the disk full?", ErrDraw, v.part, n, v.frames)
+	}
+	if err := os.Rename(v.part, v.path); err != nil {
+		return fmt.Errorf("%w: %w", ErrDraw, err)
+	}
 	return nil
+}
+
+// written is how many pictures a video file has, 0 when it can't be read.
+func written(path string) int {
+	video, err := gocv.VideoCaptureFile(path)
+	if err != nil {
+		return 0
+	}
+	defer video.Close()
+	return max(0, int(video.Get(gocv.VideoCaptureFrameCount)))
 }
