@@ -93,6 +93,16 @@ func TestParseAliveBounds(t *testing.T) {
 		{"list", []byte("[]"), false},
 		{"two values", []byte("{} {}"), false},
 		{"negative count", []byte(`{"sources":[{"account":{"captured":-1}}]}`), false},
+		{"a source as it should be", []byte(`{"sources":[{"source":"a","session":"s","mode":"live","state":"running"}]}`), true},
+		{"a source of no name", []byte(`{"sources":[{"mode":"live"}]}`), false},
+		{"a session with dots", []byte(`{"sources":[{"source":"a","session":"s.t"}]}`), false},
+		{"unknown mode", []byte(`{"sources":[{"source":"a","mode":"dead"}]}`), false},
+		{"unknown state", []byte(`{"sources":[{"source":"a","state":"<b>"}]}`), false},
+		{"long reason", []byte(`{"sources":[{"source":"a","reason":"` + strings.Repeat("x", 1025) + `"}]}`), false},
+		{"long URI", []byte(`{"sources":[{"source":"a","uri":"` + strings.Repeat("x", 4201) + `"}]}`), false},
+		{"rate that overflows", []byte(`{"rate":1e200}`), false},
+		{"negative wait", []byte(`{"wait_ms":-1}`), false},
+		{"huge parallel", []byte(`{"parallel":2000000000}`), false},
 		{"nested deep", bytes.Repeat([]byte("["), flow.MaxAliveBytes), false},
 	} {
 		_, err := flow.ParseAlive(test.data)

@@ -132,7 +132,7 @@ func (p *livePartition) store(ctx context.Context, scene *flow.Scene) error {
 		if errors.Is(err, bus.ErrTooLarge) && (scene.Depth != nil || len(scene.Detections) > 0) {
 			scene.Outcome, scene.Errors = flow.OutcomeError, map[string]string{stage: err.Error()}
 			if scene.Depth == nil {
-				scene.Detections = nil
+				scene.Detections = []flow.Detection{}
 			}
 			scene.Depth = nil
 			continue

@@ -224,7 +224,7 @@ func (p *partition) publish(ctx context.Context, scene *flow.Scene) bool {
 			return true
 		case errors.Is(err, bus.ErrTooLarge):
 			if scene.Outcome, scene.Errors = flow.OutcomeError, map[string]string{stage: err.Error()}; scene.Depth == nil {
-				scene.Detections = nil
+				scene.Detections = []flow.Detection{}
 			}
 			scene.Depth = nil
 			continue

@@ -23,7 +23,8 @@ func Fuse(results []*flow.Result, last *flow.DepthRange, unpacker *flow.DepthUnp
 func fuse(results []*flow.Result, last *flow.DepthRange, unpacker *flow.DepthUnpacker, now time.Time) (scene *flow.Scene, samples []uint16) {
 	first := results[0]
 	scene = &flow.Scene{
-		Version: flow.SceneVersion, Source: first.Source, Session: first.Session, Seq: first.Seq,
+		Detections: []flow.Detection{}, // not nil: readers iterate over it
+		Version:    flow.SceneVersion, Source: first.Source, Session: first.Session, Seq: first.Seq,
 		Mode: first.Mode, Captured: first.Captured, Fused: now.UnixNano(), Plan: first.Plan,
 		Outcome: flow.OutcomeComplete, Range: last,
 	}

@@ -153,3 +153,12 @@ func TestRangeOfHugeNumbersIsFinite(t *testing.T) {
 		t.Errorf("range %+v, want a twentieth of the way from %v", scene.Range, stable.Low)
 	}
 }
+
+func TestSceneWithoutDetectionHasAnEmptyList(t *testing.T) {
+	var unpacker flow.DepthUnpacker
+	depth := &flow.Result{Group: flow.GroupDepth, Depth: ramp(t, 32, 24, flow.KindMetric, [4]int{}, 0)}
+	scene := fuser.Fuse([]*flow.Result{depth}, nil, &unpacker, time.Now())
+	if scene.Detections == nil || len(scene.Detections) != 0 {
+		t.Errorf("detections are %#v, which readers can't iterate over", scene.Detections)
+	}
+}

@@ -86,7 +86,7 @@ function choose(source) {
   if (source === chosen) return;
   chosen = source;
   forget();
-  if (layout !== "grid") stream.watch([source]);
+  if (layout !== "grid") stream.watch(source ? [source] : []);
   showState();
 }
 

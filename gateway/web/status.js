@@ -27,15 +27,32 @@ const reasons = (counts = {}) => {
   return sum ? `${count(sum)} (${entries.map(([why, n]) => `${why} ${count(n)}`).join(", ")})` : "0";
 };
 
-/** Replaces the rows of a table; a cell is a text, or a node. */
+/** Makes the children of a node equal to others, and changes only what differs: focus, selections and clicks stay. */
+function update(parent, nodes) {
+  nodes.forEach((fresh, i) => {
+    const old = parent.childNodes[i];
+    if (!old) parent.append(fresh);
+    else if (old.nodeName !== fresh.nodeName) old.replaceWith(fresh);
+    else if (old.nodeType === Node.TEXT_NODE) {
+      if (old.data !== fresh.data) old.data = fresh.data;
+    } else {
+      for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
+      for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+      update(old, [...fresh.childNodes]);
+    }
+  });
+  while (parent.childNodes.length > nodes.length) parent.lastChild.remove();
+}
+
+/** Sets the rows of a table; a cell is a text, or a node. */
 function fill(table, rows, none) {
   const body = $(table).tBodies[0];
   if (rows.length === 0) {
     const cell = make("td", "none", none);
     cell.colSpan = $(table).tHead.rows[0].cells.length;
-    return body.replaceChildren(make("tr", "", cell));
+    return update(body, [make("tr", "", cell)]);
   }
-  body.replaceChildren(...rows.map(({ data, cells }) => {
+  update(body, rows.map(({ data, cells }) => {
     const row = make("tr", "", ...cells.map((cell) => make("td", "", cell)));
     Object.assign(row.dataset, data);
     return row;
@@ -66,7 +83,7 @@ function curves(svg, kind, scenes, p50, p95, top) {
   let line = "", band = "";
   for (let i = 0; i < scenes.length; i++) {
     if (!scenes[i]) continue;
-    line += `${scenes[i - 1] ? "L" : "M"}${x(i)} ${y(p50[i])}`;
+    line += `${scenes[i - 1] ? "L" : "M"}${x(i)} ${y(p50[i])}${scenes[i - 1] ? "" : "h0"}`; // h0: a second alone is a dot
     if (scenes[i - 1]) band += `M${x(i - 1)} ${y(p50[i - 1])}L${x(i - 1)} ${y(p95[i - 1])}L${x(i)} ${y(p95[i])}L${x(i)} ${y(p50[i])}Z`;
   }
   for (const [name, d] of [[`band ${kind}`, band], [kind, line]]) {
@@ -79,6 +96,7 @@ function curves(svg, kind, scenes, p50, p95, top) {
 
 function stageCard(s) {
   const last = s.scenes.findLastIndex((n) => n > 0), at = (values) => (last < 0 ? 0 : values[last]);
+  const seconds = 10, lately = s.scenes.slice(-seconds).reduce((sum, n) => sum + n, 0);
   const top = Math.max(1, ...s.wait_p95_ms, ...s.work_p95_ms);
   const svg = document.createElementNS(space, "svg");
   svg.setAttribute("class", "chart");
@@ -92,7 +110,7 @@ function stageCard(s) {
     curves(svg, kind, s.scenes, p50, p95, top);
     numbers.append(make("dt", "", `${kind}, median · p95`), make("dd", "", `${ms(at(p50))} · ${ms(at(p95))}`));
   }
-  const card = make("article", "card", make("h3", "", s.stage, make("small", "", `${count(at(s.scenes))} scenes/s`)), svg, numbers);
+  const card = make("article", "card", make("h3", "", s.stage, make("small", "", `${(lately / seconds).toFixed(1)} scenes/s`)), svg, numbers);
   card.dataset.stage = s.stage;
   return card;
 }
@@ -116,15 +134,15 @@ function serviceRow(s) {
 }
 
 function show(status) {
-  $("groups").replaceChildren(...(status.groups.length ? status.groups.map(groupCard) : [make("p", "", "No groups entry yet: run spatialflow provision.")]));
-  $("stages").replaceChildren(...(status.stages.length ? status.stages.map(stageCard) : [make("p", "", "No scene in the last minute.")]));
+  update($("groups"), status.groups.length ? status.groups.map(groupCard) : [make("p", "", "No groups entry yet: run spatialflow provision.")]);
+  update($("stages"), status.stages.length ? status.stages.map(stageCard) : [make("p", "", "No scene in the last minute.")]);
   fill("sources", status.sources.map(sourceRow), "No source yet.");
   fill("services", status.services.map(serviceRow), "No service is heard.");
   const { nats, gateway } = status;
   $("nats-connection").textContent = `${nats.connected ? "connected" : "not connected"}${nats.url ? ` to ${nats.url}` : ""}${nats.version ? `, ${nats.server} ${nats.version}` : ""}, round trip ${ms(nats.rtt_ms)}, ${nats.reconnects} reconnects${nats.error ? `. ${nats.error}` : ""}`;
   fill("streams", nats.streams.map((s) => ({ data: { stream: s.stream }, cells: [s.stream, count(s.messages), bytes(s.bytes), s.max_bytes > 0 ? bytes(s.max_bytes) : "none", count(s.consumers)] })), "No stream is known yet.");
   const entries = [["Viewers", count(gateway.viewers)], ["Scenes sent to them", count(gateway.scenes)], ["Bytes sent to them", bytes(gateway.sent_bytes)], ["Dropped for them", reasons(gateway.drops)], ["Refused", reasons(gateway.refused)], ["Lost of NATS", count(gateway.lost)]];
-  $("gateway").replaceChildren(...entries.map(([what, value]) => make("div", "", make("dt", "", what), make("dd", "", value))));
+  update($("gateway"), entries.map(([what, value]) => make("div", "", make("dt", "", what), make("dd", "", value))));
 }
 
 function connection(name) {
