@@ -108,8 +108,7 @@ const (
 
 // overview makes answers of GET /api/v1/status.
 type overview struct {
-	g      *gateway
-	wanted chan struct{} // somebody asks: look at NATS
+	g *gateway
 
 	mu    sync.Mutex
 	nats  NATSInfo
@@ -118,14 +117,10 @@ type overview struct {
 }
 
 func newOverview(g *gateway) *overview {
-	return &overview{g: g, wanted: make(chan struct{}, 1), nats: NATSInfo{Streams: []StreamInfo{}}}
+	return &overview{g: g, nats: NATSInfo{Streams: []StreamInfo{}}}
 }
 
 func (o *overview) serve(w http.ResponseWriter, _ *http.Request) {
-	select {
-	case o.wanted <- struct{}{}:
-	default: // asked already
-	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if now := time.Now(); now.After(o.until) {
@@ -159,14 +154,9 @@ func (o *overview) now(now time.Time) Overview {
 	}
 }
 
-// follow looks at NATS when somebody asks for the status, at most every 2 s, until ctx ends.
+// follow looks at NATS every 2 s until ctx ends.
 func (o *overview) follow(ctx context.Context) error {
 	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-o.wanted:
-		}
 		info := o.look(ctx)
 		o.mu.Lock()
 		if info.Error != "" {
