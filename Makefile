@@ -77,8 +77,8 @@ docs/architecture.svg: docs/architecture.dot
 
 recording: build ## docs/street.webp, the street as watch draws it (needs ffmpeg)
 	dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
-		bin/spatialflow watch 'street:?seed=21&fps=10' --frames 70 --out "$$dir/street.mp4" && \
-		ffmpeg -v error -y -i "$$dir/street.mp4" -vf scale=960:-2 -c:v libwebp_anim -quality 55 -loop 0 docs/street.webp
+		bin/spatialflow watch 'street:?seed=8&fps=10' --frames 70 --out "$$dir/street.mp4" && \
+		ffmpeg -v error -y -i "$$dir/street.mp4" -vf scale=960:-2 -c:v libwebp_anim -quality 70 -loop 0 docs/street.webp
 
 TRAIN  := workers/models/train
 MINUTES := 80

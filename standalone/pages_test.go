@@ -25,7 +25,7 @@ func TestPages(t *testing.T) {
 		folder = t.TempDir()
 	}
 	base := running(t, func(u *Up) {
-		u.Source = []string{"market=street:?seed=3&fps=8#mode=live", "corner=street:?seed=12&fps=8#mode=live", "square=street:?seed=5&fps=8#mode=live"}
+		u.Source = []string{"market=street:?seed=8&fps=8#mode=live", "corner=street:?seed=12&fps=8#mode=live", "square=street:?seed=11&fps=8#mode=live"}
 		u.Mode, u.DetectModel, u.DepthModel, u.DepthSize = "", "", "", 518
 	})
 	page := tab(t, base+"/#market")
