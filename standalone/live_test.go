@@ -241,7 +241,11 @@ func TestLiveForAWhile(t *testing.T) {
 		t.Errorf("p95 of detection was %v in the second quarter, %v in the last", early, late)
 	}
 	t.Logf("p95 of detection %v, then %v; memory in the four quarters %v MiB", early, late, memory)
-	if memory[3] > memory[1]*105/100+8 { // one of JetStream's buffers has 8 MiB
+	slack := 8 // MiB, one of JetStream's buffers: too much for what is asked of 5 minutes
+	if long >= time.Minute {
+		slack = 0
+	}
+	if memory[3] > memory[1]*105/100+slack {
 		t.Errorf("memory grew: %v MiB", memory)
 	}
 	if s := produce.Status.Statuses()[0]; s.Account.Check() != nil || len(s.Account.Dropped) > 0 {
