@@ -2,9 +2,7 @@ package standalone
 
 import (
 	"context"
-	"encoding/binary"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -14,12 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/coder/websocket"
-
 	"github.com/spatial-flow/spatial-flow/flow"
-	"github.com/spatial-flow/spatial-flow/flow/bus"
-	"github.com/spatial-flow/spatial-flow/gateway"
-	"github.com/spatial-flow/spatial-flow/producer"
 	"github.com/spatial-flow/spatial-flow/standalone/drawing"
 )
 
@@ -27,7 +20,7 @@ import (
 type Watch struct {
 	File    string `arg:"" optional:"" name:"file" help:"A video file, a folder, a picture or a street: run here, with the models in this process, and no picture missed. Without it: what a gateway shows."`
 	Gateway string `default:"http://127.0.0.1:8000" help:"The gateway whose scenes are watched."`
-	Source  string `short:"s" placeholder:"NAME" help:"The source to watch; without it the first that has a scene."`
+	Source  string `short:"s" placeholder:"NAME" help:"The source to watch; without it the first that is running, else the first that has a scene."`
 
 	JSON     bool          `name:"json" help:"Print every scene as a line of JSON, as up --scenes writes it."`
 	Out      string        `short:"o" placeholder:"FILE" help:"Write a video, .mp4 or .avi: the picture with its boxes, and the depth heat map beside it."`
@@ -170,255 +163,4 @@ func (s *show) print(scene flow.SceneJSON) error {
 	}
 	_, err := fmt.Fprintf(s.out, "%s %d %s: %s\n", scene.Frame.Source, scene.Frame.Seq, scene.Outcome, strings.Join(found, ", "))
 	return err
-}
-
-// runFile runs the source through a pipeline of its own.
-func (w *Watch) runFile(ctx context.Context, s *show, log *slog.Logger) error {
-	sink := &fileSink{show: s, ctx: ctx}
-	if w.Out != "" {
-		var err error
-		if sink.pictures, err = producer.OpenPictures(w.File); err != nil {
-			return err
-		}
-		fps := sink.pictures.FPS()
-		if fps < .1 || fps > 1000 {
-			fps = 25
-		}
-		if err := s.open(fps); err != nil {
-			return errors.Join(err, sink.pictures.Close())
-		}
-	}
-	up := w.lossless(w.Confidence, sink, w.File)
-	up.Frames, up.Duration = w.Frames, w.Duration
-	if err := up.RunPipeline(ctx, io.Discard, s.progress, log); err != nil {
-		return err
-	}
-	return nil
-}
-
-// fileSink shows every scene of a source that is run here, its picture read once more.
-type fileSink struct {
-	show     *show
-	ctx      context.Context
-	pictures *producer.Pictures // nil: no picture is needed
-	read     uint64
-}
-
-func (f *fileSink) Take(scene *flow.Scene) error {
-	var picture []byte
-	for f.pictures != nil && f.read < scene.Seq {
-		f.read++
-		var err error
-		if picture, err = f.pictures.Next(f.ctx); err != nil && !errors.Is(err, producer.ErrPicture) {
-			return fmt.Errorf("read picture %d again: %w", f.read, err)
-		}
-	}
-	return f.show.scene(f.ctx, scene.JSON(), picture, mapOf(scene.Depth, scene.Range), false)
-}
-
-func (f *fileSink) Close() error {
-	if f.pictures == nil {
-		return nil
-	}
-	return f.pictures.Close()
-}
-
-func mapOf(depth *flow.DepthMap, stable *flow.DepthRange) *drawing.Map {
-	if depth == nil {
-		return nil
-	}
-	return &drawing.Map{DepthMap: depth, Range: stable}
-}
-
-const (
-	watchSilence  = 10 * time.Second // a status comes every second, so the connection is dead
-	watchLargest  = 64 << 20         // bytes of a message
-	watchAgain    = time.Second      // between two tries to connect
-	watchPatience = 3 * time.Second  // for the first scene of a source that has ended
-)
-
-// What ends watching.
-var (
-	errWatched = errors.New("watched") // there is nothing more to see
-	errOutput  = errors.New("output")  // what is seen can't be written
-)
-
-// watchGateway shows what a gateway sends, and connects again when the connection is lost.
-func (w *Watch) watchGateway(ctx context.Context, s *show) error {
-	if w.Duration > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, w.Duration)
-		defer cancel()
-	}
-	c := &watched{w: w, show: s}
-	for told := false; ; {
-		connected, err := c.connect(ctx)
-		if errors.Is(err, errOutput) {
-			return err
-		}
-		if errors.Is(err, errWatched) || ctx.Err() != nil {
-			return nil
-		}
-		var refused websocket.CloseError
-		if errors.As(err, &refused) && refused.Code == websocket.StatusPolicyViolation {
-			return err
-		}
-		if !connected && c.show.scenes == 0 {
-			return fmt.Errorf("watch %s: %w (is a gateway there? spatialflow up and make demo start one)", w.Gateway, err)
-		}
-		if connected || !told {
-			fmt.Fprintf(s.progress, "connecting again: %v\n", err)
-			told = true
-		}
-		bus.Sleep(ctx, watchAgain)
-	}
-}
-
-// watched is what was seen of a gateway.
-type watched struct {
-	w       *Watch
-	show    *show
-	source  string // that is shown; empty: the first that comes
-	session string
-	last    uint64 // seq of the last scene shown
-	dropped uint64 // before this connection
-	idle    time.Time
-}
-
-// connect shows what comes over one connection. connected says that something did.
-func (c *watched) connect(ctx context.Context) (connected bool, err error) {
-	address := strings.TrimSuffix(strings.Replace(c.w.Gateway, "http", "ws", 1), "/") + "/ws"
-	dial, cancel := context.WithTimeout(ctx, watchSilence)
-	defer cancel()
-	conn, _, err := websocket.Dial(dial, address, nil)
-	if err != nil {
-		return false, err
-	}
-	defer conn.CloseNow()
-	conn.SetReadLimit(watchLargest)
-	if c.source == "" {
-		c.source = c.w.Source
-	}
-	sources := []string{}
-	if c.source != "" {
-		sources = append(sources, c.source)
-	}
-	ask, err := json.Marshal(gateway.Watch{Sources: sources})
-	if err != nil {
-		return false, err
-	}
-	if err := conn.Write(dial, websocket.MessageText, ask); err != nil {
-		return false, err
-	}
-	c.dropped = c.show.dropped
-	for {
-		within, cancel := context.WithTimeout(ctx, watchSilence)
-		kind, data, err := conn.Read(within)
-		cancel()
-		if err != nil {
-			return connected, err
-		}
-		connected = true
-		if kind == websocket.MessageText {
-			err = c.status(data)
-		} else {
-			err = c.scene(ctx, data)
-		}
-		if err != nil {
-			if errors.Is(err, errWatched) {
-				_ = conn.Close(websocket.StatusNormalClosure, "") // it has been read to the end either way
-			}
-			return true, err
-		}
-	}
-}
-
-// status returns errWatched when the source has ended and its last scene was shown.
-func (c *watched) status(data []byte) error {
-	var status gateway.Status
-	if err := json.Unmarshal(data, &status); err != nil {
-		return fmt.Errorf("status: %w", err)
-	}
-	for _, s := range status.Sources {
-		if s.Source != c.source || s.State != flow.StateComplete && s.State != flow.StateStopped && s.State != flow.StateFailed {
-			continue
-		}
-		if c.idle.IsZero() {
-			c.idle = time.Now()
-		}
-		if s.Session == c.session && c.last >= s.Seq || time.Since(c.idle) > watchPatience {
-			fmt.Fprintf(c.show.progress, "%s is %s %s\n", s.Source, s.State, s.Reason)
-			return errWatched
-		}
-		return nil
-	}
-	c.idle = time.Time{}
-	return nil
-}
-
-// scene shows a scene message; see [gateway.SceneHeader].
-func (c *watched) scene(ctx context.Context, data []byte) error {
-	header, picture, depth, err := parseScene(data)
-	if err != nil {
-		return err
-	}
-	if c.source == "" {
-		c.source = header.Frame.Source
-	}
-	if header.Frame.Source != c.source || header.Frame.Session == c.session && header.Frame.Seq <= c.last {
-		return nil // another source; or shown, before the connection was lost
-	}
-	if c.session != header.Frame.Session {
-		c.show.painter.Forget()
-	}
-	c.session, c.last = header.Frame.Session, header.Frame.Seq
-	c.show.dropped = c.dropped + header.Dropped
-	if err := c.show.open(25); err != nil {
-		return fmt.Errorf("%w: %w", errOutput, err)
-	}
-	if err := c.show.scene(ctx, header.SceneJSON, picture, depth, header.Mode == flow.ModeLive); err != nil {
-		return fmt.Errorf("%w: %w", errOutput, err)
-	}
-	if c.w.Frames > 0 && c.show.scenes >= c.w.Frames {
-		return errWatched
-	}
-	return nil
-}
-
-// errMessage is returned when a gateway sends something else than a scene.
-var errMessage = errors.New("bad scene message")
-
-// parseScene takes a message apart: length of the header, header, picture, depth.
-func parseScene(data []byte) (header gateway.SceneHeader, picture []byte, depth *drawing.Map, err error) {
-	if len(data) < 4 {
-		return header, nil, nil, fmt.Errorf("%w: %d bytes", errMessage, len(data))
-	}
-	n := int64(binary.LittleEndian.Uint32(data))
-	rest := data[4:]
-	if n > int64(len(rest)) {
-		return header, nil, nil, fmt.Errorf("%w: a header of %d bytes in %d", errMessage, n, len(rest))
-	}
-	if err := json.Unmarshal(rest[:n], &header); err != nil {
-		return header, nil, nil, fmt.Errorf("%w: header: %w", errMessage, err)
-	}
-	rest = rest[n:]
-	bytes := 0
-	if header.Depth != nil {
-		bytes = header.Depth.Bytes
-	}
-	if header.PictureBytes < 0 || bytes < 0 || header.PictureBytes > len(rest) || bytes != len(rest)-header.PictureBytes {
-		return header, nil, nil, fmt.Errorf("%w: %d bytes of picture and %d of depth in %d", errMessage, header.PictureBytes, bytes, len(rest))
-	}
-	picture = rest[:header.PictureBytes]
-	if header.Depth == nil {
-		return header, picture, nil, nil
-	}
-	if header.Depth.DepthMap == nil {
-		return header, nil, nil, fmt.Errorf("%w: depth without a map", errMessage)
-	}
-	header.Depth.DepthMap.Data = rest[header.PictureBytes:]
-	if err := header.Depth.DepthMap.Validate(); err != nil {
-		return header, nil, nil, fmt.Errorf("%w: %w", errMessage, err)
-	}
-	return header, picture, mapOf(header.Depth.DepthMap, header.Depth.Range), nil
 }

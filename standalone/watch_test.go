@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -101,7 +104,7 @@ func TestWatchPedestrians(t *testing.T) {
 // A gateway's live source keeps its time in the video; what was asked for ends it.
 func TestWatchGateway(t *testing.T) {
 	base := running(t, func(u *Up) {
-		u.Source, u.Mode = []string{"cam=" + pictures(t, 30) + "#mode=live&fps=20&loop=true", "still=" + pictures(t, 3)}, ""
+		u.Source, u.Mode = []string{"cam=" + pictures(t, 30) + "#mode=live&fps=20&loop=true", "album=" + pictures(t, 3)}, ""
 	})
 	w := newWatch(t, "")
 	w.Gateway, w.Source, w.Out, w.FPS, w.Duration = base, "cam", filepath.Join(t.TempDir(), "live.avi"), 10, 4*time.Second
@@ -120,12 +123,58 @@ func TestWatchGateway(t *testing.T) {
 	if err := w.RunWatch(t.Context(), &out, io.Discard, quiet); err != nil || strings.Count(out.String(), "\n") != 5 {
 		t.Errorf("--frames 5: %v\n%s", err, &out)
 	}
-	w.Source, w.Frames, w.JSON = "still", 0, false // it has ended: its last scene, and the end
+	w.Source, w.Frames, w.JSON = "album", 0, false // it has ended: its last scene, and the end
 	out.Reset()
 	progress.Reset()
-	eventually(t, "still is complete", func() bool { return newestScene(t, base+"/api/v1/sources/still/scene").Frame.Seq == 3 })
-	if err := w.RunWatch(t.Context(), &out, &progress, quiet); err != nil || !strings.HasPrefix(out.String(), "still 3 complete: ") || !strings.Contains(progress.String(), "still is complete") {
+	eventually(t, "album is complete", func() bool { return newestScene(t, base+"/api/v1/sources/album/scene").Frame.Seq == 3 })
+	if err := w.RunWatch(t.Context(), &out, &progress, quiet); err != nil || !strings.HasPrefix(out.String(), "album 3 complete: ") || !strings.Contains(progress.String(), "album is complete") {
 		t.Errorf("an ended source: %v\n%s%s", err, &out, &progress)
+	}
+	w.Source, w.Frames = "", 1 // album has ended, and is the first by name
+	out.Reset()
+	if err := w.RunWatch(t.Context(), &out, io.Discard, quiet); err != nil || !strings.HasPrefix(out.String(), "cam ") {
+		t.Errorf("without --source: %v\n%s", err, &out)
+	}
+	w.Source, w.Duration = "nobody", 3*time.Second
+	progress.Reset()
+	if err := w.RunWatch(t.Context(), io.Discard, &progress, quiet); err != nil || strings.Count(progress.String(), "no source nobody yet, but: album, cam\n") != 1 {
+		t.Errorf("an unknown source: %v\n%s", err, &progress)
+	}
+}
+
+// Without --source, what runs is watched, else what has something to show.
+func TestWatchChooses(t *testing.T) {
+	info := func(name string, state flow.State, seq uint64) gateway.SourceInfo {
+		return gateway.SourceInfo{Source: name, State: state, Seq: seq}
+	}
+	for name, c := range map[string]struct {
+		sources []gateway.SourceInfo
+		want    string
+	}{
+		"none":            {nil, ""},
+		"one runs":        {[]gateway.SourceInfo{info("a", flow.StateComplete, 9), info("b", gateway.StateGone, 9), info("c", flow.StateRunning, 0)}, "c"},
+		"all have ended":  {[]gateway.SourceInfo{info("a", flow.StateFailed, 0), info("b", flow.StateComplete, 9)}, "b"},
+		"only a gone one": {[]gateway.SourceInfo{info("a", gateway.StateGone, 9)}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path != "/api/v1/sources" {
+					t.Errorf("asked for %s", r.URL)
+				}
+				_ = json.NewEncoder(w).Encode(gateway.Status{Type: "status", Sources: c.sources})
+			}))
+			defer server.Close()
+			watched := &watched{w: &Watch{Gateway: server.URL}}
+			if got, err := watched.choose(t.Context()); err != nil || got != c.want {
+				t.Errorf("chosen is %q, %v, want %q", got, err, c.want)
+			}
+		})
+	}
+	server := httptest.NewServer(http.NotFoundHandler())
+	defer server.Close()
+	watched := &watched{w: &Watch{Gateway: server.URL}}
+	if _, err := watched.choose(t.Context()); !errors.Is(err, errMessage) {
+		t.Errorf("something else than a gateway: %v", err)
 	}
 }
 

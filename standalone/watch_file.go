@@ -1,0 +1,71 @@
+package standalone
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/producer"
+	"github.com/spatial-flow/spatial-flow/standalone/drawing"
+)
+
+// runFile runs the source through a pipeline of its own.
+func (w *Watch) runFile(ctx context.Context, s *show, log *slog.Logger) error {
+	sink := &fileSink{show: s, ctx: ctx}
+	if w.Out != "" {
+		var err error
+		if sink.pictures, err = producer.OpenPictures(w.File); err != nil {
+			return err
+		}
+		fps := sink.pictures.FPS()
+		if fps < .1 || fps > 1000 {
+			fps = 25
+		}
+		if err := s.open(fps); err != nil {
+			return errors.Join(err, sink.pictures.Close())
+		}
+	}
+	up := w.lossless(w.Confidence, sink, w.File)
+	up.Frames, up.Duration = w.Frames, w.Duration
+	if err := up.RunPipeline(ctx, io.Discard, s.progress, log); err != nil {
+		return err
+	}
+	return nil
+}
+
+// fileSink shows every scene of a source that is run here, its picture read once more.
+type fileSink struct {
+	show     *show
+	ctx      context.Context
+	pictures *producer.Pictures // nil: no picture is needed
+	read     uint64
+}
+
+func (f *fileSink) Take(scene *flow.Scene) error {
+	var picture []byte
+	for f.pictures != nil && f.read < scene.Seq {
+		f.read++
+		var err error
+		if picture, err = f.pictures.Next(f.ctx); err != nil && !errors.Is(err, producer.ErrPicture) {
+			return fmt.Errorf("read picture %d again: %w", f.read, err)
+		}
+	}
+	return f.show.scene(f.ctx, scene.JSON(), picture, mapOf(scene.Depth, scene.Range), false)
+}
+
+func (f *fileSink) Close() error {
+	if f.pictures == nil {
+		return nil
+	}
+	return f.pictures.Close()
+}
+
+func mapOf(depth *flow.DepthMap, stable *flow.DepthRange) *drawing.Map {
+	if depth == nil {
+		return nil
+	}
+	return &drawing.Map{DepthMap: depth, Range: stable}
+}
