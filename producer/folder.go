@@ -27,7 +27,7 @@ func openFolder(path string, s settings) (source, uint64, error) {
 	}
 	var paths []string
 	for _, entry := range entries {
-		if !entry.IsDir() && isPicture(entry.Name()) {
+		if !entry.IsDir() && IsPicture(entry.Name()) {
 			paths = append(paths, filepath.Join(path, entry.Name()))
 		}
 	}

@@ -97,14 +97,14 @@ func openWhole(spec spec, cfg Config) (s source, frames uint64, err error) {
 		return openFolder(path, spec.settings)
 	case !info.Mode().IsRegular():
 		return nil, 0, fmt.Errorf("%w: %s is neither a file nor a folder", ErrOpen, path)
-	case isPicture(path):
+	case IsPicture(path):
 		return newFolder([]string{path}, spec.settings), 1, nil
 	}
 	return openVideo(path, spec.settings)
 }
 
-// isPicture goes by the extension.
-func isPicture(path string) bool {
+// IsPicture tells by its name whether a file is read as a picture: .jpg, .jpeg, .png, .bmp or .webp.
+func IsPicture(path string) bool {
 	switch strings.ToLower(filepath.Ext(path)) {
 	case ".jpg", ".jpeg", ".png", ".bmp", ".webp":
 		return true

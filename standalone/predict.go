@@ -35,6 +35,8 @@ func (p *Predict) Validate() error {
 			return fmt.Errorf("%w: %w", ErrUsage, err)
 		} else if info.IsDir() {
 			return fmt.Errorf("%w: %s is a folder: give its pictures, or watch it (spatialflow watch %s)", ErrUsage, path, path)
+		} else if !producer.IsPicture(path) {
+			return fmt.Errorf("%w: %s is no .jpg, .jpeg, .png, .bmp or .webp: a video is watched (spatialflow watch %s)", ErrUsage, path, path)
 		}
 	}
 	if p.Out == "" {

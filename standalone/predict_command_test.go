@@ -6,6 +6,7 @@ import (
 	"errors"
 	"image"
 	_ "image/jpeg" // of drawings
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -77,9 +78,48 @@ func TestPredictCommand(t *testing.T) {
 	if _, err := os.Stat(p.Out); err != nil {
 		t.Error(err)
 	}
-	for name, bad := range map[string]*Predict{"missing": newPredict(t, "nowhere.jpg"), "folder": newPredict(t, folder), "drawing": {Pictures: []string{last}, Out: "x.gif"}} {
-		if err := bad.RunPredict(t.Context(), &out, quiet); !errors.Is(err, ErrUsage) {
-			t.Errorf("%s: %v, want one that tells the way out", name, err)
+}
+
+// What can't be told, or would destroy a picture, is refused before anything runs.
+func TestPredictRefuses(t *testing.T) {
+	folder := t.TempDir()
+	inside := filepath.Join(folder, "inside")
+	if err := os.Mkdir(inside, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	file := func(folder, name string) string {
+		path := filepath.Join(folder, name)
+		if err := os.WriteFile(path, grey(t, 64, 48, 90), 0o600); err != nil {
+			t.Fatal(err)
 		}
+		return path
+	}
+	one, two, again, film := file(folder, "one.jpg"), file(folder, "two.png"), file(inside, "one.png"), file(folder, "film.mp4")
+	linked := filepath.Join(folder, "linked.png")
+	if err := os.Symlink(one, linked); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		out      string
+		pictures []string
+		want     string
+	}{
+		"missing":                {"", []string{filepath.Join(folder, "nowhere.jpg")}, "nowhere.jpg"},
+		"a folder":               {"", []string{folder}, "spatialflow watch"},
+		"a film":                 {"", []string{one, film}, "film.mp4 is no .jpg"},
+		"a drawing's name":       {"x.gif", []string{one}, "ends in .jpg or .png"},
+		"drawn over itself":      {one, []string{one}, "take the place of a picture"},
+		"drawn over by a link":   {linked, []string{one}, "take the place of a picture"},
+		"drawn over in a folder": {folder, []string{one, two}, "take the place of a picture"},
+		"two of one name":        {filepath.Join(folder, "drawn"), []string{one, again}, "would both be drawn to"},
+	} {
+		p := newPredict(t, c.pictures...)
+		p.Out = c.out
+		if err := p.RunPredict(t.Context(), io.Discard, quiet); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want one that says %q", name, err, c.want)
+		}
+	}
+	if data, err := os.ReadFile(one); err != nil || !bytes.Equal(data, grey(t, 64, 48, 90)) {
+		t.Errorf("a picture was changed: %v", err)
 	}
 }
