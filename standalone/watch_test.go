@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/gateway"
+	"github.com/spatial-flow/spatial-flow/standalone/drawing"
 )
 
 // newWatch is `spatialflow watch`, of a file with the models of no cost.
@@ -135,12 +137,61 @@ func TestWatchGateway(t *testing.T) {
 	if err := w.RunWatch(t.Context(), &out, io.Discard, quiet); err != nil || !strings.HasPrefix(out.String(), "cam ") {
 		t.Errorf("without --source: %v\n%s", err, &out)
 	}
+	w.Frames = 0
+	if err := w.RunWatch(t.Context(), full{}, io.Discard, quiet); !errors.Is(err, syscall.EPIPE) {
+		t.Errorf("nobody reads what is printed: %v", err)
+	}
 	w.Source, w.Duration = "nobody", 3*time.Second
 	progress.Reset()
 	if err := w.RunWatch(t.Context(), io.Discard, &progress, quiet); err != nil || strings.Count(progress.String(), "no source nobody yet, but: album, cam\n") != 1 {
 		t.Errorf("an unknown source: %v\n%s", err, &progress)
 	}
 }
+
+// A live source's video keeps its time, but stands still no longer than longestPause, and not where a new session or a
+// set clock jumps.
+func TestWatchKeepsTime(t *testing.T) {
+	captured := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	type moment struct {
+		after   time.Duration // of the first picture
+		session string
+	}
+	for name, c := range map[string]struct {
+		moments []moment
+		want    int // pictures, at 10 a second
+	}{
+		"as captured":      {[]moment{{0, "a"}, {500 * time.Millisecond, "a"}, {1500 * time.Millisecond, "a"}}, 15},
+		"a short gap":      {[]moment{{0, "a"}, {9 * time.Second, "a"}}, 90},
+		"a long gap":       {[]moment{{0, "a"}, {time.Hour, "a"}, {time.Hour + time.Second, "a"}}, 1 + 1 + 9},
+		"a clock set back": {[]moment{{0, "a"}, {-time.Hour, "a"}, {-time.Hour + time.Second, "a"}}, 1 + 1 + 9},
+		"a new session":    {[]moment{{0, "a"}, {5 * time.Second, "b"}, {6 * time.Second, "b"}}, 1 + 1 + 9},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &show{w: &Watch{Out: filepath.Join(t.TempDir(), "out.avi")}, out: io.Discard, painter: drawing.NewPainter()}
+			defer s.painter.Close()
+			if err := s.open(10); err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range c.moments {
+				scene := flow.SceneJSON{Frame: flow.FrameID{Source: "cam", Session: m.session}, Size: [2]int{64, 48}, Captured: captured.Add(m.after)}
+				if err := s.scene(t.Context(), scene, grey(t, 64, 48, 90), nil, true); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := s.video.Frames(); got != c.want {
+				t.Errorf("the video has %d pictures, want %d", got, c.want)
+			}
+			if err := s.video.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// full is a pipe that nobody reads any more.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, syscall.EPIPE }
 
 // Without --source, what runs is watched, else what has something to show.
 func TestWatchChooses(t *testing.T) {
