@@ -182,3 +182,45 @@ func TestPageWaitsAndSaysWhy(t *testing.T) {
 	ask[bool](page, `delete document.hidden && document.dispatchEvent(new Event("visibilitychange"))`)
 	page.await(`document.body.dataset.connection === "open"`)
 }
+
+// The status page follows the numbers, and what a person holds stays: the focus, and the element that has it.
+func TestStatusPageInBrowser(t *testing.T) {
+	b := newProvisionedBench(t)
+	r := b.startReady(t, nil)
+	b.publish(t, "cam1", "s", 1)
+	page := newBrowser(t)
+	page.open("http://" + r.address + "/status")
+	const held = `#streams [data-stream="SCENES_LOSSLESS"]`
+	page.await(`document.querySelector("#sources [data-source=cam1] a") && document.querySelector('` + held + `')`)
+	ask[bool](page, `(window.link = document.querySelector("#sources [data-source=cam1] a"), link.focus(), true)`)
+	for seq := range uint64(20) {
+		b.publish(t, "cam1", "s", seq+2)
+	}
+	page.await(`document.querySelector('` + held + `').cells[1].textContent === "21"`)
+	page.await(`document.querySelector("[data-stage='end to end'] small")?.textContent.match(/^2\.[01] scenes\/s$/)`) // 20, or 21, in 10 s
+	if !ask[bool](page, `document.activeElement === link && link.isConnected`) {
+		t.Error("the link lost the focus, or its place")
+	}
+	r.stop()
+	page.await(`document.body.dataset.connection === "reconnecting"`)
+	b.startReady(t, func(c *gateway.Config) { c.HTTP = r.address })
+	page.await(`document.body.dataset.connection === "open"`)
+	ask[bool](page, `(link.click(), true)`)
+	b.publish(t, "cam1", "s", 22)
+	page.await(`location.hash === "#cam1" && document.body?.dataset.source === "cam1"`)
+}
+
+// Back to an address without a source is no refused name: the page chooses again.
+func TestPageGoesBack(t *testing.T) {
+	b := newProvisionedBench(t)
+	r := b.startReady(t, nil)
+	b.publish(t, "cam1", "s", 1)
+	b.publish(t, "cam2", "s", 1)
+	page := newBrowser(t)
+	page.open("http://" + r.address + "/")
+	page.await(`document.body.dataset.source === "cam1"`)
+	ask[bool](page, `(location.hash = "#cam2", true)`)
+	page.await(`document.body.dataset.source === "cam2"`)
+	ask[bool](page, `(history.back(), true)`)
+	page.await(`document.body.dataset.source === "cam1" && document.body.dataset.connection === "open"`)
+}
