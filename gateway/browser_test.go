@@ -224,3 +224,26 @@ func TestPageGoesBack(t *testing.T) {
 	ask[bool](page, `(history.back(), true)`)
 	page.await(`document.body.dataset.source === "cam1" && document.body.dataset.connection === "open"`)
 }
+
+// No label covers another: it goes over its box, under it, inside it, or nowhere.
+func TestPagePlacesLabels(t *testing.T) {
+	b := newProvisionedBench(t)
+	r := b.startReady(t, nil)
+	page := newBrowser(t)
+	page.open("http://" + r.address + "/")
+	ask[bool](page, `(import("./draw.js").then(m => window.drawing = m), true)`)
+	page.await(`window.drawing`)
+	for _, test := range []struct{ name, box, taken, want string }{
+		{"over", "[100,50,140,90]", "[]", "[100,40,140,50]"},
+		{"at the right edge", "[300,50,320,90]", "[]", "[280,40,320,50]"},
+		{"at the top", "[100,5,140,90]", "[]", "[100,90,140,100]"},
+		{"beside another", "[100,50,140,90]", "[[60,40,100,50]]", "[100,40,140,50]"},
+		{"over is taken", "[100,50,140,90]", "[[139,49,170,60]]", "[100,90,140,100]"},
+		{"as high as the picture", "[100,0,140,180]", "[]", "[100,0,140,10]"},
+		{"no room", "[100,0,140,180]", "[[0,0,320,5]]", "null"},
+	} {
+		if got := ask[string](page, `JSON.stringify(drawing.placeLabel(`+test.box+`, [40, 10], [320, 180], `+test.taken+`))`); got != test.want {
+			t.Errorf("%s: %s, want %s", test.name, got, test.want)
+		}
+	}
+}

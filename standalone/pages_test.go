@@ -72,6 +72,7 @@ func TestPages(t *testing.T) {
 	take("side-by-side")
 	press("g")
 	await(`document.querySelectorAll("#grid li[data-seq]").length === 3`)
+	await(`[...document.querySelectorAll("#grid small")].every(s => !s.textContent.includes(" 0.0 "))`)
 	take("grid")
 	press("1")
 	await(`document.body.dataset.layout === "blend" && document.body.dataset.seq && document.body.dataset.depth`)

@@ -9,7 +9,23 @@ export function depthText(depth) {
   return `near ${Math.round(depth.nearness)} %`;
 }
 
-const labelText = ({ label, score, depth }, brief) => (brief ? label : [label, `${Math.round(100 * score)} %`, depthText(depth)].filter(Boolean).join(" · "));
+/** What may be written over a box, the best first. */
+const labelTexts = ({ label, score, depth }, brief) => (brief ? [label] : [[label, `${Math.round(100 * score)} %`, depthText(depth)].filter(Boolean).join(" · "), label]);
+
+/**
+ * Where a label of this size goes that covers no other: over its box, under it, or inside it; null when there is no room.
+ * @param {number[]} bbox x1, y1, x2, y2
+ * @param {number[]} bounds width, height of the picture
+ * @param {number[][]} taken the labels' x1, y1, x2, y2 until now
+ */
+export function placeLabel([x1, y1, x2, y2], [width, height], bounds, taken) {
+  const left = Math.max(0, Math.min(x1, bounds[0] - width));
+  for (const top of [y1 - height, y2, y1]) {
+    if (top < 0 || top + height > bounds[1]) continue;
+    if (taken.every((t) => left >= t[2] || left + width <= t[0] || top >= t[3] || top + height <= t[1])) return [left, top, left + width, top + height];
+  }
+  return null;
+}
 
 /** Painter draws scenes into a canvas: of the picture's size, or, side by side, twice that. */
 export class Painter {
@@ -43,7 +59,8 @@ export class Painter {
     }
     const boxes = options.boxes ? header.detections : [];
     if (!options.side && options.heat) this.#drawHeat(depth, options.colormap, options.opacity, 0, 0);
-    for (const d of boxes) this.#box(d, labelText(d, options.brief));
+    for (const d of boxes) this.#box(d);
+    this.#labels(boxes, options.brief);
     if (!options.side) return;
     const [x, y] = across ? [width, 0] : [0, height];
     context.fillStyle = "#10151e";
@@ -51,7 +68,7 @@ export class Painter {
     this.#drawHeat(depth, options.colormap, 1, x, y);
     context.save();
     context.translate(x, y);
-    for (const d of boxes) this.#box(d, "");
+    for (const d of boxes) this.#box(d);
     context.restore();
   }
 
@@ -87,27 +104,40 @@ export class Painter {
     this.#heatMap = colormap;
   }
 
-  #box({ class_id, bbox }, text) {
-    const canvas = this.#canvas, context = this.#context;
-    const unit = canvas.width / (canvas.clientWidth || canvas.width); // picture pixels per pixel of the screen
-    const [x1, y1, x2, y2] = bbox, size = 13 * unit, pad = 4 * unit;
+  /** Picture pixels per pixel of the screen. */
+  get #unit() { return this.#canvas.width / (this.#canvas.clientWidth || this.#canvas.width); }
+
+  #box({ class_id, bbox: [x1, y1, x2, y2] }) {
+    const context = this.#context, unit = this.#unit;
     context.lineJoin = "round";
     for (const [color, line] of [["#05070bb0", 4.5], [labelColor(class_id), 2.2]]) {
       context.strokeStyle = color;
       context.lineWidth = line * unit;
       context.strokeRect(x1, y1, x2 - x1, y2 - y1);
     }
-    if (!text) return;
+  }
+
+  /** The labels of large boxes first, so that they stay where they are while small ones come and go. */
+  #labels(boxes, brief) {
+    const context = this.#context, unit = this.#unit, size = 13 * unit, pad = 4 * unit, height = size + 1.6 * pad, taken = [];
+    const area = ({ bbox: [x1, y1, x2, y2] }) => (x2 - x1) * (y2 - y1);
     context.font = `600 ${size}px system-ui, sans-serif`;
-    const width = context.measureText(text).width + 2 * pad, height = size + 1.6 * pad;
-    const x = Math.max(0, Math.min(x1 - unit, this.#size[0] - width)), y = y1 - height >= 0 ? y1 - height : Math.max(y1, 0);
-    context.fillStyle = labelColor(class_id);
-    context.beginPath();
-    context.roundRect(x, y, width, height, 4 * unit);
-    context.fill();
-    context.fillStyle = "#05070b";
     context.textBaseline = "middle";
-    context.fillText(text, x + pad, y + height / 2);
+    for (const d of [...boxes].sort((a, b) => area(b) - area(a))) {
+      for (const text of labelTexts(d, brief)) {
+        const place = placeLabel(d.bbox, [context.measureText(text).width + 2 * pad, height], this.#size, taken);
+        if (!place) continue;
+        taken.push(place);
+        const [left, top, right] = place;
+        context.fillStyle = labelColor(d.class_id);
+        context.beginPath();
+        context.roundRect(left, top, right - left, height, 4 * unit);
+        context.fill();
+        context.fillStyle = "#05070b";
+        context.fillText(text, left + pad, top + height / 2);
+        break;
+      }
+    }
   }
 }
 

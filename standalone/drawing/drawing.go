@@ -2,10 +2,12 @@
 package drawing
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"image"
 	"image/color"
+	"slices"
 
 	"gocv.io/x/gocv"
 
@@ -72,8 +74,9 @@ func (p *Painter) Draw(picture []byte, size [2]int, detections []flow.Detection,
 		err = errors.Join(err, p.heat.CopyTo(&right))
 	}
 	for _, d := range detections {
-		err = errors.Join(err, box(&left, d, label(d)), box(&right, d, ""))
+		err = errors.Join(err, box(&left, d), box(&right, d))
 	}
+	err = errors.Join(err, labels(&left, detections))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDraw, err)
 	}
@@ -134,17 +137,17 @@ func (p *Painter) colour(depth *Map, size image.Point) error {
 	return nil
 }
 
-// label is what is written over a box.
-func label(d flow.Detection) string {
-	text := fmt.Sprintf("%s %.0f%%", d.Label, 100*d.Score)
+// texts are what may be written over a box, the best first.
+func texts(d flow.Detection) [2]string {
+	full := fmt.Sprintf("%s %.0f%%", d.Label, 100*d.Score)
 	switch {
 	case d.Depth == nil:
 	case d.Depth.Kind == flow.KindMetric:
-		text += fmt.Sprintf(" %.1f m", d.Depth.Value)
+		full += fmt.Sprintf(" %.1f m", d.Depth.Value)
 	default:
-		text += fmt.Sprintf(" near %.0f%%", d.Depth.Nearness)
+		full += fmt.Sprintf(" near %.0f%%", d.Depth.Nearness)
 	}
-	return text
+	return [2]string{full, d.Label}
 }
 
 // palette has the viewer page's colours of labels.
@@ -153,24 +156,53 @@ var palette = []color.RGBA{
 	{0x5e, 0xea, 0xd4, 255}, {0xff, 0xab, 0x70, 255}, {0x9b, 0xd1, 0xff, 255}, {0xe3, 0xf2, 0x7a, 255}, {0xf4, 0xa6, 0xff, 255},
 }
 
-// box draws a box and, unless text is empty, a label over it.
-func box(on *gocv.Mat, d flow.Detection, text string) error {
-	width, height := on.Cols(), on.Rows()
+func colourOf(d flow.Detection) color.RGBA { return palette[max(d.ClassID, 0)%len(palette)] }
+
+// bounds are a box in whole pixels, inside the picture.
+func bounds(d flow.Detection, picture image.Point) image.Rectangle {
 	at := func(v float32, most int) int { return int(min(max(v, 0), float32(most-1))) }
-	r := image.Rect(at(d.Box[0], width), at(d.Box[1], height), at(d.Box[2], width), at(d.Box[3], height))
-	colour := palette[max(d.ClassID, 0)%len(palette)]
-	thick := max(1, width/480)
-	if err := errors.Join(gocv.Rectangle(on, r, color.RGBA{A: 255}, thick+2), gocv.Rectangle(on, r, colour, thick)); err != nil || text == "" {
-		return err
+	return image.Rect(at(d.Box[0], picture.X), at(d.Box[1], picture.Y), at(d.Box[2], picture.X), at(d.Box[3], picture.Y))
+}
+
+func box(on *gocv.Mat, d flow.Detection) error {
+	r, thick := bounds(d, image.Pt(on.Cols(), on.Rows())), max(1, on.Cols()/480)
+	return errors.Join(gocv.Rectangle(on, r, color.RGBA{A: 255}, thick+2), gocv.Rectangle(on, r, colourOf(d), thick))
+}
+
+// labels writes over the boxes what they are, those of large boxes first, so that they stay where they are while small
+// ones come and go. No label covers another: it is cut to the class, or left out.
+func labels(on *gocv.Mat, detections []flow.Detection) error {
+	picture := image.Pt(on.Cols(), on.Rows())
+	scale := max(.36, float64(picture.X)/1700)
+	area := func(d flow.Detection) float32 { return (d.Box[2] - d.Box[0]) * (d.Box[3] - d.Box[1]) }
+	largest := slices.SortedStableFunc(slices.Values(detections), func(a, b flow.Detection) int { return cmp.Compare(area(b), area(a)) })
+	var taken []image.Rectangle
+	var err error
+	for _, d := range largest {
+		for _, text := range texts(d) {
+			size := gocv.GetTextSize(text, gocv.FontHersheySimplex, scale, 1).Add(image.Pt(6, 6))
+			place, ok := placeLabel(bounds(d, picture), size, picture, taken)
+			if !ok {
+				continue
+			}
+			taken = append(taken, place)
+			err = errors.Join(err, gocv.Rectangle(on, place, colourOf(d), -1),
+				gocv.PutTextWithParams(on, text, image.Pt(place.Min.X+3, place.Max.Y-4), gocv.FontHersheySimplex, scale, color.RGBA{A: 255}, 1, gocv.LineAA, false))
+			break
+		}
 	}
-	scale := max(.36, float64(width)/1700)
-	size := gocv.GetTextSize(text, gocv.FontHersheySimplex, scale, 1)
-	high := size.Y + 6
-	x, y := max(0, min(r.Min.X, width-size.X-6)), r.Min.Y-high
-	if y < 0 {
-		y = r.Min.Y
+	return err
+}
+
+// placeLabel says where a label of this size goes that covers no other: over its box, under it, or inside it. It is not
+// ok when there is no room.
+func placeLabel(box image.Rectangle, size, picture image.Point, taken []image.Rectangle) (place image.Rectangle, ok bool) {
+	left := max(0, min(box.Min.X, picture.X-size.X))
+	for _, top := range [...]int{box.Min.Y - size.Y, box.Max.Y, box.Min.Y} {
+		place = image.Rectangle{Min: image.Pt(left, top), Max: image.Pt(left, top).Add(size)}
+		if top >= 0 && place.Max.Y <= picture.Y && !slices.ContainsFunc(taken, place.Overlaps) {
+			return place, true
+		}
 	}
-	back := image.Rect(x, y, x+size.X+6, y+high)
-	return errors.Join(gocv.Rectangle(on, back, colour, -1),
-		gocv.PutTextWithParams(on, text, image.Pt(x+3, y+high-4), gocv.FontHersheySimplex, scale, color.RGBA{A: 255}, 1, gocv.LineAA, false))
+	return image.Rectangle{}, false
 }
