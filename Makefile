@@ -82,10 +82,10 @@ recording: build ## docs/street.webp, the street as watch draws it (needs ffmpeg
 
 TRAIN  := workers/models/train
 MINUTES := 80
-train-demo-models: build ## train the demo models again, side by side: 80 minutes on 2 cores, 6 GB of Python packages, 10 GB of data
+train-demo-models: build ## train the demo models again, side by side: 80 minutes on 2 cores, 6 GB of Python packages, 25 GB of data
 	python3 -m venv build/train/venv
 	build/train/venv/bin/pip install -q --disable-pip-version-check -r $(TRAIN)/requirements.txt
-	[ -e build/train/data/manifest.jsonl ] || { rm -rf build/train/data && bin/spatialflow street export --frames 7200 --seed 1000 --per-seed 6 --step 2s --split train --out build/train/data; }
+	[ -e build/train/data/manifest.jsonl ] || { rm -rf build/train/data && bin/spatialflow street export --frames 14400 --seed 1000 --per-seed 4 --step 2s --split train --out build/train/data; }
 	build/train/venv/bin/python -c 'import sys; sys.path.insert(0, "$(TRAIN)"); import data, pathlib; data.load(pathlib.Path("build/train/data"))'
 	@trap 'kill 0' INT; for net in detect depth; do \
 		build/train/venv/bin/python $(TRAIN)/train.py $$net --data build/train/data --out build/train/run --minutes $(MINUTES) --threads 1 & \

@@ -1,7 +1,10 @@
 """Assignment of places to boxes and the detector's loss."""
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from networks import COCO_IDS
 
 TOP_PLACES = 10  # that learn each box
 SCORE_GAIN, BOX_GAIN = 1.0, 10.0
@@ -59,8 +62,15 @@ def assign(boxes: Tensor, probabilities: Tensor, centres: Tensor, strides: Tenso
     return index, torch.where(mine, target, torch.zeros(n)), ignored & ~mine
 
 
-def loss(sides: Tensor, logits: Tensor, centres: Tensor, strides: Tensor, truths: list[Tensor]) -> Tensor:
-    """Binary cross-entropy of the scores and complete IoU of the boxes, per assigned score."""
+def class_weights(boxes: list[np.ndarray]) -> Tensor:
+    """Weight [C] of each class in the loss: rare ones count more, by the fourth root of how much rarer they are than the
+    most frequent, since the mean average precision counts all classes alike. boxes as data.py gives them."""
+    counts = torch.from_numpy(np.bincount(np.concatenate(boxes)[:, 4].astype(int), minlength=len(COCO_IDS)))
+    return (counts.max() / counts.clamp(min=1)).pow(0.25).float()
+
+
+def loss(sides: Tensor, logits: Tensor, centres: Tensor, strides: Tensor, truths: list[Tensor], weights: Tensor) -> Tensor:
+    """Binary cross-entropy of the scores and complete IoU of the boxes, per assigned score; weights [C] of the classes."""
     boxes = torch.cat((centres - sides[..., :2], centres + sides[..., 2:]), -1)
     wanted, keep = torch.zeros_like(logits), torch.ones_like(logits)
     total, box_loss = 0.0, sides.new_zeros(())
@@ -68,11 +78,13 @@ def loss(sides: Tensor, logits: Tensor, centres: Tensor, strides: Tensor, truths
         index, target, ignored = assign(boxes[b].detach(), logits[b].detach().sigmoid(), centres, strides, truth)
         keep[b, ignored] = 0
         mine = index >= 0
-        total += float(target.sum())
         if not mine.any():
             continue
         must = truth[truth[:, 5] > 0][index[mine]]
-        wanted[b, mine.nonzero().squeeze(1), must[:, 4].long()] = target[mine]
-        box_loss = box_loss + ((1 - complete_iou(boxes[b][mine], must[:, :4])) * target[mine]).sum()
-    scores = (F.binary_cross_entropy_with_logits(logits, wanted, reduction="none") * keep).sum()
+        labels = must[:, 4].long()
+        share = target[mine] * weights[labels]
+        total += float(share.sum())
+        wanted[b, mine.nonzero().squeeze(1), labels] = target[mine]
+        box_loss = box_loss + ((1 - complete_iou(boxes[b][mine], must[:, :4])) * share).sum()
+    scores = (F.binary_cross_entropy_with_logits(logits, wanted, reduction="none") * keep * weights).sum()
     return (SCORE_GAIN * scores + BOX_GAIN * box_loss) / max(total, 1.0)

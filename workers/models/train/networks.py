@@ -153,11 +153,11 @@ class Depth(nn.Module):
     def __init__(self):
         super().__init__()
         c = (32, 64, 128, 128)
-        self.backbone = Backbone(16, c, (1, 2, 3, 1))
+        self.backbone = Backbone(16, c, (1, 3, 3, 1))
         self.whole = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(c[3], 96, 1), nn.ReLU(inplace=True))
         self.lateral = nn.ModuleList((Conv(c[3], 96, 1), Conv(c[2], 96, 1), Conv(c[1], 64, 1), Conv(c[0], 32, 1)))
         self.where = nn.ModuleList(nn.Conv2d(2, w, 1) for w in (96, 96, 64, 32))
-        self.merge = nn.ModuleList((Stage(192, 64, 1), Stage(128, 32, 1), Stage(64, 32, 1)))
+        self.merge = nn.ModuleList((Stage(192, 64, 2), Stage(128, 32, 2), Stage(64, 32, 1)))
         self.last = nn.Sequential(Conv(48, 16), nn.Conv2d(16, 4, 3, 1, 1))  # four pixels for each place at stride 2
         nn.init.constant_(self.last[1].bias, -2.5)
 

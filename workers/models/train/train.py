@@ -36,6 +36,7 @@ class Task:
     def __init__(self, name: str, frames: data.Frames):
         self.name, self.frames = name, frames
         self.net: nn.Module = networks.Detector() if name == "detect" else networks.Depth()
+        self.weights = detect_loss.class_weights(frames.boxes)
         self.places = {size: networks.places(*size) for size in (CROP, networks.DETECT_SIZE)}
 
     def batch(self, rng: np.random.Generator, done: float) -> tuple:
@@ -58,7 +59,7 @@ class Task:
         if self.name == "depth":
             return depth_loss.loss(out.float(), batch[1])
         centres, strides = self.places[batch[2]]
-        return detect_loss.loss(out[0].float(), out[1].float(), centres, strides, batch[1])
+        return detect_loss.loss(out[0].float(), out[1].float(), centres, strides, batch[1], self.weights)
 
 
 def images(samples: list) -> Tensor:
