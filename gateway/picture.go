@@ -78,14 +78,6 @@ func (c *converting) prepare(body []byte) (sent, error) {
 	return s, err
 }
 
-func encode(img image.Image) ([]byte, error) {
-	var out bytes.Buffer
-	if err := jpeg.Encode(&out, img, &jpeg.Options{Quality: resentQuality}); err != nil {
-		return nil, fmt.Errorf("encode picture: %w", err)
-	}
-	return out.Bytes(), nil
-}
-
 // smaller is the picture with its longer side of at most side pixels.
 func smaller(img image.Image, side int) image.Image {
 	width, height := img.Bounds().Dx(), img.Bounds().Dy()
@@ -163,17 +155,23 @@ func resize(m *flow.DepthMap, samples []uint16, width, height int) rawDepth {
 		columns[x] = placeAt(x, width, m.Width)
 	}
 	r.samples = make([]uint16, width*height)
-	for y := range height {
-		p := placeAt(y, height, m.Height)
-		upper, lower := samples[p.at*m.Width:(p.at+1)*m.Width], samples[p.next*m.Width:(p.next+1)*m.Width]
-		row := r.samples[y*width : (y+1)*width]
-		for x, c := range columns {
-			top := uint64(upper[c.at])*(one-c.share) + uint64(upper[c.next])*c.share
-			bottom := uint64(lower[c.at])*(one-c.share) + uint64(lower[c.next])*c.share
-			row[x] = uint16((top*(one-p.share) + bottom*p.share + one*one/2) / (one * one))
+	_ = inStrips(height, func(top, bottom int) error {
+		for y := top; y < bottom; y++ {
+			p := placeAt(y, height, m.Height)
+			blend(r.samples[y*width:(y+1)*width], samples[p.at*m.Width:(p.at+1)*m.Width], samples[p.next*m.Width:(p.next+1)*m.Width], p.share, columns)
 		}
-	}
+		return nil
+	})
 	return r
+}
+
+// blend makes a row between two rows of the smaller picture, share of one towards the lower.
+func blend(row, upper, lower []uint16, share uint64, columns []place) {
+	for x, c := range columns {
+		above := uint64(upper[c.at])*(one-c.share) + uint64(upper[c.next])*c.share
+		below := uint64(lower[c.at])*(one-c.share) + uint64(lower[c.next])*c.share
+		row[x] = uint16((above*(one-share) + below*share + one*one/2) / (one * one))
+	}
 }
 
 // place is where a pixel of the larger picture lies between two of the smaller; share of one is the next's weight.
@@ -223,8 +221,11 @@ func (r rawDepth) grey() ([]byte, error) {
 	for s := int(r.low); s <= int(r.high); s++ {
 		shades[s] = uint8(((s-int(r.low))*255 + span/2) / span)
 	}
-	for i, s := range r.samples {
-		img.Pix[i] = shades[s]
-	}
+	_ = inStrips(r.height, func(top, bottom int) error {
+		for i := top * r.width; i < bottom*r.width; i++ {
+			img.Pix[i] = shades[r.samples[i]]
+		}
+		return nil
+	})
 	return encode(img)
 }
