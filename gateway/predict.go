@@ -41,8 +41,6 @@ type PredictedBox struct {
 	DepthScore *float32   `json:"depth_score"`
 }
 
-// predictor carries posted pictures through the pipeline, as a live source of its own.
-// waiter is one picture under way.
 // refusal is an answer that is none: it goes to the caller as it is.
 type refusal struct {
 	code   int
@@ -126,7 +124,6 @@ func (p *predictor) predict(w http.ResponseWriter, r *http.Request) (*Prediction
 	return query.answer(scene, picture)
 }
 
-// ready returns the groups, each of which has a worker.
 // readPicture reads the form's file.
 func readPicture(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	control := http.NewResponseController(w)
@@ -172,14 +169,6 @@ func bodyRefusal(err error, rest io.Reader) error {
 	return refused(http.StatusBadRequest, reasonMalformed, "read the form: %v", err)
 }
 
-// ask publishes the picture as a live frame for all groups and waits for its scene.
-// statusClientGone is what nginx logs when a caller does not wait for its answer; nobody reads it.
-// judge returns the scene when it has what was asked for.
-// unanswered names the groups that did not answer in time.
-// addScene hands a scene to whoever waits for it. It returns at once.
-// addDone notes which groups have answered, and that a frame was dropped.
-// addAlive notes that a worker lives.
-// maxWorkers bounds the workers of a group that are told apart.
 // predictQuery is what the address asks for.
 type predictQuery struct {
 	classes []string // lower-case labels; empty: all

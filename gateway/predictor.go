@@ -22,6 +22,7 @@ const (
 	sceneWithin = 10 * time.Second
 )
 
+// predictor carries posted pictures through the pipeline, as a live source of its own.
 type predictor struct {
 	g          *gateway
 	source     string
@@ -38,6 +39,7 @@ type predictor struct {
 	groups  flow.Groups
 }
 
+// waiter is one picture under way.
 type waiter struct {
 	scene    chan *flow.Scene // holds at most one
 	answered map[string]bool  // groups that are done
@@ -53,6 +55,7 @@ func newPredictor(g *gateway) *predictor {
 	}
 }
 
+// ready returns the groups, each of which has a worker.
 func (p *predictor) ready() (flow.Groups, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -75,6 +78,7 @@ func (p *predictor) ready() (flow.Groups, error) {
 	return p.groups, nil
 }
 
+// ask publishes the picture as a live frame for all groups and waits for its scene.
 func (p *predictor) ask(ctx context.Context, groups flow.Groups, picture sent) (*flow.Scene, error) {
 	plan := make([]string, 0, len(groups))
 	on := groups.On()
@@ -108,6 +112,7 @@ func (p *predictor) ask(ctx context.Context, groups flow.Groups, picture sent) (
 	}
 }
 
+// statusClientGone is what nginx logs when a caller does not wait for its answer; nobody reads it.
 const statusClientGone = 499
 
 func (p *predictor) begin() (flow.FrameID, *waiter) {
@@ -125,6 +130,7 @@ func (p *predictor) end(seq uint64) {
 	delete(p.waiting, seq)
 }
 
+// judge returns the scene when it has what was asked for.
 func (p *predictor) judge(seq uint64, plan []string, scene *flow.Scene) (*flow.Scene, error) {
 	switch {
 	case scene == nil || len(scene.Missing) > 0:
@@ -140,6 +146,7 @@ func (p *predictor) judge(seq uint64, plan []string, scene *flow.Scene) (*flow.S
 	return scene, nil
 }
 
+// unanswered names the groups that did not answer in time.
 func (p *predictor) unanswered(seq uint64, plan []string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -154,6 +161,7 @@ func (p *predictor) unanswered(seq uint64, plan []string) error {
 	return refused(http.StatusGatewayTimeout, reasonTimeout, "no answer of %s within %v", strings.Join(missing, ", "), sceneWithin)
 }
 
+// addScene hands a scene to whoever waits for it. It returns at once.
 func (p *predictor) addScene(scene *flow.Scene) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -165,6 +173,7 @@ func (p *predictor) addScene(scene *flow.Scene) {
 	}
 }
 
+// addDone notes which groups have answered, and that a frame was dropped.
 func (p *predictor) addDone(by string, done flow.Done) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -183,6 +192,7 @@ func (p *predictor) addDone(by string, done flow.Done) {
 	}
 }
 
+// addAlive notes that a worker lives.
 func (p *predictor) addAlive(alive flow.Alive) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -197,6 +207,7 @@ func (p *predictor) addAlive(alive flow.Alive) {
 	}
 }
 
+// maxWorkers bounds the workers of a group that are told apart.
 const maxWorkers = 1024
 
 func (p *predictor) setGroups(groups flow.Groups) {
