@@ -156,28 +156,53 @@ func resize(m *flow.DepthMap, samples []uint16, width, height int) rawDepth {
 	}
 	r.samples = make([]uint16, width*height)
 	_ = inStrips(height, func(top, bottom int) error {
+		upper, lower := wideRow{at: -1, values: make([]uint32, width)}, wideRow{at: -1, values: make([]uint32, width)}
 		for y := top; y < bottom; y++ {
 			p := placeAt(y, height, m.Height)
-			blend(r.samples[y*width:(y+1)*width], samples[p.at*m.Width:(p.at+1)*m.Width], samples[p.next*m.Width:(p.next+1)*m.Width], p.share, columns)
+			if lower.at == p.at {
+				upper, lower = lower, upper
+			}
+			upper.stretch(samples, m.Width, p.at, columns)
+			lower.stretch(samples, m.Width, p.next, columns)
+			blend(r.samples[y*width:(y+1)*width], upper.values, lower.values, p.share)
 		}
 		return nil
 	})
 	return r
 }
 
-// blend makes a row between two rows of the smaller picture, share of one towards the lower.
-func blend(row, upper, lower []uint16, share uint64, columns []place) {
+// wideRow is a row of the smaller picture at the larger one's width, in samples × one.
+type wideRow struct {
+	at     int // which row; -1: none yet
+	values []uint32
+}
+
+// stretch makes it row at of samples, whose rows have width; nothing is to be done when it is that already.
+func (r *wideRow) stretch(samples []uint16, width, at int, columns []place) {
+	if r.at == at {
+		return
+	}
+	r.at = at
+	row := samples[at*width : (at+1)*width]
+	values := r.values[:len(columns)]
 	for x, c := range columns {
-		above := uint64(upper[c.at])*(one-c.share) + uint64(upper[c.next])*c.share
-		below := uint64(lower[c.at])*(one-c.share) + uint64(lower[c.next])*c.share
-		row[x] = uint16((above*(one-share) + below*share + one*one/2) / (one * one))
+		values[x] = uint32(row[c.at])*(one-c.share) + uint32(row[c.next])*c.share
+	}
+}
+
+// blend makes a row between two wide ones, share of one towards the lower.
+func blend(row []uint16, upper, lower []uint32, share uint32) {
+	upper, lower = upper[:len(row)], lower[:len(row)]
+	above, below := uint64(one-share), uint64(share)
+	for x := range row {
+		row[x] = uint16((uint64(upper[x])*above + uint64(lower[x])*below + one*one/2) / (one * one))
 	}
 }
 
 // place is where a pixel of the larger picture lies between two of the smaller; share of one is the next's weight.
 type place struct {
 	at, next int
-	share    uint64
+	share    uint32
 }
 
 const one = 1 << 11
@@ -185,7 +210,7 @@ const one = 1 << 11
 func placeAt(i, large, small int) place {
 	middle := max(0, (float64(i)+.5)*float64(small)/float64(large)-.5)
 	at := min(int(middle), small-1)
-	return place{at, min(at+1, small-1), uint64((middle - float64(at)) * one)}
+	return place{at, min(at+1, small-1), uint32((middle - float64(at)) * one)}
 }
 
 // median is the median value in a box, in pixels of the map, clipped to it; at least one pixel counts.
@@ -222,8 +247,9 @@ func (r rawDepth) grey() ([]byte, error) {
 		shades[s] = uint8(((s-int(r.low))*255 + span/2) / span)
 	}
 	_ = inStrips(r.height, func(top, bottom int) error {
-		for i := top * r.width; i < bottom*r.width; i++ {
-			img.Pix[i] = shades[r.samples[i]]
+		strip := img.Pix[top*r.width : bottom*r.width]
+		for i, sample := range r.samples[top*r.width : bottom*r.width] {
+			strip[i] = shades[sample]
 		}
 		return nil
 	})
