@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"time"
 
@@ -119,14 +120,17 @@ func (g *gateway) awaitWatch(ctx context.Context, watched <-chan struct{}) error
 	return nil
 }
 
+// ping asks every so often whether the viewer still answers. The first time is anywhere within that, lest viewers that
+// came together, as all do after a restart, be pinged together, which the others' scenes would have to wait for.
 func (g *gateway) ping(ctx, open context.Context, conn *websocket.Conn) error {
-	ticker := time.NewTicker(g.cfg.PingEvery)
-	defer ticker.Stop()
+	timer := time.NewTimer(rand.N(g.cfg.PingEvery))
+	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-ticker.C:
+		case <-timer.C:
+			timer.Reset(g.cfg.PingEvery)
 		}
 		within, cancel := context.WithTimeout(open, g.cfg.WriteTimeout)
 		err := conn.Ping(within)
