@@ -1,7 +1,12 @@
 package gateway_test
 
 import (
+	"bufio"
+	"context"
+	"fmt"
 	"math/rand/v2"
+	"os"
+	"os/exec"
 	"slices"
 	"testing"
 	"time"
@@ -12,27 +17,20 @@ import (
 )
 
 // BenchmarkViewers is the time from the publishing of a scene, its picture of 100 KB at hand, until each of 8 viewers has
-// it, over real websockets: alone, and beside 1,000 viewers of a source that is silent and one that watches but reads
-// nothing. 30 scenes a second; -benchtime=900x gives 30 seconds of each.
+// it, over real websockets: alone, and beside 1,000 viewers of a source that is silent, in a process of their own, and one
+// that watches but reads nothing. 30 scenes a second; -benchtime=900x gives 30 seconds of each.
 func BenchmarkViewers(b *testing.B) {
-	for _, crowd := range []struct {
+	for _, beside := range []struct {
 		name       string
-		idle, slow int
-	}{{"alone", 0, 0}, {"idle=1000", 1000, 0}, {"idle=1000+slow", 1000, 1}} {
-		b.Run(crowd.name, func(b *testing.B) {
+		idle, slow bool
+	}{{"alone", false, false}, {"idle=1000", true, false}, {"idle=1000+slow", true, true}} {
+		b.Run(beside.name, func(b *testing.B) {
 			nats := newProvisionedBench(b)
 			r := nats.startReady(b, func(cfg *gateway.Config) { cfg.MaxViewers = 2000 })
-			for range crowd.idle {
-				c := r.watch("silent")
-				go func() {
-					for {
-						if _, _, err := c.conn.Read(b.Context()); err != nil {
-							return
-						}
-					}
-				}()
+			if beside.idle {
+				r.startCrowd(b)
 			}
-			for range crowd.slow {
+			if beside.slow {
 				r.watch("cam1")
 			}
 			const viewers = 8
@@ -85,4 +83,50 @@ func BenchmarkViewers(b *testing.B) {
 			b.ReportMetric(0, "ns/op")
 		})
 	}
+}
+
+// crowdOf is the environment variable with the gateway's address that makes this program a [crowd].
+const crowdOf = "SPATIALFLOW_CROWD_OF"
+
+// startCrowd runs a [crowd] until b ends and returns when all of it watches.
+func (r *runner) startCrowd(b *testing.B) {
+	b.Helper()
+	cmd := exec.CommandContext(b.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), crowdOf+"="+r.address)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = cmd.Wait() }) // killed
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+		b.Fatalf("the crowd said %q: %v", line, err)
+	}
+}
+
+// crowd is 1,000 viewers of a source that is silent, until it is killed. It prints a line when all have been answered.
+func crowd(address string) {
+	for range 1000 {
+		conn, _, err := websocket.Dial(context.Background(), "ws://"+address+"/ws", nil)
+		if err == nil {
+			err = conn.Write(context.Background(), websocket.MessageText, []byte(`{"sources":["silent"]}`))
+		}
+		if err == nil {
+			_, _, err = conn.Read(context.Background())
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "crowd:", err)
+			os.Exit(1)
+		}
+		go func() {
+			for err == nil {
+				_, _, err = conn.Read(context.Background())
+			}
+		}()
+	}
+	fmt.Println("all watch")
+	select {}
 }
