@@ -27,7 +27,7 @@ let serverDropped = 0;
 let probed = null; // the place in the picture, 0 to 1 both ways, whose depth is told
 let worded = 0; // when the sentence was written
 
-const options = () => ({ side: layout === "side", brief: layout === "grid", heat: $("heat").checked, opacity: $("opacity").value / 100, colormap: $("colormap").value, boxes: $("boxes").checked });
+const options = () => ({ side: layout === "side", heat: $("heat").checked, opacity: $("opacity").value / 100, colormap: $("colormap").value, boxes: $("boxes").checked });
 const screen = new Screen(view, options, shown);
 const grid = new Grid($("grid"), options, (source) => {
   setLayout("blend", source);

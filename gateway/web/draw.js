@@ -9,6 +9,8 @@ export function depthText(depth) {
   return `near ${Math.round(depth.nearness)} %`;
 }
 
+const smallWidth = 480; // pixels of the screen: in a narrower picture whole labels cover most of it
+
 /** What may be written over a box, the best first. */
 const labelTexts = ({ label, score, depth }, brief) => (brief ? [label] : [[label, `${Math.round(100 * score)} %`, depthText(depth)].filter(Boolean).join(" · "), label]);
 
@@ -40,9 +42,9 @@ export class Painter {
   }
 
   /**
-   * side draws the heat map beside the picture, or below it where there is little width, and not over it; brief leaves
-   * scores and nearness out.
-   * @param {{side: boolean, heat: boolean, opacity: number, colormap: string, boxes: boolean, brief: boolean}} options
+   * side draws the heat map beside the picture, or below it where there is little width, and not over it. A picture that
+   * is small on the screen has labels without score and nearness.
+   * @param {{side: boolean, heat: boolean, opacity: number, colormap: string, boxes: boolean}} options
    */
   paint({ header, picture, depth }, options) {
     const canvas = this.#canvas, context = this.#context;
@@ -60,7 +62,7 @@ export class Painter {
     const boxes = options.boxes ? header.detections : [];
     if (!options.side && options.heat) this.#drawHeat(depth, options.colormap, options.opacity, 0, 0);
     for (const d of boxes) this.#box(d);
-    this.#labels(boxes, options.brief);
+    this.#labels(boxes);
     if (!options.side) return;
     const [x, y] = across ? [width, 0] : [0, height];
     context.fillStyle = "#10151e";
@@ -118,8 +120,8 @@ export class Painter {
   }
 
   /** The labels of large boxes first, so that they stay where they are while small ones come and go. */
-  #labels(boxes, brief) {
-    const context = this.#context, unit = this.#unit, size = 13 * unit, pad = 4 * unit, height = size + 1.6 * pad, taken = [];
+  #labels(boxes) {
+    const context = this.#context, unit = this.#unit, brief = this.#size[0] / unit < smallWidth, size = 13 * unit, pad = 4 * unit, height = size + 1.6 * pad, taken = [];
     const area = ({ bbox: [x1, y1, x2, y2] }) => (x2 - x1) * (y2 - y1);
     context.font = `600 ${size}px system-ui, sans-serif`;
     context.textBaseline = "middle";
