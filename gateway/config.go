@@ -23,7 +23,7 @@ type Config struct {
 	PredictQueue    int `default:"64" help:"Callers of POST /predict that may wait for their turn, for 2 s at most; more are answered 503."`
 
 	WatchWithin  time.Duration `default:"10s" help:"Time that a viewer has to say what it watches."`
-	WriteTimeout time.Duration `default:"10s" help:"Time that a viewer has to take one message; a slower one is disconnected."`
+	WriteTimeout time.Duration `default:"10s" help:"Time that a viewer has to take one message, and a caller its answer; a slower one is disconnected."`
 	PingEvery    time.Duration `default:"20s" help:"Time between pings of a viewer; one that does not answer within --write-timeout is disconnected."`
 
 	// Listening, when set, is told the address that was bound, which matters for port 0.

@@ -107,7 +107,7 @@ func (g *gateway) observe(next http.Handler) http.Handler {
 		header.Set("X-Content-Type-Options", "nosniff")
 		header.Set("Referrer-Policy", "no-referrer")
 		began := time.Now()
-		answer := &answer{ResponseWriter: w, code: http.StatusOK}
+		answer := &answer{ResponseWriter: w, code: http.StatusOK, within: g.cfg.WriteTimeout}
 		next.ServeHTTP(answer, r)
 		route := "none"
 		if r.Pattern != "" {
@@ -133,15 +133,27 @@ func method(name string) string {
 	}
 }
 
-// answer notes the status code.
+// answer notes the status code and bounds the time that the caller has to take it: one that does not read would else hold
+// it in memory for as long as it likes.
 type answer struct {
 	http.ResponseWriter
-	code int
+	code   int
+	within time.Duration
+	begun  bool
 }
 
 func (a *answer) WriteHeader(code int) {
-	a.code = code
+	a.code, a.begun = code, true
+	// Until this answer is out: net/http clears it then, and when the connection is taken over.
+	_ = http.NewResponseController(a.ResponseWriter).SetWriteDeadline(time.Now().Add(a.within))
 	a.ResponseWriter.WriteHeader(code)
+}
+
+func (a *answer) Write(data []byte) (int, error) {
+	if !a.begun {
+		a.WriteHeader(http.StatusOK)
+	}
+	return a.ResponseWriter.Write(data)
 }
 
 // Unwrap lets a websocket take the connection over.

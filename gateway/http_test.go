@@ -3,10 +3,13 @@ package gateway_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 	"github.com/google/go-cmp/cmp"
@@ -127,6 +130,26 @@ func TestPageFiles(t *testing.T) {
 }
 
 // A page whose name was made to resolve to this machine (DNS rebinding) gets nothing; whoever is named may be called so.
+// A caller that asks and asks and never reads is cut off.
+func TestCallerThatDoesNotRead(t *testing.T) {
+	b := newProvisionedBench(t)
+	r := b.startReady(t, func(c *gateway.Config) { c.WriteTimeout = 200 * time.Millisecond })
+	conn, err := net.Dial("tcp", r.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	for err == nil {
+		_, err = conn.Write([]byte("GET /openapi.yaml HTTP/1.1\r\nHost: localhost\r\n\r\n"))
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("still connected after %v", patience)
+	}
+}
+
 func TestHosts(t *testing.T) {
 	b := newProvisionedBench(t)
 	r := b.startReady(t, func(c *gateway.Config) { c.Origins = []string{"*.example.org"} })

@@ -11,9 +11,12 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// stripRows is how many rows of a picture one core works on at a time: a multiple of a coding unit's 16, and so few that a restart
-// interval, 16 bits of coding units, holds a strip as wide as a JPEG can be.
-const stripRows = 64
+// stripRows is how many rows of a picture one core works on at a time: a multiple of a coding unit's 16. A strip is one
+// restart interval, 16 bits of coding units, of 8×8 pixels at least: what is wider than stripWidth is encoded in one piece.
+const (
+	stripRows  = 64
+	stripWidth = (1<<16 - 1) / (stripRows / 8) * 8
+)
 
 // encode makes a JPEG on all cores. The picture's strips are encoded each by itself and joined by restart markers (ITU-T
 // T.81, B.2.1 and F.1.1.5.1): after one, the coding of DC coefficients begins anew, as at the beginning of a scan.
@@ -22,7 +25,7 @@ func encode(img image.Image) ([]byte, error) {
 	whole, ok := img.(interface {
 		SubImage(image.Rectangle) image.Image
 	})
-	if !ok || bounds.Dy() <= stripRows {
+	if !ok || bounds.Dy() <= stripRows || bounds.Dx() > stripWidth {
 		return encodeStrip(img)
 	}
 	strips := make([][]byte, (bounds.Dy()+stripRows-1)/stripRows)

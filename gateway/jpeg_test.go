@@ -45,6 +45,17 @@ func TestEncodeInStrips(t *testing.T) {
 	}
 }
 
+// The widest picture that a JPEG can hold has no room for a strip's restart interval.
+func TestEncodeWidest(t *testing.T) {
+	data, err := encode(image.NewGray(image.Rect(0, 0, 1<<16-1, stripRows+1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := jpeg.Decode(bytes.NewReader(data)); err != nil {
+		t.Error(err)
+	}
+}
+
 func samePixels(a, b image.Image) bool {
 	switch a := a.(type) {
 	case *image.Gray:
