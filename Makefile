@@ -35,7 +35,7 @@ test: install-test ## all tests
 check: fmt-check install-test tidy-check graph vet lint build isolated static race ## what CI runs first
 
 race: install-test
-	go test -race -tags '$(TAGS)' work
+	go test -race -timeout 20m -tags '$(TAGS)' work
 vet: install
 	go vet -tags '$(TAGS)' work
 lint: install

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"io"
 	"math"
 
 	"github.com/klauspost/compress/zlib"
@@ -169,10 +168,9 @@ func (p *DepthPacker) deflate() error {
 
 // DepthUnpacker unpacks depth maps; it keeps its buffers, so one unpacker serves one goroutine.
 type DepthUnpacker struct {
-	words   []byte
-	samples []uint16
-	in      bytes.Reader
-	reader  io.ReadCloser
+	words    []byte
+	samples  []uint16
+	inflater inflater
 }
 
 // Unpack returns the map's Width × Height samples, row by row, valid until the next call.
@@ -181,23 +179,10 @@ func (u *DepthUnpacker) Unpack(d *DepthMap) ([]uint16, error) {
 	if err := d.Validate(); err != nil {
 		return nil, err
 	}
-	u.in.Reset(d.Data)
-	if u.reader == nil {
-		r, err := zlib.NewReader(&u.in)
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrDepthMap, err)
-		}
-		u.reader = r
-	} else if err := u.reader.(zlib.Resetter).Reset(&u.in, nil); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrDepthMap, err)
-	}
 	n := d.Width * d.Height
 	u.words = grow(u.words, 2*n)
-	if _, err := io.ReadFull(u.reader, u.words); err != nil {
+	if err := u.inflater.inflate(u.words, d.Data); err != nil {
 		return nil, fmt.Errorf("%w: %dx%d samples: %w", ErrDepthMap, d.Width, d.Height, err)
-	}
-	if extra, err := u.reader.Read(make([]byte, 1)); extra != 0 || err != io.EOF {
-		return nil, fmt.Errorf("%w: data goes on after %dx%d samples (%v)", ErrDepthMap, d.Width, d.Height, err)
 	}
 	if cap(u.samples) < n {
 		u.samples = make([]uint16, n)

@@ -29,7 +29,7 @@ func TestStreetGoesThroughThePipeline(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"street", "bay"} {
-		if n := count[name]; n < 5 || n > 45 {
+		if n := count[name]; n < 1 || n > 45 { // behind its clock on a slow machine, never ahead
 			t.Errorf("%s: %d scenes in 2 s at 20 a second\n%s", name, n, out.String())
 		}
 	}
