@@ -31,7 +31,8 @@ func readHeader(data []byte) (header, error) {
 			return header{}, fmt.Errorf("%w: JPEG header: %w", errBroken, err)
 		}
 		return header{formatJPEG, config.Width, config.Height}, nil
-	case bytes.HasPrefix(data, []byte("\x89PNG\r\n\x1a\n")) && len(data) >= 24:
+	// Its first chunk must be IHDR (ISO/IEC 15948, 5.6); libpng takes others before it, with sizes of their own.
+	case bytes.HasPrefix(data, []byte("\x89PNG\r\n\x1a\n")) && len(data) >= 24 && string(data[12:16]) == "IHDR":
 		return header{formatPNG, int(binary.BigEndian.Uint32(data[16:])), int(binary.BigEndian.Uint32(data[20:]))}, nil
 	case bytes.HasPrefix(data, []byte("BM")) && len(data) >= 26:
 		return bmpHeader(data), nil

@@ -178,7 +178,8 @@ func (g *ingest) handle(msg *nats.Msg) error {
 	return nil
 }
 
-// ingestPicture is the picture in a message: the message itself, or that of a msgpack Frame, whose capture time counts.
+// ingestPicture is the picture in a message: the message itself, or that of a msgpack Frame, whose capture time counts
+// unless it is still to come.
 func ingestPicture(name string, data []byte, p *picture) ([]byte, error) {
 	if len(data) == 0 {
 		return nil, fmt.Errorf("%w: an empty message", errIngest)
@@ -199,8 +200,9 @@ func ingestPicture(name string, data []byte, p *picture) ([]byte, error) {
 	case len(frame.Picture) == 0:
 		return nil, fmt.Errorf("%w: a frame without a picture (key pic)", errIngest)
 	}
-	if frame.Captured > 0 {
-		p.captured = time.Unix(0, frame.Captured).UTC()
+	// A later one is that of a wrong clock, and would make all that follows look late.
+	if captured := time.Unix(0, frame.Captured).UTC(); frame.Captured > 0 && captured.Before(p.captured) {
+		p.captured = captured
 	}
 	return frame.Picture, nil
 }

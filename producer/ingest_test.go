@@ -60,6 +60,10 @@ func TestIngestAcks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	tomorrow, err := flow.Encode(nil, &flow.Frame{Version: 1, Captured: time.Now().Add(24 * time.Hour).UnixNano(), Picture: data})
+	if err != nil {
+		t.Fatal(err)
+	}
 	accepted, err := b.bus.Conn().SubscribeSync("accepted.live.>")
 	if err != nil {
 		t.Fatal(err)
@@ -74,6 +78,7 @@ func TestIngestAcks(t *testing.T) {
 		{"cam2", frame, func(f *flow.Frame) bool {
 			return f.Captured == 1_700_000_000_000_000_005 && bytes.Equal(f.Picture, data)
 		}},
+		{"cam3", tomorrow, func(f *flow.Frame) bool { return f.Captured <= time.Now().UnixNano() }},
 	} {
 		ack, err := b.bus.JetStream().Publish(t.Context(), "ingest."+test.source, test.data)
 		if err != nil || ack.Stream != "FRAMES_LIVE" || ack.Sequence == 0 {
@@ -104,7 +109,7 @@ func TestIngestAcks(t *testing.T) {
 // What is no picture of a source is refused with the reason, as JetStream does, and counted; the rest goes on.
 func TestIngestRefuses(t *testing.T) {
 	b, l := startIngest(t)
-	bomb := picture(t, asPNG)
+	bomb, cut := picture(t, asPNG), picture(t, asJPEG)
 	copy(bomb[16:24], []byte{0, 0, 0x75, 0x30, 0, 0, 0x75, 0x30}) // 30,000 x 30,000
 	foreign, err := flow.Encode(nil, &flow.Frame{Version: 1, Source: "cam9", Picture: picture(t, asJPEG)})
 	if err != nil {
@@ -123,6 +128,7 @@ func TestIngestRefuses(t *testing.T) {
 		"nothing":          {"ingest.cam1", nil, "empty message"},
 		"cut short":        {"ingest.cam1", picture(t, asPNG)[:50], "decode"},
 		"a bomb":           {"ingest.cam1", bomb, "30000x30000"},
+		"a JPEG cut":       {"ingest.cam1", cut[:len(cut)-2], "64x48 is cut short"},
 		"dots":             {"ingest.cam.1", picture(t, asJPEG), "letters, digits"},
 		"reserved":         {"ingest.predict-x", picture(t, asJPEG), "gateways"},
 		"hostile msgpack":  {"ingest.cam1", []byte("\x81\xa1z\xdd\xff\xff\xff\xff"), "refused"},

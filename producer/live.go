@@ -91,10 +91,10 @@ func (l *live) run(ctx context.Context) flow.State {
 func (l *live) captureAll(ctx context.Context) error {
 	wait, told := reopenLeast, false
 	for ctx.Err() == nil && l.left > 0 {
+		before := l.left
 		src, frames, err := openSource(l.spec, l.cfg)
 		if err == nil {
 			l.row.began(ulid.Make().String(), frames)
-			before := l.left
 			err = l.capture(ctx, src)
 			l.box.settle()
 			err = errors.Join(err, src.Close())
@@ -114,6 +114,8 @@ func (l *live) captureAll(ctx context.Context) error {
 			}
 			bus.Sleep(ctx, wait)
 			wait = min(2*wait, reopenMost)
+		case l.left == before: // a file without a picture
+			bus.Sleep(ctx, reopenLeast)
 		}
 	}
 	return nil
@@ -140,6 +142,7 @@ func (l *live) capture(ctx context.Context, src source) error {
 		l.metrics.captured.Inc()
 		l.metrics.read.Observe(p.read.Seconds())
 		if !clock.takes(p.captured) {
+			l.box.settle() // what waits is not overwritten by what is read now and passed over
 			l.skipped(&p, skippedRate)
 			continue
 		}

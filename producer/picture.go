@@ -68,6 +68,11 @@ func (in intake) take(p *picture, data []byte) error {
 	if h.width < 1 || h.height < 1 || h.width > maxPixels/h.height {
 		return fmt.Errorf("%w: %dx%d, want 1 to %d pixels", errBroken, h.width, h.height, maxPixels)
 	}
+	if h.format == formatJPEG {
+		if err := flow.CheckJPEG(data); err != nil {
+			return fmt.Errorf("%w: %w", errBroken, err)
+		}
+	}
 	p.width, p.height = h.width, h.height
 	width, height := in.settings.fit(h.width, h.height)
 	if h.format == formatJPEG && len(data) <= maxPicture && flow.Orientation(data) == 1 && width == h.width && height == h.height {

@@ -3,9 +3,11 @@ package producer
 import (
 	"bytes"
 	"encoding/binary"
+	"hash/crc32"
 	"image"
 	"image/color"
 	"image/jpeg"
+	"image/png"
 	"os"
 	"path/filepath"
 	"strings"
@@ -103,6 +105,25 @@ func TestOrientation(t *testing.T) {
 	}
 }
 
+// OpenCV, which turns what is decoded here and in the workers, must agree with what says whether a JPEG is to be turned.
+func TestOrientationIsThatOfOpenCV(t *testing.T) {
+	for _, order := range []binary.AppendByteOrder{binary.LittleEndian, binary.BigEndian} {
+		for kind := range uint16(13) {
+			data := withEXIF(halves(t, 64, 32), order, 6)
+			at := bytes.Index(data, order.AppendUint16(order.AppendUint16(nil, 0x0112), 3)) + 2
+			copy(data[at:], order.AppendUint16(nil, kind))
+			mat, err := gocv.IMDecode(data, gocv.IMReadColor)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if turned := mat.Cols() < mat.Rows(); turned != (flow.Orientation(data) == 6) {
+				t.Errorf("%v, type %d: orientation %d; OpenCV has turned it: %v", order, kind, flow.Orientation(data), turned)
+			}
+			mat.Close()
+		}
+	}
+}
+
 func opposite(place string) string {
 	return map[string]string{"left": "right", "right": "left", "top": "bottom", "bottom": "top"}[place]
 }
@@ -129,6 +150,19 @@ func TestFormats(t *testing.T) {
 	}
 }
 
+// chunkAhead is a PNG with another chunk before IHDR, where sizes are looked for; libpng reads it.
+func chunkAhead(t *testing.T) []byte {
+	t.Helper()
+	var whole bytes.Buffer
+	if err := png.Encode(&whole, image.NewGray(image.Rect(0, 0, 64, 32))); err != nil {
+		t.Fatal(err)
+	}
+	chunk := []byte("prVt\x00\x00\x00\x08\x00\x00\x00\x08")
+	data := append(bytes.Clone(whole.Bytes()[:8]), 0, 0, 0, 8)
+	data = binary.BigEndian.AppendUint32(append(data, chunk...), crc32.ChecksumIEEE(chunk))
+	return append(data, whole.Bytes()[8:]...)
+}
+
 func TestBrokenPictures(t *testing.T) {
 	plain := halves(t, 64, 32)
 	huge := append([]byte("\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"), "\xff\xff\xff\xff\xff\xff\xff\xff\x08\x02\x00\x00\x00\x00\x00\x00\x00"...)
@@ -136,6 +170,7 @@ func TestBrokenPictures(t *testing.T) {
 	for name, data := range map[string][]byte{
 		"empty.jpg": nil, "text.jpg": []byte("no picture"), "cut.jpg": plain[:20], "cut.png": big[:20], "huge.png": huge, "big.png": big,
 		"cut.webp": []byte("RIFF\x10\x00\x00\x00WEBPVP8 "), "chunk.webp": []byte("RIFF\x10\x00\x00\x00WEBPABCD0123456789012345"),
+		"end.jpg": plain[:len(plain)-2], "turned.jpg": withEXIF(plain, binary.BigEndian, 6)[:len(plain)], "ahead.png": chunkAhead(t),
 		"pixels.bmp": append([]byte("BM"), make([]byte, 60)...),
 	} {
 		p := takeFile(t, name, data)

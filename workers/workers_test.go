@@ -88,7 +88,7 @@ func TestFrameThatCannotBeLookedAtIsAnsweredWithTheReason(t *testing.T) {
 	cfg.Parallel, cfg.DepthSize = 1, 518
 	defer b.start(t, cfg).stop(t)
 	whole := picture(t, 512, 512)
-	says := map[uint64]string{2: "bad picture", 3: "cut short", 4: "file of 0 bytes", 5: "choose a smaller --depth-size", 6: "bad picture", 7: "message too large"}
+	says := map[uint64]string{2: "bad picture", 3: "cut short", 4: "file of 0 bytes", 5: "at most 6 times longer than wide", 6: "bad picture", 7: "message too large"}
 	for seq := uint64(1); seq <= 8; seq++ {
 		f := frame(t, seq, estimates)
 		switch seq {

@@ -63,6 +63,26 @@ func (m *Model) read() error {
 	return nil
 }
 
+// maxShape is how many times longer than wide a picture may be: attention's memory grows with the square of the input's
+// patches, at 6:1 and the usual size already to some 0.3 GB per head.
+const maxShape = 6
+
+// inputSize is the size at which the model looks at a picture of width × height. An error is returned when the picture's
+// shape would make that too large.
+func (m *Model) inputSize(width, height int) (int, int, error) {
+	if m.width > 0 {
+		return m.width, m.height, nil
+	}
+	if longer, shorter := max(width, height), min(width, height); longer > maxShape*shorter {
+		return 0, 0, fmt.Errorf("a picture of %dx%d: depth is for those at most %d times longer than wide", width, height, maxShape)
+	}
+	w, h := tensor.LowerBound(width, height, m.settings.Size, patch)
+	if max(w, h) > flow.MaxDepthSide || w*h > flow.MaxDepthSamples {
+		return 0, 0, fmt.Errorf("a picture of %dx%d would need a depth map of %dx%d: choose a smaller --depth-size", width, height, w, h)
+	}
+	return w, h, nil
+}
+
 // Slot estimates one frame after the other. It serves one goroutine.
 type Slot struct {
 	model  *Model
@@ -80,13 +100,9 @@ func (s *Slot) Close() error { return s.runner.Close() }
 // after each step with its name.
 func (s *Slot) Answer(picture *tensor.Picture, result *flow.Result, lap func(step string)) error {
 	m := s.model
-	width, height := m.width, m.height
-	if width == 0 {
-		w, h := picture.Size()
-		width, height = tensor.LowerBound(w, h, m.settings.Size, patch)
-	}
-	if width*height > flow.MaxDepthSamples {
-		return fmt.Errorf("a picture of this shape would need a depth map of %dx%d: choose a smaller --depth-size", width, height)
+	width, height, err := m.inputSize(picture.Size())
+	if err != nil {
+		return err
 	}
 	input, err := s.runner.Input(1, 3, int64(height), int64(width))
 	if err != nil {

@@ -11,6 +11,8 @@ import (
 	_ "image/png"
 
 	"gocv.io/x/gocv"
+
+	"github.com/spatial-flow/spatial-flow/flow"
 )
 
 // MaxPixels bounds a picture: its header is read before anything is allocated for it.
@@ -47,8 +49,10 @@ func (p *Picture) Decode(data []byte) error {
 	if header.Width < 1 || header.Height < 1 || header.Width > MaxPixels/header.Height {
 		return fmt.Errorf("%w: %dx%d pixels, at most %d in all", ErrPicture, header.Width, header.Height, MaxPixels)
 	}
-	if format == "jpeg" && cut(data) {
-		return fmt.Errorf("%w: jpeg of %dx%d is cut short", ErrPicture, header.Width, header.Height)
+	if format == "jpeg" {
+		if err := flow.CheckJPEG(data); err != nil {
+			return fmt.Errorf("%w: %w", ErrPicture, err)
+		}
 	}
 	// A new Mat: when a header is bad OpenCV leaves the one that it is given as it was, with the picture before.
 	p.pixels.Close()
@@ -60,24 +64,6 @@ func (p *Picture) Decode(data []byte) error {
 		return fmt.Errorf("%w: decode %s of %dx%d", ErrPicture, format, header.Width, header.Height)
 	}
 	return nil
-}
-
-// cut says whether a JPEG's pixels do not come, or come without an end: OpenCV would fill up what is missing.
-func cut(data []byte) bool {
-	const scan, restart, begin = 0xda, 0xd0, 0xd8
-	for i := 2; i+4 <= len(data); { // a segment: ff, marker, length of the rest
-		switch marker := data[i+1]; {
-		case data[i] != 0xff || marker == 0xff: // stray and fill bytes, which libjpeg skips
-			i++
-		case marker == 0 || marker >= restart && marker <= begin: // these have no length
-			i += 2
-		case marker == scan:
-			return !bytes.Contains(data[i:], []byte("\xff\xd9")) // the end; within pixels there is no ff d9
-		default:
-			i += 2 + int(data[i+2])<<8 + int(data[i+3])
-		}
-	}
-	return true
 }
 
 // keptBytes is what a buffer may hold on to from one picture to the next: a 4K picture as floats fits.

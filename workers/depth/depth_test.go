@@ -1,0 +1,34 @@
+package depth
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestInputSize(t *testing.T) {
+	for _, test := range []struct {
+		name                string
+		width, height, size int
+		wantWidth, wantHigh int
+		says                string // of the error
+	}{
+		{"16:9", 1920, 1080, 518, 924, 518, ""},
+		{"the longest", 6000, 1000, 518, 3108, 518, ""},
+		{"a banner", 1000, 100, 518, 0, 0, "at most 6 times longer than wide"},
+		{"a tower", 1, 200, 28, 0, 0, "at most 6 times longer than wide"},
+		{"a side of too many samples", 1000, 400, 2048, 0, 0, "smaller --depth-size"},
+		{"too many samples", 1080, 1920, 2048, 0, 0, "smaller --depth-size"},
+	} {
+		m := &Model{settings: Settings{Size: test.size}}
+		width, height, err := m.inputSize(test.width, test.height)
+		if test.says == "" && (err != nil || width != test.wantWidth || height != test.wantHigh) {
+			t.Errorf("%s: %dx%d, %v, want %dx%d", test.name, width, height, err, test.wantWidth, test.wantHigh)
+		}
+		if test.says != "" && (err == nil || !strings.Contains(err.Error(), test.says)) {
+			t.Errorf("%s: %v, want an error that says %q", test.name, err, test.says)
+		}
+	}
+	if width, height, err := (&Model{width: 252, height: 252}).inputSize(1, 1000); width != 252 || height != 252 || err != nil {
+		t.Errorf("a model of fixed size: %dx%d, %v", width, height, err)
+	}
+}
