@@ -28,7 +28,7 @@ func (g *gateway) handler(ctx context.Context) http.Handler {
 	mux.HandleFunc("GET /api/v1/status", g.overview.serve)
 	mux.HandleFunc("GET /api/v1/sources", g.serveSources)
 	mux.HandleFunc("GET /api/v1/sources/{source}/scene", g.serveScene)
-	mux.Handle("POST /predict", g.sameOrigin(http.HandlerFunc(g.predict.serve)))
+	mux.Handle("POST /predict", g.sameOrigin(g.predict.serve(ctx)))
 	mux.HandleFunc("/predict", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Allow", http.MethodPost)
 		writeError(w, http.StatusMethodNotAllowed, "/predict takes POST only")
@@ -133,8 +133,8 @@ func method(name string) string {
 	}
 }
 
-// answer notes the status code and bounds the time that the caller has to take it: one that does not read would else hold
-// it in memory for as long as it likes.
+// answer notes the status code and bounds the time that the caller has to take it, and to send what is left of its own
+// message: one that does neither would else hold the answer and its connection for as long as it likes.
 type answer struct {
 	http.ResponseWriter
 	code   int
@@ -144,8 +144,10 @@ type answer struct {
 
 func (a *answer) WriteHeader(code int) {
 	a.code, a.begun = code, true
-	// Until this answer is out: net/http clears it then, and when the connection is taken over.
-	_ = http.NewResponseController(a.ResponseWriter).SetWriteDeadline(time.Now().Add(a.within))
+	// Until this answer is out: net/http sets its own then, and none when the connection is taken over. It reads what is
+	// left of the message before it writes a small answer, so that has to end earlier.
+	control, now := http.NewResponseController(a.ResponseWriter), time.Now()
+	_, _ = control.SetReadDeadline(now.Add(a.within/2)), control.SetWriteDeadline(now.Add(a.within))
 	a.ResponseWriter.WriteHeader(code)
 }
 

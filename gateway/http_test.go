@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -147,6 +149,60 @@ func TestCallerThatDoesNotRead(t *testing.T) {
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("still connected after %v", patience)
+	}
+}
+
+// A caller that announces a body and does not send it is answered and cut off.
+func TestCallerThatDoesNotSend(t *testing.T) {
+	b := newProvisionedBench(t)
+	r := b.startReady(t, func(c *gateway.Config) { c.WriteTimeout = 200 * time.Millisecond })
+	for _, head := range []string{"POST /predict?x=1", "GET /openapi.yaml"} {
+		conn, err := net.Dial("tcp", r.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Write([]byte(head + " HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n")); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := io.ReadAll(conn)
+		if errors.Is(err, os.ErrDeadlineExceeded) || !strings.HasPrefix(string(answer), "HTTP/1.1 ") {
+			t.Errorf("%s: %d bytes, then %v", head, len(answer), err)
+		}
+	}
+}
+
+// Others have the status while one that asked for it does not read.
+func TestStatusIsNotHeldUp(t *testing.T) {
+	b := newProvisionedBench(t)
+	r := b.startReady(t, func(c *gateway.Config) { c.WriteTimeout = patience })
+	for i := range 30 {
+		b.publish(t, fmt.Sprint("cam", i), "S", 1)
+	}
+	r.eventually("a status that is longer than what net/http writes after the handler has returned", func() bool {
+		_, _, body := r.get("/api/v1/status")
+		return len(body) > 6<<10
+	})
+	conn, err := net.Dial("tcp", r.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetWriteDeadline(time.Now().Add(2 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	for err == nil { // until the gateway can't write any more
+		_, err = conn.Write([]byte("GET /api/v1/status HTTP/1.1\r\nHost: localhost\r\n\r\n"))
+	}
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	if code, _, _ := r.get("/api/v1/status"); code != http.StatusOK || time.Since(begin) > patience/2 {
+		t.Errorf("%d after %v", code, time.Since(begin))
 	}
 }
 

@@ -25,8 +25,11 @@ func encode(img image.Image) ([]byte, error) {
 	whole, ok := img.(interface {
 		SubImage(image.Rectangle) image.Image
 	})
-	if !ok || bounds.Dy() <= stripRows || bounds.Dx() > stripWidth {
+	switch {
+	case !ok:
 		return encodeStrip(img)
+	case bounds.Dy() <= stripRows || bounds.Dx() > stripWidth:
+		return encodeStrip(whole.SubImage(bounds))
 	}
 	strips := make([][]byte, (bounds.Dy()+stripRows-1)/stripRows)
 	err := inStrips(bounds.Dy(), func(top, bottom int) (err error) {

@@ -121,17 +121,26 @@ func newOverview(g *gateway) *overview {
 }
 
 func (o *overview) serve(w http.ResponseWriter, _ *http.Request) {
+	data, err := o.encoded() // not written under its lock: whoever asked may be slow to read
+	if err != nil {
+		writeError(w, http.StatusInternalServerError, "the status can't be encoded")
+		return
+	}
+	writeJSON(w, http.StatusOK, json.RawMessage(data))
+}
+
+// encoded is the answer as it is now, or was a moment ago. Nobody changes what is returned.
+func (o *overview) encoded() ([]byte, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if now := time.Now(); now.After(o.until) {
 		data, err := json.Marshal(o.now(now))
 		if err != nil {
-			writeError(w, http.StatusInternalServerError, "the status can't be encoded")
-			return
+			return nil, err
 		}
 		o.data, o.until = data, now.Add(overviewFor)
 	}
-	writeJSON(w, http.StatusOK, json.RawMessage(o.data))
+	return o.data, nil
 }
 
 // now is the overview, under o.mu.

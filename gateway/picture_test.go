@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"image"
@@ -10,8 +11,10 @@ import (
 	"image/png"
 	"math"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/spatial-flow/spatial-flow/flow"
 )
@@ -52,7 +55,7 @@ func TestPrepareTurns(t *testing.T) {
 	want := []string{"krgw", "rkwg", "wgrk", "gwkr", "kgrw", "gkwr", "wrgk", "rwkg"}
 	for i, corners := range want {
 		body := withEXIF(upright, uint16(i+1))
-		s, err := new(converting).prepare(body)
+		s, err := make(converting, 1).prepare(t.Context(), body)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -91,6 +94,51 @@ func TestPrepareTurns(t *testing.T) {
 	}
 }
 
+// Turning a part of a picture gives what turning it pixel by pixel does.
+func TestTurnedParts(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	img := image.NewRGBA(image.Rect(3, 5, 3+37, 5+23))
+	for i := range img.Pix {
+		if img.Pix[i] = byte(r.Uint32()); i%4 == 3 {
+			img.Pix[i] = 255
+		}
+	}
+	for orientation := 2; orientation <= 8; orientation++ {
+		whole := turned{img, orientation}
+		for range 20 {
+			size := whole.Bounds().Size()
+			x, y := r.IntN(size.X), r.IntN(size.Y)
+			part := image.Rect(x, y, x+1+r.IntN(size.X-x), y+1+r.IntN(size.Y-y))
+			got := whole.SubImage(part)
+			if got.Bounds() != part {
+				t.Fatalf("orientation %d: %v, want %v", orientation, got.Bounds(), part)
+			}
+			for y := part.Min.Y; y < part.Max.Y; y++ {
+				for x := part.Min.X; x < part.Max.X; x++ {
+					if got.At(x, y) != whole.At(x, y) {
+						t.Fatalf("orientation %d, %v: at %d, %d it is %v, want %v", orientation, part, x, y, got.At(x, y), whole.At(x, y))
+					}
+				}
+			}
+		}
+	}
+}
+
+// A phone's picture, which is turned.
+func BenchmarkPrepareTurned(b *testing.B) {
+	img := image.NewYCbCr(image.Rect(0, 0, 4000, 3000), image.YCbCrSubsampleRatio420)
+	for i := range img.Y {
+		img.Y[i] = byte(i / 4000)
+	}
+	body := withEXIF(jpegOf(b, img), 6)
+	c := make(converting, 1)
+	for b.Loop() {
+		if _, err := c.prepare(b.Context(), body); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 func TestPrepareMakesItFit(t *testing.T) {
 	noise := image.NewRGBA(image.Rect(0, 0, 3000, 2000))
 	r := rand.New(rand.NewPCG(1, 1))
@@ -104,7 +152,7 @@ func TestPrepareMakesItFit(t *testing.T) {
 	if large.Len() <= maxPicture {
 		t.Fatalf("the test's picture takes %d bytes: it must not fit", large.Len())
 	}
-	s, err := new(converting).prepare(large.Bytes())
+	s, err := make(converting, 1).prepare(t.Context(), large.Bytes())
 	if err != nil || len(s.jpeg) > maxPicture || s.width != 3000 || s.height != 2000 {
 		t.Fatalf("%d bytes, %dx%d, %v", len(s.jpeg), s.width, s.height, err)
 	}
@@ -126,14 +174,40 @@ func bomb(t testing.TB, width, height uint32) []byte {
 	return data
 }
 
+func pngOf(t testing.TB, width, height int) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	if err := png.Encode(&out, image.NewGray(image.Rect(0, 0, width, height))); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+// While one picture is converted another waits, but not for ever.
+func TestPrepareWaits(t *testing.T) {
+	c := make(converting, 1)
+	c <- struct{}{}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	var no refusal
+	if _, err := c.prepare(ctx, withEXIF(jpegOf(t, corners(64, 32)), 6)); !errors.As(err, &no) || no.code != http.StatusServiceUnavailable {
+		t.Errorf("%v, want 503", err)
+	}
+	<-c
+	if _, err := c.prepare(t.Context(), withEXIF(jpegOf(t, corners(64, 32)), 6)); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestPrepareRefuses(t *testing.T) {
 	whole := jpegOf(t, corners(64, 32))
 	for name, body := range map[string][]byte{
 		"text": []byte("no picture"), "nothing": nil, "two bytes": {0xff, 0xd8}, "a header alone": whole[:20], "a GIF": []byte("GIF89a"),
 		"30,000 x 30,000": bomb(t, 30000, 30000), "a PNG cut short": bomb(t, 10, 10)[:40],
-		"turned, and cut short": withEXIF(whole, 6)[:400],
+		"turned, and cut short": withEXIF(whole, 6)[:400], "without its end": whole[:len(whole)-2],
+		"wider than a JPEG": pngOf(t, 1<<16, 1), "higher than a JPEG": pngOf(t, 1, 1<<16),
 	} {
-		if s, err := new(converting).prepare(body); !errors.Is(err, errPicture) {
+		if s, err := make(converting, 1).prepare(t.Context(), body); !errors.Is(err, errPicture) {
 			t.Errorf("%s: %d bytes, %v", name, len(s.jpeg), err)
 		}
 	}
@@ -153,7 +227,7 @@ func FuzzPrepare(f *testing.F) {
 		if config, _, err := image.DecodeConfig(bytes.NewReader(body)); err == nil && config.Width*config.Height > 1<<20 {
 			return // large pictures take the fuzzer's time
 		}
-		s, err := new(converting).prepare(body)
+		s, err := make(converting, 1).prepare(t.Context(), body)
 		if err == nil && (len(s.jpeg) == 0 || len(s.jpeg) > maxPicture || s.width < 1 || s.height < 1) {
 			t.Errorf("%d bytes for %dx%d", len(s.jpeg), s.width, s.height)
 		}

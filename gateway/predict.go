@@ -17,6 +17,7 @@ import (
 const (
 	maxBody      = 16 << 20         // of a picture that is posted
 	bodyMemory   = 256 << 20        // of all that are in hand
+	mapMemory    = 256 << 20        // of all depth maps that are made for answers, 3 bytes for each pixel of the picture
 	formOverhead = 64 << 10         // what a form may take beside its picture
 	bodyWithin   = 30 * time.Second // for a caller to send its picture
 	maxForgotten = 128 << 20        // of a body that is too large, read to be able to say so
@@ -54,13 +55,19 @@ func refused(code int, reason, format string, args ...any) error {
 	return refusal{code, reason, fmt.Sprintf(format, args...)}
 }
 
-// serve answers POST /predict.
-func (p *predictor) serve(w http.ResponseWriter, r *http.Request) {
-	prediction, err := p.predict(w, r)
-	if err == nil {
+// serve answers POST /predict until ctx ends.
+func (p *predictor) serve(ctx context.Context) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		prediction, err := p.predict(ctx, w, r)
+		if err != nil {
+			p.refuse(w, err)
+			return
+		}
 		writeJSON(w, http.StatusOK, prediction)
-		return
 	}
+}
+
+func (p *predictor) refuse(w http.ResponseWriter, err error) {
 	var no refusal
 	if !errors.As(err, &no) {
 		no = refusal{http.StatusInternalServerError, reasonFailed, err.Error()}
@@ -72,7 +79,7 @@ func (p *predictor) serve(w http.ResponseWriter, r *http.Request) {
 	writeError(w, no.code, no.text)
 }
 
-func (p *predictor) predict(w http.ResponseWriter, r *http.Request) (*Prediction, error) {
+func (p *predictor) predict(ctx context.Context, w http.ResponseWriter, r *http.Request) (*Prediction, error) {
 	query, err := parsePredictQuery(r.URL.Query())
 	if err != nil {
 		return nil, refused(http.StatusBadRequest, reasonMalformed, "%v", err)
@@ -110,19 +117,27 @@ func (p *predictor) predict(w http.ResponseWriter, r *http.Request) (*Prediction
 	case <-turn.Done():
 		return nil, refused(http.StatusServiceUnavailable, reasonFull, "no turn within %v: %d pictures are under way", turnWithin, cap(p.turns))
 	}
-	picture, err := p.converting.prepare(body)
+	picture, err := p.converting.prepare(turn, body)
 	if errors.Is(err, errPicture) {
 		return nil, refused(http.StatusBadRequest, reasonMalformed, "%v", err)
 	}
 	if err != nil {
 		return nil, err
 	}
-	scene, err := p.ask(r.Context(), groups, picture)
+	scene, err := p.ask(ctx, groups, picture)
 	if err != nil {
 		return nil, err
 	}
+	pixels := min(3*int64(picture.width)*int64(picture.height), mapMemory)
+	if p.maps.Acquire(r.Context(), pixels) != nil {
+		return nil, refused(statusClientGone, reasonGone, "the caller is gone")
+	}
+	defer p.maps.Release(pixels)
 	return query.answer(scene, picture)
 }
+
+// statusClientGone is what nginx logs when a caller does not wait for its answer; nobody reads it.
+const statusClientGone = 499
 
 // readPicture reads the form's file.
 func readPicture(w http.ResponseWriter, r *http.Request) ([]byte, error) {

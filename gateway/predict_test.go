@@ -286,3 +286,37 @@ func TestPredictUnderLoad(t *testing.T) {
 		t.Errorf("afterwards: %d %s", a.code, a.body)
 	}
 }
+
+// A caller that hangs up leaves its picture under way, which counts until its scene is there.
+func TestPredictCallerGone(t *testing.T) {
+	m := &models{after: 500 * time.Millisecond}
+	r := newProvisionedBench(t).startPredict(t, m, func(c *gateway.Config) { c.PredictInflight = 2 })
+	var body bytes.Buffer
+	form := multipart.NewWriter(&body)
+	part, err := form.CreateFormFile("file", "a.jpg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := part.Write(picture(t, 1)); err != nil {
+		t.Fatal(err)
+	}
+	form.Close()
+	for range 6 {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+r.address+"/predict", bytes.NewReader(body.Bytes()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Content-Type", form.FormDataContentType())
+		if response, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(request); err == nil {
+			response.Body.Close()
+			t.Errorf("answered %d in less than the models take", response.StatusCode)
+		}
+		cancel()
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.pictures) == 0 || m.most > 2 {
+		t.Errorf("%d pictures, %d at once, want 1 to 2", len(m.pictures), m.most)
+	}
+}

@@ -27,9 +27,10 @@ type predictor struct {
 	g          *gateway
 	source     string
 	session    string
-	turns      chan struct{} // holds a token per picture under way
-	queue      chan struct{} // holds a token per caller that waits or is served
-	memory     *semaphore.Weighted
+	turns      chan struct{}       // holds a token per picture under way
+	queue      chan struct{}       // holds a token per caller that waits or is served
+	memory     *semaphore.Weighted // of bodies
+	maps       *semaphore.Weighted // of depth maps at the size of their pictures
 	converting converting
 
 	mu      sync.Mutex
@@ -50,7 +51,7 @@ func newPredictor(g *gateway) *predictor {
 	return &predictor{
 		g: g, source: flow.PredictPrefix + strings.ToLower(rand.Text()[:10]), session: ulid.Make().String(),
 		turns: make(chan struct{}, g.cfg.PredictInflight), queue: make(chan struct{}, g.cfg.PredictQueue+g.cfg.PredictInflight),
-		memory:  semaphore.NewWeighted(bodyMemory),
+		memory: semaphore.NewWeighted(bodyMemory), maps: semaphore.NewWeighted(mapMemory), converting: make(converting, 1),
 		waiting: map[uint64]*waiter{}, heard: map[string]map[string]time.Time{},
 	}
 }
@@ -78,7 +79,8 @@ func (p *predictor) ready() (flow.Groups, error) {
 	return p.groups, nil
 }
 
-// ask publishes the picture as a live frame for all groups and waits for its scene.
+// ask publishes the picture as a live frame for all groups and waits for its scene, even when the caller has gone: its
+// frame is under way all the same. ctx is the gateway's.
 func (p *predictor) ask(ctx context.Context, groups flow.Groups, picture sent) (*flow.Scene, error) {
 	plan := make([]string, 0, len(groups))
 	on := groups.On()
@@ -108,12 +110,9 @@ func (p *predictor) ask(ctx context.Context, groups flow.Groups, picture sent) (
 	case <-timer.C:
 		return nil, p.unanswered(id.Seq, plan)
 	case <-ctx.Done():
-		return nil, refused(statusClientGone, reasonGone, "the caller is gone")
+		return nil, refused(http.StatusServiceUnavailable, reasonGone, "the gateway stops")
 	}
 }
-
-// statusClientGone is what nginx logs when a caller does not wait for its answer; nobody reads it.
-const statusClientGone = 499
 
 func (p *predictor) begin() (flow.FrameID, *waiter) {
 	p.mu.Lock()
