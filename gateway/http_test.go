@@ -132,18 +132,26 @@ func TestPageFiles(t *testing.T) {
 }
 
 // A page whose name was made to resolve to this machine (DNS rebinding) gets nothing; whoever is named may be called so.
+// dialTCP opens a bare connection for so long.
+func (r *runner) dialTCP(within time.Duration) net.Conn {
+	r.t.Helper()
+	conn, err := net.Dial("tcp", r.address)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(within)); err != nil {
+		r.t.Fatal(err)
+	}
+	return conn
+}
+
 // A caller that asks and asks and never reads is cut off.
 func TestCallerThatDoesNotRead(t *testing.T) {
 	b := newProvisionedBench(t)
 	r := b.startReady(t, func(c *gateway.Config) { c.WriteTimeout = 200 * time.Millisecond })
-	conn, err := net.Dial("tcp", r.address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
-		t.Fatal(err)
-	}
+	conn := r.dialTCP(patience)
+	var err error
 	for err == nil {
 		_, err = conn.Write([]byte("GET /openapi.yaml HTTP/1.1\r\nHost: localhost\r\n\r\n"))
 	}
@@ -157,14 +165,7 @@ func TestCallerThatDoesNotSend(t *testing.T) {
 	b := newProvisionedBench(t)
 	r := b.startReady(t, func(c *gateway.Config) { c.WriteTimeout = 200 * time.Millisecond })
 	for _, head := range []string{"POST /predict?x=1", "GET /openapi.yaml"} {
-		conn, err := net.Dial("tcp", r.address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-		if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
-			t.Fatal(err)
-		}
+		conn := r.dialTCP(patience)
 		if _, err := conn.Write([]byte(head + " HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n")); err != nil {
 			t.Fatal(err)
 		}
@@ -186,14 +187,8 @@ func TestStatusIsNotHeldUp(t *testing.T) {
 		_, _, body := r.get("/api/v1/status")
 		return len(body) > 6<<10
 	})
-	conn, err := net.Dial("tcp", r.address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	if err := conn.SetWriteDeadline(time.Now().Add(2 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
+	conn := r.dialTCP(2 * time.Second)
+	var err error
 	for err == nil { // until the gateway can't write any more
 		_, err = conn.Write([]byte("GET /api/v1/status HTTP/1.1\r\nHost: localhost\r\n\r\n"))
 	}
