@@ -40,7 +40,8 @@ type sent struct {
 type converting chan struct{}
 
 // prepare makes a body fit for the workers. A JPEG travels byte for byte, unless EXIF says to turn it or it is too large
-// for a message; what must be encoded, is at its size, or, if that is too large, at most 1920 pixels long.
+// for a message; what must be encoded, is at its size, or, if that is too large, at most 1920 pixels long. A refusal is
+// returned when ctx ends while other pictures are converted.
 func (c converting) prepare(ctx context.Context, body []byte) (sent, error) {
 	isJPEG := bytes.HasPrefix(body, []byte("\xff\xd8\xff"))
 	decode, config := jpeg.Decode, jpeg.DecodeConfig
@@ -77,7 +78,7 @@ func (c converting) prepare(ctx context.Context, body []byte) (sent, error) {
 	case c <- struct{}{}:
 		defer func() { <-c }()
 	case <-ctx.Done():
-		return sent{}, refused(http.StatusServiceUnavailable, reasonFull, "no turn: another picture is being converted")
+		return sent{}, refused(http.StatusServiceUnavailable, reasonFull, "other pictures are being converted")
 	}
 	img, err := decode(bytes.NewReader(body))
 	if err != nil {

@@ -117,7 +117,9 @@ func (p *predictor) predict(ctx context.Context, w http.ResponseWriter, r *http.
 	case <-turn.Done():
 		return nil, refused(http.StatusServiceUnavailable, reasonFull, "no turn within %v: %d pictures are under way", turnWithin, cap(p.turns))
 	}
-	picture, err := p.converting.prepare(turn, body)
+	convert, cancelConvert := context.WithTimeout(r.Context(), sceneWithin)
+	defer cancelConvert()
+	picture, err := p.converting.prepare(convert, body)
 	if errors.Is(err, errPicture) {
 		return nil, refused(http.StatusBadRequest, reasonMalformed, "%v", err)
 	}
