@@ -131,7 +131,6 @@ func TestPageFiles(t *testing.T) {
 	r.eventually("readiness", r.health.Ready)
 }
 
-// A page whose name was made to resolve to this machine (DNS rebinding) gets nothing; whoever is named may be called so.
 // dialTCP opens a bare connection for so long.
 func (r *runner) dialTCP(within time.Duration) net.Conn {
 	r.t.Helper()
@@ -201,6 +200,7 @@ func TestStatusIsNotHeldUp(t *testing.T) {
 	}
 }
 
+// A page whose name was made to resolve to this machine (DNS rebinding) gets nothing; whoever is named may be called so.
 func TestHosts(t *testing.T) {
 	b := newProvisionedBench(t)
 	r := b.startReady(t, func(c *gateway.Config) { c.Origins = []string{"*.example.org"} })
