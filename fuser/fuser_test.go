@@ -77,23 +77,31 @@ func (b bench) startFuser(t *testing.T) *runner {
 
 func (r *runner) stop() {
 	r.t.Helper()
-	r.cancel()
-	select {
-	case err := <-r.ended:
-		if err != nil {
-			r.t.Errorf("fuser ended with %v", err)
-		}
-	case <-time.After(patience):
-		r.t.Fatal("fuser did not stop")
+	if err := r.end(); err != nil {
+		r.t.Errorf("fuser ended with %v", err)
 	}
 	r.bus.Close()
 }
 
-// kill takes the connection away first: nothing more is acked, given back or written, as after kill -9.
+// kill takes the connection away first: nothing more is acked, given back or written, as after kill -9. Nobody asks a
+// killed process what it ended with: one that was about to subscribe fails.
 func (r *runner) kill() {
 	r.t.Helper()
 	r.bus.Conn().Close()
-	r.stop()
+	_ = r.end()
+}
+
+// end waits for the fuser, and returns what it ended with.
+func (r *runner) end() error {
+	r.t.Helper()
+	r.cancel()
+	select {
+	case err := <-r.ended:
+		return err
+	case <-time.After(patience):
+		r.t.Fatal("fuser did not stop")
+		return nil
+	}
 }
 
 func (b bench) publish(t *testing.T, r *flow.Result) {
@@ -200,6 +208,7 @@ func TestKilledFuserLosesAndRepeatsNothing(t *testing.T) {
 			b.publish(t, result(group, "cam1", seq))
 		}
 		if seq%30 == 0 {
+			b.scenes(t, int(seq)-29) // it is in the middle of them
 			f.kill()
 			f = b.startFuser(t)
 		}
