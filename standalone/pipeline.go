@@ -103,6 +103,7 @@ func (p *pipeline) provision(ctx context.Context) (err error) {
 		return err
 	}
 	limits := bus.DefaultLimits()
+	limits.LiveInMemory = true // server and services end together
 	if p.up.Run != "" {
 		limits.ScenesKeep = scenesKept
 	}

@@ -38,6 +38,9 @@ type Limits struct {
 	ScenesKeep time.Duration // how long a lossless scene stays readable
 	// GuardBytes bounds each lossless stream. The window of each source bounds it long before.
 	GuardBytes int64
+	// LiveInMemory keeps the live streams in the server's memory. It is for a server that ends together with its services:
+	// one that comes back alone has lost streams and consumers of that kind, and publishes to them go nowhere.
+	LiveInMemory bool
 }
 
 // DefaultLimits are those of a single server.
@@ -53,7 +56,7 @@ func (b *Bus) Provision(ctx context.Context, groups flow.Groups, limits Limits) 
 		return fmt.Errorf("provision: %w", err)
 	}
 	for _, config := range streamConfigs(groups, limits) {
-		if _, err := b.js.CreateOrUpdateStream(ctx, config); err != nil {
+		if err := b.provisionStream(ctx, config); err != nil {
 			return fmt.Errorf("provision stream %s: %w", config.Name, err)
 		}
 	}
@@ -78,6 +81,19 @@ func (b *Bus) Provision(ctx context.Context, groups flow.Groups, limits Limits) 
 	return b.deleteLeftOut(ctx, groups) // after the entry: nobody plans with them any more
 }
 
+// provisionStream creates or updates one stream. One that is stored otherwise can't be updated and is made anew: it is a
+// live one, and nobody wants its frames back after the restart that comes with that.
+func (b *Bus) provisionStream(ctx context.Context, config jetstream.StreamConfig) error {
+	stream, err := b.js.Stream(ctx, config.Name)
+	if err == nil && stream.CachedInfo().Config.Storage != config.Storage {
+		if err := b.js.DeleteStream(ctx, config.Name); err != nil {
+			return fmt.Errorf("delete what is stored otherwise: %w", err)
+		}
+	}
+	_, err = b.js.CreateOrUpdateStream(ctx, config)
+	return err
+}
+
 func framesStream(mode flow.Mode) string { return "FRAMES_" + strings.ToUpper(string(mode)) }
 func scenesStream(mode flow.Mode) string { return "SCENES_" + strings.ToUpper(string(mode)) }
 func resultsStream(group string, mode flow.Mode) string {
@@ -98,6 +114,9 @@ func modeStreams(mode flow.Mode, groups flow.Groups, limits Limits) []jetstream.
 	live := mode == flow.ModeLive
 	if live {
 		common.MaxAge = liveKeep
+		if limits.LiveInMemory {
+			common.Storage = jetstream.MemoryStorage
+		}
 	}
 	frames := common
 	frames.Name, frames.Subjects = framesStream(mode), []string{"frames." + string(mode) + ".>"}

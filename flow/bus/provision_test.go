@@ -135,6 +135,38 @@ func TestLimitsMayChange(t *testing.T) {
 	}
 }
 
+// A data folder whose live streams were stored in files, as before ADR 4: they are made anew, the lossless ones stay.
+func TestLiveStreamsMoveToMemory(t *testing.T) {
+	b := provisioned(t)
+	groups := flow.DefaultGroups()
+	live := frame("cam1", 1, "detect")
+	live.Mode = flow.ModeLive
+	publishFrames(t, b, groups, live, frame("cam1", 1, "detect"))
+	limits := bus.DefaultLimits()
+	limits.LiveInMemory = true
+	for range 2 {
+		provision(t, b, groups, limits)
+		for name, want := range map[string]jetstream.StorageType{
+			"FRAMES_LIVE": jetstream.MemoryStorage, "RESULTS_DETECT_LIVE": jetstream.MemoryStorage, "SCENES_LIVE": jetstream.MemoryStorage,
+			"FRAMES_LOSSLESS": jetstream.FileStorage, "RESULTS_DETECT_LOSSLESS": jetstream.FileStorage, "SCENES_LOSSLESS": jetstream.FileStorage,
+		} {
+			s, err := b.JetStream().Stream(t.Context(), name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := s.CachedInfo().Config.Storage; got != want {
+				t.Errorf("%s is stored in %v, want %v", name, got, want)
+			}
+		}
+	}
+	if n := stored(t, b, "FRAMES_LOSSLESS"); n != 1 {
+		t.Errorf("%d lossless frames are left, want 1", n)
+	}
+	live.Seq = 2
+	publishFrames(t, b, groups, live)
+	wantWaiting(t, b, "FRAMES_LIVE", "detect", 1)
+}
+
 func TestGroupTurnedOffFreesItsFrames(t *testing.T) {
 	b := provisioned(t)
 	groups := flow.DefaultGroups()
