@@ -7,7 +7,6 @@ package gateway
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -116,17 +115,13 @@ func (g *gateway) ready(ctx context.Context, conditions ...<-chan struct{}) erro
 	return nil
 }
 
-// tick sends each viewer the status, and ends a second of the stages' times, once a second.
+// tick ends a second of the sources' rates and the stages' times, once a second.
 func (g *gateway) tick(ctx context.Context) error {
-	ticker := time.NewTicker(time.Second / statusTurns)
+	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
-	for turn := 1; ; turn++ {
-		if err := g.hub.tick(); err != nil {
-			return fmt.Errorf("encode the status: %w", err)
-		}
-		if turn%statusTurns == 0 {
-			g.stages.tick()
-		}
+	for {
+		g.hub.tick()
+		g.stages.tick()
 		select {
 		case <-ctx.Done():
 			return nil

@@ -39,8 +39,8 @@ type hub struct {
 	viewers    map[*viewer]bool // true: watches whatever there is
 	watchers   map[string]map[*viewer]struct{}
 	frameBytes int64
-	turn       int // of the statuses
-	joined     int // viewers since the start
+	encoded    []byte // the last status message
+	encodedAt  time.Time
 }
 
 func newHub(cfg Config, m *metrics) *hub {
@@ -182,8 +182,6 @@ func (h *hub) join(v *viewer) bool {
 		return false
 	}
 	h.viewers[v] = false
-	v.turn = h.joined % statusTurns
-	h.joined++
 	h.metrics.viewers.Set(float64(len(h.viewers)))
 	return true
 }

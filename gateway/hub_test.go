@@ -333,29 +333,48 @@ func TestStates(t *testing.T) {
 	})
 }
 
-func TestStatusOncePerSecond(t *testing.T) {
-	h := testHub(nil)
-	v := h.viewer(t, "a")
-	v.take()
-	for seq := uint64(1); seq <= 8; seq++ {
-		h.addScene(scene("a", "s", seq, false), false)
-	}
-	for range 3 * statusTurns { // only the newest is kept
-		if err := h.tick(); err != nil {
-			t.Fatal(err)
+func TestStatusIsEncodedForAllAndRenewed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := testHub(nil)
+		v := h.viewer(t, "a")
+		v.take()
+		// message is what a viewer gets next.
+		message := func() (raw []byte, status Status) {
+			t.Helper()
+			raw, err := h.statusMessage()
+			if err != nil {
+				t.Fatal(err)
+			}
+			v.offerStatus([]byte("overtaken"))
+			v.offerStatus(raw) // only the newest is kept
+			p, ok := v.take()
+			if err := json.Unmarshal(p.status, &status); !ok || err != nil || len(status.Sources) != 1 {
+				t.Fatalf("%s: %v", p.status, err)
+			}
+			if p, ok := v.take(); ok {
+				t.Errorf("another status %s", p.status)
+			}
+			return raw, status
 		}
-	}
-	p, ok := v.take()
-	var status Status
-	if err := json.Unmarshal(p.status, &status); !ok || err != nil || len(status.Sources) != 1 {
-		t.Fatalf("%s: %v", p.status, err)
-	}
-	if got := status.Sources[0]; got.Seq != 8 || got.ScenesPerSecond != 2 { // 8 in 4 s
-		t.Errorf("%+v", got)
-	}
-	if p, ok := v.take(); ok {
-		t.Errorf("another status %s", p.status)
-	}
+		for seq := uint64(1); seq <= 8; seq++ {
+			h.addScene(scene("a", "s", seq, false), false)
+		}
+		for range 3 {
+			h.tick()
+		}
+		first, status := message()
+		if got := status.Sources[0]; got.Seq != 8 || got.ScenesPerSecond != 2 { // 8 in 4 s
+			t.Errorf("%+v", got)
+		}
+		h.addScene(scene("a", "s", 9, false), false)
+		if again, _ := message(); &again[0] != &first[0] {
+			t.Error("encoded again at once")
+		}
+		time.Sleep(statusFresh)
+		if _, status := message(); status.Sources[0].Seq != 9 {
+			t.Errorf("old status: %+v", status.Sources[0])
+		}
+	})
 }
 
 // BenchmarkFanOut is what one scene costs before it is written: a slot per viewer. All viewers take it.

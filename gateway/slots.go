@@ -51,7 +51,6 @@ type parcel struct {
 // viewer is what one websocket has still to send. Offering never blocks: the newer replaces the older.
 type viewer struct {
 	wake chan struct{} // holds a token when there may be something to take
-	turn int           // of a second's statusTurns, in which it is sent the status; set when it joins
 
 	mu      sync.Mutex
 	slots   map[string]*slot

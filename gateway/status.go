@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/spatial-flow/spatial-flow/flow"
@@ -10,9 +11,11 @@ import (
 // goneAfter is how long a source is silent before it counts as gone.
 const goneAfter = 3 * time.Second
 
-// statusTurns are the parts of a second in which viewers get their status, each in one, so that a thousand of them hold up
-// no scene.
-const statusTurns = 20
+// statusEvery is how often a viewer gets a status, statusFresh how long an encoded one serves all viewers.
+const (
+	statusEvery = time.Second
+	statusFresh = 50 * time.Millisecond
+)
 
 // rateSeconds are the seconds that scenes per second are a mean of.
 const rateSeconds = 4
@@ -66,30 +69,27 @@ func (h *hub) setStatus(s *source, status flow.SourceStatus) {
 	}
 }
 
-// tick is called statusTurns times a second: it sends the status to the viewers whose turn it is.
-func (h *hub) tick() error {
+// tick is called once a second.
+func (h *hub) tick() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.turn == 0 {
-		for _, s := range h.sources {
-			s.perSecond = s.rate.tick()
-		}
+	for _, s := range h.sources {
+		s.perSecond = s.rate.tick()
 	}
-	var data []byte
-	for v := range h.viewers {
-		if v.turn != h.turn {
-			continue
+}
+
+// statusMessage is the status of all sources as viewers get it, at most statusFresh old.
+func (h *hub) statusMessage() ([]byte, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if now := time.Now(); h.encoded == nil || now.Sub(h.encodedAt) >= statusFresh {
+		data, err := json.Marshal(h.statusNow())
+		if err != nil {
+			return nil, fmt.Errorf("encode the status: %w", err)
 		}
-		if data == nil {
-			var err error
-			if data, err = json.Marshal(h.statusNow()); err != nil {
-				return err
-			}
-		}
-		v.offerStatus(data)
+		h.encoded, h.encodedAt = data, now
 	}
-	h.turn = (h.turn + 1) % statusTurns
-	return nil
+	return h.encoded, nil
 }
 
 // statusNow is the status of all sources, under h.mu.

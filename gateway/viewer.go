@@ -141,13 +141,23 @@ func (g *gateway) ping(ctx, open context.Context, conn *websocket.Conn) error {
 	}
 }
 
-// write sends what the viewer's slots hold until ctx ends.
+// write sends what the viewer's slots hold, and a status every second, until ctx ends. The first status is anywhere within
+// that, as the first ping is.
 func (g *gateway) write(ctx, open context.Context, conn *websocket.Conn, v *viewer) error {
 	var header bytes.Buffer
+	status := time.NewTimer(rand.N(statusEvery))
+	defer status.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-status.C:
+			status.Reset(statusEvery)
+			message, err := g.hub.statusMessage()
+			if err != nil {
+				return err
+			}
+			v.offerStatus(message)
 		case <-v.wake:
 		}
 		for ctx.Err() == nil {
