@@ -22,6 +22,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/producer"
 	"github.com/spatial-flow/spatial-flow/workers"
 	"github.com/spatial-flow/spatial-flow/workers/models"
+	"github.com/spatial-flow/spatial-flow/workers/tensor"
 )
 
 const (
@@ -135,11 +136,13 @@ func (p *pipeline) openSceneFile() error {
 }
 
 func (p *pipeline) startServices() error {
+	shared := tensor.NewShared()
 	for _, group := range p.up.groups().On() {
 		cfg, err := p.up.worker(group.Name)
 		if err != nil {
 			return err
 		}
+		cfg.Shared = shared
 		if err := run(p, group.Name, cfg, workers.Run); err != nil {
 			return err
 		}

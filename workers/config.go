@@ -7,6 +7,7 @@ import (
 	"runtime"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/workers/tensor"
 )
 
 // Config is a worker's settings.
@@ -28,6 +29,8 @@ type Config struct {
 
 	// ModelData, when set, is the model itself; Model then only names it.
 	ModelData []byte `kong:"-"`
+	// Shared, when set, is what the groups of one process share their decoded pictures by.
+	Shared *tensor.Shared `kong:"-"`
 }
 
 // Validate returns [ErrConfig], naming the flag, when the settings can't be run.

@@ -144,7 +144,7 @@ func (w *worker) answer(frame *flow.Frame, result *flow.Result, taken time.Time)
 		last = now
 	}
 	defer w.picture.Trim()
-	if err := w.picture.Decode(frame.Picture); err != nil {
+	if err := w.decode(frame); err != nil {
 		return err
 	}
 	lap("decode")
@@ -153,6 +153,13 @@ func (w *worker) answer(frame *flow.Frame, result *flow.Result, taken time.Time)
 		return err
 	}
 	return result.Validate() // what the fuser would refuse is an error too: the frame must have its answer
+}
+
+func (w *worker) decode(frame *flow.Frame) error {
+	if w.cfg.Shared == nil {
+		return w.picture.Decode(frame.Picture)
+	}
+	return w.picture.DecodeFrame(w.cfg.Shared, frame, w.cfg.Group)
 }
 
 // finish stores the result, however long NATS takes, says so, and acks the frame: in this order. When ctx has ended

@@ -27,6 +27,9 @@ type Picture struct {
 	scaled gocv.Mat // the same at a model's size
 	floats gocv.Mat // 32-bit BGR, 0 to 1
 	cubic  gocv.Mat // floats at a model's size
+
+	from   *Shared  // where shared is from
+	shared *decoded // nil, or what pixels belong to
 }
 
 // NewPicture makes an empty picture; Close frees it.
@@ -37,31 +40,53 @@ func NewPicture() *Picture {
 
 // Close frees the picture's memory.
 func (p *Picture) Close() error {
+	p.release()
 	return errors.Join(p.pixels.Close(), p.scaled.Close(), p.floats.Close(), p.cubic.Close())
 }
 
 // Decode reads a JPEG or PNG. [ErrPicture] is returned when it is none, is broken, or has more than [MaxPixels].
 func (p *Picture) Decode(data []byte) error {
-	header, format, err := image.DecodeConfig(bytes.NewReader(data))
+	p.release()
+	h, err := readHeader(data)
 	if err != nil {
-		return fmt.Errorf("%w: %d bytes: %w", ErrPicture, len(data), err)
+		return err
 	}
-	if header.Width < 1 || header.Height < 1 || header.Width > MaxPixels/header.Height {
-		return fmt.Errorf("%w: %dx%d pixels, at most %d in all", ErrPicture, header.Width, header.Height, MaxPixels)
+	return p.decode(data, h)
+}
+
+// header is what a picture says of itself before it is decoded.
+type header struct {
+	format        string
+	width, height int
+}
+
+// readHeader returns [ErrPicture] when the picture is not to be decoded.
+func readHeader(data []byte) (header, error) {
+	config, format, err := image.DecodeConfig(bytes.NewReader(data))
+	h := header{format, config.Width, config.Height}
+	if err != nil {
+		return h, fmt.Errorf("%w: %d bytes: %w", ErrPicture, len(data), err)
+	}
+	if h.width < 1 || h.height < 1 || h.width > MaxPixels/h.height {
+		return h, fmt.Errorf("%w: %dx%d pixels, at most %d in all", ErrPicture, h.width, h.height, MaxPixels)
 	}
 	if format == "jpeg" {
 		if err := flow.CheckJPEG(data); err != nil {
-			return fmt.Errorf("%w: %w", ErrPicture, err)
+			return h, fmt.Errorf("%w: %w", ErrPicture, err)
 		}
 	}
+	return h, nil
+}
+
+func (p *Picture) decode(data []byte, h header) error {
 	// A new Mat: when a header is bad OpenCV leaves the one that it is given as it was, with the picture before.
 	p.pixels.Close()
 	p.pixels = gocv.NewMat()
 	if err := gocv.IMDecodeIntoMat(data, gocv.IMReadColor, &p.pixels); err != nil {
-		return fmt.Errorf("%w: decode %s: %w", ErrPicture, format, err)
+		return fmt.Errorf("%w: decode %s: %w", ErrPicture, h.format, err)
 	}
 	if p.pixels.Empty() {
-		return fmt.Errorf("%w: decode %s of %dx%d", ErrPicture, format, header.Width, header.Height)
+		return fmt.Errorf("%w: decode %s of %dx%d", ErrPicture, h.format, h.width, h.height)
 	}
 	return nil
 }
@@ -69,8 +94,9 @@ func (p *Picture) Decode(data []byte) error {
 // keptBytes is what a buffer may hold on to from one picture to the next: a 4K picture as floats fits.
 const keptBytes = 128 << 20
 
-// Trim gives back what a huge picture took.
+// Trim gives back what is shared, and what a huge picture took.
 func (p *Picture) Trim() {
+	p.release()
 	for _, mat := range []*gocv.Mat{&p.pixels, &p.scaled, &p.floats, &p.cubic} {
 		if mat.Total()*mat.ElemSize() > keptBytes {
 			mat.Close()

@@ -1,0 +1,177 @@
+package tensor
+
+import (
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"gocv.io/x/gocv"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+)
+
+const (
+	sharedBytes = 64 << 20        // of pictures that are shared, in all: 50 of 768×576
+	sharedFor   = 5 * time.Second // then a picture no longer waits for groups that have not come for it
+	sweepEvery  = time.Second
+)
+
+// Shared holds decoded pictures for worker groups that run in one process: a frame's picture is decoded by the group that
+// takes it first, and is there for the others of its plan. It serves many goroutines.
+type Shared struct {
+	mu    sync.Mutex
+	held  map[flow.FrameID]*decoded
+	bytes int // of all that are held or used
+	swept time.Time
+}
+
+// NewShared makes one that holds nothing.
+func NewShared() *Shared { return &Shared{held: map[flow.FrameID]*decoded{}} }
+
+// decoded is one frame's picture. Nobody writes to it.
+type decoded struct {
+	ready  chan struct{} // closed when pixels and err are there
+	pixels gocv.Mat
+	err    error
+
+	// Under the mutex of its Shared.
+	bytes  int
+	since  time.Time
+	awaits []string // groups that have not come for it; none: it is not held
+	users  int
+}
+
+var (
+	errAlone     = errors.New("no room to share the picture")
+	errUndecoded = errors.New("decoding was not finished")
+)
+
+// DecodeFrame is [Picture.Decode] of a frame's picture for one group of the frame's plan. [Picture.Trim] gives back what is
+// shared.
+func (p *Picture) DecodeFrame(s *Shared, frame *flow.Frame, group string) error {
+	p.release()
+	d, first := s.join(frame.ID(), frame.Plan, group)
+	switch {
+	case d == nil:
+		return p.Decode(frame.Picture)
+	case first:
+		p.from, p.shared = s, d
+		return p.fill(d, frame.Picture)
+	}
+	<-d.ready
+	if errors.Is(d.err, errAlone) {
+		s.leave(d)
+		return p.Decode(frame.Picture)
+	}
+	p.pixels.Close()
+	p.pixels, p.from, p.shared = d.pixels, s, d
+	return d.err
+}
+
+// fill decodes what p is the first to need.
+func (p *Picture) fill(d *decoded, data []byte) (err error) {
+	defer close(d.ready)
+	h, err := readHeader(data)
+	if err == nil && !p.from.reserve(d, 3*h.width*h.height) {
+		d.err = errAlone
+		return p.decode(data, h)
+	}
+	if err == nil {
+		err = p.decode(data, h)
+	}
+	d.pixels, d.err = p.pixels, err
+	return err
+}
+
+// release gives a shared picture back.
+func (p *Picture) release() {
+	if p.shared == nil {
+		return
+	}
+	if p.pixels.Ptr() == p.shared.pixels.Ptr() {
+		p.pixels = gocv.NewMat()
+	}
+	p.from.leave(p.shared)
+	p.from, p.shared = nil, nil
+}
+
+// join returns the frame's picture, and whether the group is the first, which decodes it. None is returned when the group is
+// alone with it, or had it before.
+func (s *Shared) join(id flow.FrameID, plan []string, group string) (d *decoded, first bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sweep()
+	d = s.held[id]
+	if d == nil {
+		others := slices.DeleteFunc(slices.Clone(plan), func(g string) bool { return g == group })
+		if len(others) == 0 {
+			return nil, false
+		}
+		d = &decoded{ready: make(chan struct{}), err: errUndecoded, since: time.Now(), awaits: others, users: 1}
+		s.held[id] = d
+		return d, true
+	}
+	i := slices.Index(d.awaits, group)
+	if i < 0 {
+		return nil, false
+	}
+	d.users++
+	if d.awaits = slices.Delete(d.awaits, i, i+1); len(d.awaits) == 0 {
+		delete(s.held, id)
+	}
+	return d, false
+}
+
+// reserve makes room for a picture. When there is none, false is returned and those who have not joined will not.
+func (s *Shared) reserve(d *decoded, bytes int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.bytes+bytes <= sharedBytes {
+		d.bytes = bytes
+		s.bytes += bytes
+		return true
+	}
+	s.drop(func(o *decoded) bool { return o == d })
+	return false
+}
+
+// leave ends one's use of a picture.
+func (s *Shared) leave(d *decoded) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d.users--
+	s.free(d)
+}
+
+// sweep drops the pictures that have waited too long, under s.mu.
+func (s *Shared) sweep() {
+	now := time.Now()
+	if now.Sub(s.swept) < sweepEvery {
+		return
+	}
+	s.swept = now
+	s.drop(func(d *decoded) bool { return now.Sub(d.since) > sharedFor })
+}
+
+// drop ends the wait for some pictures, under s.mu.
+func (s *Shared) drop(which func(*decoded) bool) {
+	for id, d := range s.held {
+		if which(d) {
+			delete(s.held, id)
+			d.awaits = nil
+			s.free(d)
+		}
+	}
+}
+
+// free frees a picture that nobody uses or awaits, under s.mu.
+func (s *Shared) free(d *decoded) {
+	if d.users > 0 || len(d.awaits) > 0 {
+		return
+	}
+	s.bytes -= d.bytes
+	if d.pixels.Ptr() != nil {
+		d.pixels.Close()
+	}
+}

@@ -1,0 +1,195 @@
+package tensor
+
+import (
+	"bytes"
+	"errors"
+	"image"
+	"image/jpeg"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+)
+
+func greyJPEG(t testing.TB, width, height int, shade uint8) []byte {
+	t.Helper()
+	m := image.NewGray(image.Rect(0, 0, width, height))
+	for i := range m.Pix {
+		m.Pix[i] = shade
+	}
+	var out bytes.Buffer
+	if err := jpeg.Encode(&out, m, nil); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+func sharedFrame(seq uint64, picture []byte, plan ...string) *flow.Frame {
+	return &flow.Frame{Source: "cam", Session: "s", Seq: seq, Plan: plan, Picture: picture}
+}
+
+func groupPicture(t testing.TB) *Picture {
+	t.Helper()
+	p := NewPicture()
+	t.Cleanup(func() {
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return p
+}
+
+// shade is the value of the picture's first pixel.
+func (p *Picture) shade(t testing.TB) uint8 {
+	t.Helper()
+	pixels, err := p.pixels.DataPtrUint8()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pixels[0]
+}
+
+func (s *Shared) wantNothing(t testing.TB) {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.held) != 0 || s.bytes != 0 {
+		t.Errorf("%d pictures of %d bytes are held still", len(s.held), s.bytes)
+	}
+}
+
+func TestSharedPictureIsDecodedOnce(t *testing.T) {
+	s, detect, depth := NewShared(), groupPicture(t), groupPicture(t)
+	if err := detect.DecodeFrame(s, sharedFrame(1, greyJPEG(t, 32, 16, 40), "detect", "depth"), "detect"); err != nil {
+		t.Fatal(err)
+	}
+	// What the second group has in its hands is not looked at.
+	if err := depth.DecodeFrame(s, sharedFrame(1, nil, "detect", "depth"), "depth"); err != nil {
+		t.Fatal(err)
+	}
+	if s.bytes != 3*32*16 {
+		t.Errorf("%d bytes are in use, want those of one picture", s.bytes)
+	}
+	detect.Trim()
+	if w, h := depth.Size(); w != 32 || h != 16 || depth.shade(t) != 40 {
+		t.Errorf("the second group has %dx%d of shade %d", w, h, depth.shade(t))
+	}
+	depth.Trim()
+	s.wantNothing(t)
+	if w, h := depth.Size(); w != 0 || h != 0 {
+		t.Errorf("after Trim it still has %dx%d", w, h)
+	}
+	// And a picture of its own after that.
+	if err := depth.Decode(greyJPEG(t, 8, 8, 90)); err != nil || depth.shade(t) != 90 {
+		t.Errorf("shade %d, %v", depth.shade(t), err)
+	}
+}
+
+func TestSharedPictureThatIsNone(t *testing.T) {
+	good := greyJPEG(t, 64, 64, 1)
+	cut := append(bytes.Clone(good[:len(good)/2]), 0xff, 0xd9)
+	for name, data := range map[string][]byte{"nothing": nil, "no picture": []byte("hello"), "cut": cut[:40]} {
+		s, detect, depth := NewShared(), groupPicture(t), groupPicture(t)
+		for group, p := range map[string]*Picture{"detect": detect, "depth": depth} {
+			if err := p.DecodeFrame(s, sharedFrame(1, data, "detect", "depth"), group); !errors.Is(err, ErrPicture) {
+				t.Errorf("%s: %s gets %v, want ErrPicture", name, group, err)
+			}
+			p.Trim()
+		}
+		s.wantNothing(t)
+	}
+}
+
+func TestNotShared(t *testing.T) {
+	for name, test := range map[string]func(t *testing.T, s *Shared, p *Picture){
+		"a group alone": func(t *testing.T, s *Shared, p *Picture) {
+			if err := p.DecodeFrame(s, sharedFrame(1, greyJPEG(t, 8, 8, 7), "depth"), "depth"); err != nil || p.shade(t) != 7 {
+				t.Errorf("shade %d, %v", p.shade(t), err)
+			}
+			s.wantNothing(t)
+		},
+		"a frame that comes to its group again": func(t *testing.T, s *Shared, p *Picture) {
+			for _, shade := range []uint8{7, 9} {
+				if err := p.DecodeFrame(s, sharedFrame(1, greyJPEG(t, 8, 8, shade), "detect", "depth"), "depth"); err != nil || p.shade(t) != shade {
+					t.Errorf("shade %d, %v; want %d", p.shade(t), err, shade)
+				}
+				p.Trim()
+			}
+		},
+		"no room": func(t *testing.T, s *Shared, p *Picture) {
+			s.bytes = sharedBytes - 3*8*8 + 1
+			for _, group := range []string{"detect", "depth"} {
+				if err := p.DecodeFrame(s, sharedFrame(1, greyJPEG(t, 8, 8, 7), "detect", "depth"), group); err != nil || p.shade(t) != 7 {
+					t.Errorf("%s: shade %d, %v", group, p.shade(t), err)
+				}
+				p.Trim()
+			}
+			s.bytes -= sharedBytes - 3*8*8 + 1
+			clear(s.held) // depth waits for detect again
+			s.wantNothing(t)
+		},
+	} {
+		t.Run(name, func(t *testing.T) { test(t, NewShared(), groupPicture(t)) })
+	}
+}
+
+// A group that drops a frame never comes for its picture.
+func TestSharedPictureDoesNotWaitForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, p := NewShared(), groupPicture(t)
+		decode := func(seq uint64, plan ...string) {
+			t.Helper()
+			if err := p.DecodeFrame(s, sharedFrame(seq, greyJPEG(t, 8, 8, 7), plan...), plan[0]); err != nil {
+				t.Fatal(err)
+			}
+			p.Trim()
+		}
+		decode(1, "detect", "depth")
+		time.Sleep(sharedFor)
+		decode(2, "detect", "depth")
+		if len(s.held) != 2 {
+			t.Errorf("%d are held, want 2", len(s.held))
+		}
+		time.Sleep(sharedFor)
+		decode(3, "detect")
+		if len(s.held) != 1 { // the second, for a moment more
+			t.Errorf("%d are held, want 1", len(s.held))
+		}
+		time.Sleep(sweepEvery)
+		decode(4, "detect")
+		s.wantNothing(t)
+	})
+}
+
+func TestSharedByManyAtOnce(t *testing.T) {
+	s := NewShared()
+	const frames = 60
+	var data [frames][]byte
+	for i := range data {
+		data[i] = greyJPEG(t, 16, 16, uint8(4*i))
+	}
+	var slots sync.WaitGroup
+	for _, group := range []string{"detect", "depth", "pose"} {
+		queue := make(chan int, frames)
+		for i := range frames {
+			queue <- i
+		}
+		close(queue)
+		for range 2 {
+			p := groupPicture(t)
+			slots.Go(func() {
+				for i := range queue {
+					err := p.DecodeFrame(s, sharedFrame(uint64(i+1), data[i], "detect", "depth", "pose"), group)
+					if got := p.shade(t); err != nil || got != uint8(4*i) {
+						t.Errorf("%s: frame %d has shade %d, %v", group, i+1, got, err)
+					}
+					p.Trim()
+				}
+			})
+		}
+	}
+	slots.Wait()
+	s.wantNothing(t)
+}
