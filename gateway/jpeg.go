@@ -12,11 +12,8 @@ import (
 )
 
 // stripRows is how many rows of a picture one core works on at a time: a multiple of a coding unit's 16. A strip is one
-// restart interval, 16 bits of coding units, of 8×8 pixels at least: what is wider than stripWidth is encoded in one piece.
-const (
-	stripRows  = 64
-	stripWidth = (1<<16 - 1) / (stripRows / 8) * 8
-)
+// restart interval, 16 bits of coding units, of 8×8 pixels at least: of the widest picture it has 49,152.
+const stripRows = 48
 
 // encode makes a JPEG on all cores. The picture's strips are encoded each by itself and joined by restart markers (ITU-T
 // T.81, B.2.1 and F.1.1.5.1): after one, the coding of DC coefficients begins anew, as at the beginning of a scan.
@@ -28,7 +25,7 @@ func encode(img image.Image) ([]byte, error) {
 	switch {
 	case !ok:
 		return encodeStrip(img)
-	case bounds.Dy() <= stripRows || bounds.Dx() > stripWidth:
+	case bounds.Dy() <= stripRows:
 		return encodeStrip(whole.SubImage(bounds))
 	}
 	strips := make([][]byte, (bounds.Dy()+stripRows-1)/stripRows)
@@ -64,8 +61,11 @@ func encodeStrip(img image.Image) ([]byte, error) {
 // JPEG's markers, ITU-T T.81, table B.1.
 const (
 	markerSOF0 = 0xc0 // start of frame: length, precision, height, width, components, then id and sampling of the first
+	markerDHT  = 0xc4 // Huffman tables
 	markerRST0 = 0xd0 // restart, to 0xd7
+	markerEOI  = 0xd9 // end of image
 	markerSOS  = 0xda // start of scan: its data follow
+	markerDQT  = 0xdb // tables of quantisation
 	markerDRI  = 0xdd // restart interval
 	endOfImage = 2    // bytes of it
 )
@@ -98,7 +98,7 @@ func joinStrips(strips [][]byte, height int) ([]byte, error) {
 		}
 		out = append(out, strip[data:len(strip)-endOfImage]...)
 	}
-	return append(out, 0xff, 0xd9), nil
+	return append(out, 0xff, markerEOI), nil
 }
 
 // segments says where a JPEG's start of scan and start of frame are.

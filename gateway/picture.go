@@ -278,18 +278,14 @@ func rank(counts []int, rank int) uint16 {
 
 // grey is the map from its least to its greatest value as a grey JPEG.
 func (r rawDepth) grey() ([]byte, error) {
-	img := image.NewGray(image.Rect(0, 0, r.width, r.height))
 	span := max(int(r.high)-int(r.low), 1)
 	var shades [1 << 16]uint8
 	for s := int(r.low); s <= int(r.high); s++ {
 		shades[s] = uint8(((s-int(r.low))*255 + span/2) / span)
 	}
-	_ = inStrips(r.height, func(top, bottom int) error {
-		strip := img.Pix[top*r.width : bottom*r.width]
+	return encodeGrey(r.width, r.height, func(pixels []byte, top, bottom int) {
 		for i, sample := range r.samples[top*r.width : bottom*r.width] {
-			strip[i] = shades[sample]
+			pixels[i] = shades[sample]
 		}
-		return nil
 	})
-	return encode(img)
 }
