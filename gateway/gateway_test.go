@@ -329,3 +329,43 @@ func TestConfigValidate(t *testing.T) {
 		}
 	}
 }
+
+// A viewer that is always behind, with a scene waiting whenever it has taken one, is told the status all the same.
+func TestSlowViewerIsToldTheStatus(t *testing.T) {
+	b := newProvisionedBench(t)
+	r := b.startReady(t, nil)
+	names := []string{"cam1", "cam2", "cam3", "cam4", "cam5", "cam6"}
+	c := r.watch(names...)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for seq := uint64(1); ; seq++ {
+			frame := newFrame(t, names[seq%6], "s", seq)
+			frame.Picture = append(frame.Picture, make([]byte, 1_000_000)...)
+			b.publishFrame(t, frame)
+			b.publishScene(t, newScene(t, names[seq%6], "s", seq))
+			select {
+			case <-stop:
+				return
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+	}()
+	defer func() { close(stop); <-stopped }()
+	statuses, scenes := 0, 0
+	for begin := time.Now(); statuses < 3 && time.Since(begin) < 10*time.Second; {
+		kind, _, err := c.read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if kind == websocket.MessageText {
+			statuses++
+			continue
+		}
+		scenes++
+		time.Sleep(200 * time.Millisecond) // a slow line
+	}
+	if statuses < 3 {
+		t.Errorf("%d statuses in 10 s, beside %d scenes; want one a second", statuses, scenes)
+	}
+}

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"encoding/json"
 	"slices"
 	"sync"
 	"time"
@@ -203,8 +202,8 @@ func (h *hub) follow(v *viewer, sources []string) {
 	if _, joined := h.viewers[v]; !joined {
 		return
 	}
-	if status, err := json.Marshal(h.statusNow()); err == nil { // else the next second tells
-		v.offerStatus(status)
+	if err := h.encodeStatus(); err == nil { // else the next second tells
+		v.offerStatus(h.encoded)
 	}
 	h.viewers[v] = len(sources) == 0
 	if h.viewers[v] {

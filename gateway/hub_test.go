@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -362,6 +363,7 @@ func TestStatusIsEncodedForAllAndRenewed(t *testing.T) {
 		for range 3 {
 			h.tick()
 		}
+		time.Sleep(statusFresh)
 		first, status := message()
 		if got := status.Sources[0]; got.Seq != 8 || got.ScenesPerSecond != 2 { // 8 in 4 s
 			t.Errorf("%+v", got)
@@ -370,8 +372,17 @@ func TestStatusIsEncodedForAllAndRenewed(t *testing.T) {
 		if again, _ := message(); &again[0] != &first[0] {
 			t.Error("encoded again at once")
 		}
-		time.Sleep(statusFresh)
+		h.follow(v, []string{"a"}) // is told what is new at once, and nothing older after that
+		if p, _ := v.take(); !strings.Contains(string(p.status), `"seq":9`) {
+			t.Errorf("told %s", p.status)
+		}
 		if _, status := message(); status.Sources[0].Seq != 9 {
+			t.Errorf("older than what was told before: %+v", status.Sources[0])
+		}
+		h.addScene(scene("a", "s", 10, false), false)
+		v.take()
+		time.Sleep(statusFresh)
+		if _, status := message(); status.Sources[0].Seq != 10 {
 			t.Errorf("old status: %+v", status.Sources[0])
 		}
 	})

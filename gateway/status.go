@@ -82,14 +82,22 @@ func (h *hub) tick() {
 func (h *hub) statusMessage() ([]byte, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if now := time.Now(); h.encoded == nil || now.Sub(h.encodedAt) >= statusFresh {
-		data, err := json.Marshal(h.statusNow())
-		if err != nil {
-			return nil, fmt.Errorf("encode the status: %w", err)
+	if h.encoded == nil || time.Since(h.encodedAt) >= statusFresh {
+		if err := h.encodeStatus(); err != nil {
+			return nil, err
 		}
-		h.encoded, h.encodedAt = data, now
 	}
 	return h.encoded, nil
+}
+
+// encodeStatus renews the status message, under h.mu.
+func (h *hub) encodeStatus() error {
+	data, err := json.Marshal(h.statusNow())
+	if err != nil {
+		return fmt.Errorf("encode the status: %w", err)
+	}
+	h.encoded, h.encodedAt = data, time.Now()
+	return nil
 }
 
 // statusNow is the status of all sources, under h.mu.

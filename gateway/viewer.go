@@ -160,20 +160,19 @@ func (g *gateway) write(ctx, open context.Context, conn *websocket.Conn, v *view
 			v.offerStatus(message)
 		case <-v.wake:
 		}
-		for ctx.Err() == nil {
-			p, ok := v.take()
-			if !ok {
-				break
+		p, ok := v.take()
+		if !ok {
+			continue
+		}
+		v.signal() // there may be more, and a status may be due before it
+		within, cancel := context.WithTimeout(open, g.cfg.WriteTimeout)
+		err := g.send(within, conn, p, &header)
+		cancel()
+		if err != nil {
+			if p.scene != nil {
+				g.metrics.drop(reasonTimeout)
 			}
-			within, cancel := context.WithTimeout(open, g.cfg.WriteTimeout)
-			err := g.send(within, conn, p, &header)
-			cancel()
-			if err != nil {
-				if p.scene != nil {
-					g.metrics.drop(reasonTimeout)
-				}
-				return fmt.Errorf("write to viewer: %w", err)
-			}
+			return fmt.Errorf("write to viewer: %w", err)
 		}
 	}
 }

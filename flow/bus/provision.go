@@ -32,6 +32,9 @@ const (
 	liveResultBytes = 256 << 20
 )
 
+// LiveMemory is what live streams in memory reserve at most: a server must allow it. They take what they hold.
+const LiveMemory = liveFrameBytes + (1+flow.MaxGroups)*liveResultBytes
+
 // Limits are what a deployment may choose about its streams.
 type Limits struct {
 	Replicas   int           // 1, or 3 in a cluster
@@ -55,9 +58,11 @@ func (b *Bus) Provision(ctx context.Context, groups flow.Groups, limits Limits) 
 	if err := groups.Validate(); err != nil {
 		return fmt.Errorf("provision: %w", err)
 	}
-	for _, config := range streamConfigs(groups, limits) {
-		if err := b.provisionStream(ctx, config); err != nil {
-			return fmt.Errorf("provision stream %s: %w", config.Name, err)
+	for _, mode := range flow.Modes {
+		for _, config := range modeStreams(mode, groups, limits) {
+			if err := b.provisionStream(ctx, config, mode); err != nil {
+				return fmt.Errorf("provision stream %s: %w", config.Name, err)
+			}
 		}
 	}
 	for _, group := range groups {
@@ -81,13 +86,19 @@ func (b *Bus) Provision(ctx context.Context, groups flow.Groups, limits Limits) 
 	return b.deleteLeftOut(ctx, groups) // after the entry: nobody plans with them any more
 }
 
-// provisionStream creates or updates one stream. One that is stored otherwise can't be updated and is made anew: it is a
-// live one, and nobody wants its frames back after the restart that comes with that.
-func (b *Bus) provisionStream(ctx context.Context, config jetstream.StreamConfig) error {
+// provisionStream creates or updates one stream. Where a stream is stored can't be updated. A live one in files is made
+// anew when it is to be in memory: nobody wants its frames back after the restart that comes with that. One in memory stays
+// there: its server has the services in its own process.
+func (b *Bus) provisionStream(ctx context.Context, config jetstream.StreamConfig, mode flow.Mode) error {
 	stream, err := b.js.Stream(ctx, config.Name)
-	if err == nil && stream.CachedInfo().Config.Storage != config.Storage {
-		if err := b.js.DeleteStream(ctx, config.Name); err != nil {
-			return fmt.Errorf("delete what is stored otherwise: %w", err)
+	if err == nil && mode == flow.ModeLive {
+		switch stored := stream.CachedInfo().Config.Storage; {
+		case stored == jetstream.MemoryStorage:
+			config.Storage = stored
+		case config.Storage == jetstream.MemoryStorage:
+			if err := b.js.DeleteStream(ctx, config.Name); err != nil {
+				return fmt.Errorf("delete what is stored in files: %w", err)
+			}
 		}
 	}
 	_, err = b.js.CreateOrUpdateStream(ctx, config)
@@ -100,10 +111,6 @@ func resultsStream(group string, mode flow.Mode) string {
 	return "RESULTS_" + strings.ToUpper(group) + "_" + strings.ToUpper(string(mode))
 }
 func fuseConsumer(partition int) string { return fmt.Sprintf("FUSE_%d", partition) }
-
-func streamConfigs(groups flow.Groups, limits Limits) []jetstream.StreamConfig {
-	return append(modeStreams(flow.ModeLossless, groups, limits), modeStreams(flow.ModeLive, groups, limits)...)
-}
 
 // modeStreams are the streams of one mode: frames, scenes, and results of each group.
 func modeStreams(mode flow.Mode, groups flow.Groups, limits Limits) []jetstream.StreamConfig {

@@ -164,7 +164,37 @@ func TestLiveStreamsMoveToMemory(t *testing.T) {
 	}
 	live.Seq = 2
 	publishFrames(t, b, groups, live)
+	provision(t, b, groups, bus.DefaultLimits()) // by somebody else, while services run
 	wantWaiting(t, b, "FRAMES_LIVE", "detect", 1)
+}
+
+// Frames that were stored otherwise by somebody are not thrown away.
+func TestLosslessStreamsStayWhereTheyAre(t *testing.T) {
+	b, _ := start(t, t.TempDir())
+	if _, err := b.JetStream().CreateStream(t.Context(), jetstream.StreamConfig{Name: "FRAMES_LOSSLESS", Subjects: []string{"frames.lossless.>"}, Storage: jetstream.MemoryStorage}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.JetStream().Publish(t.Context(), "frames.lossless.detect._.cam1", nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Provision(t.Context(), flow.DefaultGroups(), bus.DefaultLimits()); err == nil || !strings.Contains(err.Error(), "FRAMES_LOSSLESS") {
+		t.Errorf("%v, want an error that names the stream", err)
+	}
+	if n := stored(t, b, "FRAMES_LOSSLESS"); n != 1 {
+		t.Errorf("%d frames are left, want 1", n)
+	}
+}
+
+// As many groups as there may be have room in the embedded server's memory.
+func TestLiveStreamsOfAllGroupsFitIntoMemory(t *testing.T) {
+	b, _ := start(t, t.TempDir())
+	var groups flow.Groups
+	for slot := 1; slot <= flow.MaxGroups; slot++ {
+		groups = append(groups, flow.Group{Name: fmt.Sprintf("group%d", slot), Slot: slot})
+	}
+	limits := bus.DefaultLimits()
+	limits.LiveInMemory, limits.GuardBytes = true, 64<<20
+	provision(t, b, groups, limits)
 }
 
 func TestGroupTurnedOffFreesItsFrames(t *testing.T) {

@@ -75,8 +75,7 @@ func StartListening(dir string, listen Listen, log *slog.Logger) (*Server, error
 	options := &server.Options{
 		ServerName: "spatialflow",
 		JetStream:  true, StoreDir: filepath.Join(dir, "nats"),
-		// A stream in memory reserves its MaxBytes of this, and takes what it holds.
-		JetStreamMaxMemory: 2 << 30, JetStreamMaxStore: 20 << 30,
+		JetStreamMaxMemory: bus.LiveMemory, JetStreamMaxStore: 20 << 30,
 		MaxPayload: bus.MaxPayload, PingInterval: 15 * time.Second, WriteDeadline: 5 * time.Second,
 		NoSigs: true, NoLog: true, DisableJetStreamBanner: true,
 	}

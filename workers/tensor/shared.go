@@ -14,20 +14,26 @@ import (
 const (
 	sharedBytes = 64 << 20        // of pictures that are shared, in all: 50 of 768×576
 	sharedFor   = 5 * time.Second // then a picture no longer waits for groups that have not come for it
-	sweepEvery  = time.Second
 )
 
 // Shared holds decoded pictures for worker groups that run in one process: a frame's picture is decoded by the group that
 // takes it first, and is there for the others of its plan. It serves many goroutines.
 type Shared struct {
 	mu    sync.Mutex
-	held  map[flow.FrameID]*decoded
-	bytes int // of all that are held or used
-	swept time.Time
+	held  map[sharedID]*decoded
+	bytes int         // of all that are held or used
+	sweep *time.Timer // nil when nothing is held
+}
+
+// sharedID tells frames apart, also those that are repeated with another picture.
+type sharedID struct {
+	flow.FrameID
+	mode flow.Mode
+	size int // bytes of the encoded picture
 }
 
 // NewShared makes one that holds nothing.
-func NewShared() *Shared { return &Shared{held: map[flow.FrameID]*decoded{}} }
+func NewShared() *Shared { return &Shared{held: map[sharedID]*decoded{}} }
 
 // decoded is one frame's picture. Nobody writes to it.
 type decoded struct {
@@ -51,7 +57,7 @@ var (
 // shared.
 func (p *Picture) DecodeFrame(s *Shared, frame *flow.Frame, group string) error {
 	p.release()
-	d, first := s.join(frame.ID(), frame.Plan, group)
+	d, first := s.join(sharedID{frame.ID(), frame.Mode, len(frame.Picture)}, frame.Plan, group)
 	switch {
 	case d == nil:
 		return p.Decode(frame.Picture)
@@ -60,28 +66,36 @@ func (p *Picture) DecodeFrame(s *Shared, frame *flow.Frame, group string) error 
 		return p.fill(d, frame.Picture)
 	}
 	<-d.ready
-	if errors.Is(d.err, errAlone) {
+	if d.err != nil {
 		s.leave(d)
-		return p.Decode(frame.Picture)
+		if errors.Is(d.err, errAlone) {
+			return p.Decode(frame.Picture)
+		}
+		return d.err
 	}
 	p.pixels.Close()
 	p.pixels, p.from, p.shared = d.pixels, s, d
-	return d.err
+	return nil
 }
 
 // fill decodes what p is the first to need.
-func (p *Picture) fill(d *decoded, data []byte) (err error) {
-	defer close(d.ready)
+func (p *Picture) fill(d *decoded, data []byte) error {
+	ready := sync.OnceFunc(func() { close(d.ready) })
+	defer ready()
 	h, err := readHeader(data)
-	if err == nil && !p.from.reserve(d, 3*h.width*h.height) {
+	if err != nil {
+		d.err = err
+		return err
+	}
+	if !p.from.reserve(d, 3*h.width*h.height) {
 		d.err = errAlone
+		ready()
 		return p.decode(data, h)
 	}
-	if err == nil {
-		err = p.decode(data, h)
+	if d.err = p.decode(data, h); d.err == nil {
+		d.pixels = p.pixels
 	}
-	d.pixels, d.err = p.pixels, err
-	return err
+	return d.err
 }
 
 // release gives a shared picture back.
@@ -96,12 +110,11 @@ func (p *Picture) release() {
 	p.from, p.shared = nil, nil
 }
 
-// join returns the frame's picture, and whether the group is the first, which decodes it. None is returned when the group is
+// join returns a frame's picture, and whether the group is the first, which decodes it. None is returned when the group is
 // alone with it, or had it before.
-func (s *Shared) join(id flow.FrameID, plan []string, group string) (d *decoded, first bool) {
+func (s *Shared) join(id sharedID, plan []string, group string) (d *decoded, first bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.sweep()
 	d = s.held[id]
 	if d == nil {
 		others := slices.DeleteFunc(slices.Clone(plan), func(g string) bool { return g == group })
@@ -110,6 +123,9 @@ func (s *Shared) join(id flow.FrameID, plan []string, group string) (d *decoded,
 		}
 		d = &decoded{ready: make(chan struct{}), err: errUndecoded, since: time.Now(), awaits: others, users: 1}
 		s.held[id] = d
+		if s.sweep == nil {
+			s.sweep = time.AfterFunc(sharedFor, s.sweepAll)
+		}
 		return d, true
 	}
 	i := slices.Index(d.awaits, group)
@@ -144,14 +160,15 @@ func (s *Shared) leave(d *decoded) {
 	s.free(d)
 }
 
-// sweep drops the pictures that have waited too long, under s.mu.
-func (s *Shared) sweep() {
+// sweepAll drops the pictures that have waited for too long, and comes again for the others.
+func (s *Shared) sweepAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	now := time.Now()
-	if now.Sub(s.swept) < sweepEvery {
-		return
+	s.drop(func(d *decoded) bool { return now.Sub(d.since) >= sharedFor })
+	if s.sweep = nil; len(s.held) > 0 {
+		s.sweep = time.AfterFunc(sharedFor/4, s.sweepAll)
 	}
-	s.swept = now
-	s.drop(func(d *decoded) bool { return now.Sub(d.since) > sharedFor })
 }
 
 // drop ends the wait for some pictures, under s.mu.

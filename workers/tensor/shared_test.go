@@ -65,8 +65,9 @@ func TestSharedPictureIsDecodedOnce(t *testing.T) {
 	if err := detect.DecodeFrame(s, sharedFrame(1, greyJPEG(t, 32, 16, 40), "detect", "depth"), "detect"); err != nil {
 		t.Fatal(err)
 	}
-	// What the second group has in its hands is not looked at.
-	if err := depth.DecodeFrame(s, sharedFrame(1, nil, "detect", "depth"), "depth"); err != nil {
+	// What the second group has in its hands is not looked at, but for its size.
+	blank := make([]byte, len(greyJPEG(t, 32, 16, 40)))
+	if err := depth.DecodeFrame(s, sharedFrame(1, blank, "detect", "depth"), "depth"); err != nil {
 		t.Fatal(err)
 	}
 	if s.bytes != 3*32*16 {
@@ -139,28 +140,61 @@ func TestNotShared(t *testing.T) {
 func TestSharedPictureDoesNotWaitForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, p := NewShared(), groupPicture(t)
-		decode := func(seq uint64, plan ...string) {
+		// decode is the number of pictures that are held after another one.
+		decode := func(seq uint64) int {
 			t.Helper()
-			if err := p.DecodeFrame(s, sharedFrame(seq, greyJPEG(t, 8, 8, 7), plan...), plan[0]); err != nil {
+			if err := p.DecodeFrame(s, sharedFrame(seq, greyJPEG(t, 8, 8, 7), "detect", "depth"), "detect"); err != nil {
 				t.Fatal(err)
 			}
 			p.Trim()
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return len(s.held)
 		}
-		decode(1, "detect", "depth")
-		time.Sleep(sharedFor)
-		decode(2, "detect", "depth")
-		if len(s.held) != 2 {
-			t.Errorf("%d are held, want 2", len(s.held))
+		decode(1)
+		time.Sleep(sharedFor / 2)
+		if n := decode(2); n != 2 {
+			t.Errorf("%d are held, want 2", n)
 		}
-		time.Sleep(sharedFor)
-		decode(3, "detect")
-		if len(s.held) != 1 { // the second, for a moment more
-			t.Errorf("%d are held, want 1", len(s.held))
+		time.Sleep(sharedFor/2 + time.Millisecond)
+		if n := decode(3); n != 2 {
+			t.Errorf("%d are held, want the second and the third", n)
 		}
-		time.Sleep(sweepEvery)
-		decode(4, "detect")
+		time.Sleep(2 * sharedFor) // and no frame comes any more
 		s.wantNothing(t)
 	})
+}
+
+// Frames that are repeated under the same ID are not told by it alone.
+func TestSharedPictureIsThatOfTheFrame(t *testing.T) {
+	s, detect, depth := NewShared(), groupPicture(t), groupPicture(t)
+	first, live, other := sharedFrame(1, greyJPEG(t, 8, 8, 10), "detect", "depth"), sharedFrame(1, greyJPEG(t, 8, 8, 20), "detect", "depth"), sharedFrame(1, greyJPEG(t, 9, 99, 30), "detect", "depth")
+	live.Mode = flow.ModeLive
+	if err := detect.DecodeFrame(s, first, "detect"); err != nil {
+		t.Fatal(err)
+	}
+	for want, frame := range map[uint8]*flow.Frame{10: first, 20: live, 30: other} {
+		if err := depth.DecodeFrame(s, frame, "depth"); err != nil || depth.shade(t) != want {
+			t.Errorf("shade %d, %v; want %d", depth.shade(t), err, want)
+		}
+	}
+}
+
+// What can't be decoded holds on to no picture of before.
+func TestSharedPictureThatIsNoneHoldsNothing(t *testing.T) {
+	s, p := NewShared(), groupPicture(t)
+	if err := p.Decode(greyJPEG(t, 64, 64, 1)); err != nil {
+		t.Fatal(err)
+	}
+	bad := sharedFrame(1, []byte("no picture"), "detect", "depth")
+	if err := p.DecodeFrame(s, bad, "detect"); !errors.Is(err, ErrPicture) {
+		t.Fatal(err)
+	}
+	for _, d := range s.held {
+		if d.pixels.Ptr() != nil {
+			t.Errorf("a picture of %dx%d is held, and %d bytes are counted", d.pixels.Cols(), d.pixels.Rows(), s.bytes)
+		}
+	}
 }
 
 func TestSharedByManyAtOnce(t *testing.T) {
