@@ -186,15 +186,15 @@ func TestPedestriansAgreeWithUltralytics(t *testing.T) {
 		return
 	}
 	up := newUp(t, filepath.Join(folder, "data", "pedestrians.avi"))
-	up.DetectModel = filepath.Join(folder, "models", "yolov8n_int8.onnx")
+	up.DetectModel, up.Frames = filepath.Join(folder, "models", "yolov8n_int8.onnx"), filmFrames
 	up.Scenes = filepath.Join(t.TempDir(), "scenes.jsonl")
 	var out strings.Builder
 	if err := up.RunPipeline(t.Context(), &out, io.Discard, quiet); err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
 	scenes := lines(t, up.Scenes)
-	if len(scenes) != 795 {
-		t.Fatalf("%d scenes, want 795", len(scenes))
+	if len(scenes) != filmFrames {
+		t.Fatalf("%d scenes, want %d", len(scenes), filmFrames)
 	}
 	var reference struct {
 		People map[string]int `json:"people_per_frame"`

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -94,12 +95,12 @@ func TestWatchPedestrians(t *testing.T) {
 		return
 	}
 	w := newWatch(t, filepath.Join(folder, "data", "pedestrians.avi"))
-	w.Out = filepath.Join(t.TempDir(), "out.mp4")
+	w.Out, w.Frames = filepath.Join(t.TempDir(), "out.mp4"), filmFrames
 	if err := w.RunWatch(t.Context(), io.Discard, io.Discard, quiet); err != nil {
 		t.Fatal(err)
 	}
-	if got := probed(t, w.Out); got != "1536,576,795" {
-		t.Errorf("the video is %s, want 795 pictures of 1536x576", got)
+	if got, want := probed(t, w.Out), fmt.Sprintf("1536,576,%d", filmFrames); got != want {
+		t.Errorf("the video is %s, want %s", got, want)
 	}
 }
 

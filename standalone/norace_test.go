@@ -1,0 +1,5 @@
+//go:build !race
+
+package standalone
+
+const filmFrames = 795 // all that pedestrians.avi has
