@@ -143,7 +143,8 @@ func (v *viewer) signal() {
 	}
 }
 
-// take empties the slot that waited longest. False is returned when there is nothing to send.
+// take empties the slot that waited longest, and leaves a token in wake when there are more. False is returned when there
+// is nothing to send.
 func (v *viewer) take() (parcel, bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -154,6 +155,9 @@ func (v *viewer) take() (parcel, bool) {
 		v.queue = slices.Delete(v.queue, 0, 1)
 		p.scene, p.depth, p.stale = s.scene, s.depth, s.stale
 		s.scene, s.depth = nil, nil
+		if len(v.queue) > 0 {
+			v.signal()
+		}
 	}
 	return p, p.status != nil || p.scene != nil
 }

@@ -8,6 +8,25 @@ import (
 	"time"
 )
 
+// A viewer's writer takes one scene at a time, lest a status have to wait for all of them: it must be woken for the next.
+func TestTakeWakesForWhatIsLeft(t *testing.T) {
+	h := testHub(nil)
+	v := h.viewer(t, "a", "b", "c")
+	for _, name := range []string{"a", "b", "c"} {
+		h.addScene(scene(name, "s", 1, false), false)
+	}
+	taken := 0
+	for len(v.wake) > 0 {
+		<-v.wake
+		if p, _ := v.take(); p.scene != nil {
+			taken++
+		}
+	}
+	if taken != 3 {
+		t.Errorf("woken for %d of 3 scenes", taken)
+	}
+}
+
 func TestStatusIsEncodedForAllAndRenewed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := testHub(nil)

@@ -164,7 +164,6 @@ func (g *gateway) write(ctx, open context.Context, conn *websocket.Conn, v *view
 		if !ok {
 			continue
 		}
-		v.signal() // there may be more, and a status may be due before it
 		within, cancel := context.WithTimeout(open, g.cfg.WriteTimeout)
 		err := g.send(within, conn, p, &header)
 		cancel()

@@ -125,10 +125,12 @@ func TestNotShared(t *testing.T) {
 				if err := p.DecodeFrame(s, sharedFrame(1, greyJPEG(t, 8, 8, 7), "detect", "depth"), group); err != nil || p.shade(t) != 7 {
 					t.Errorf("%s: shade %d, %v", group, p.shade(t), err)
 				}
+				if len(s.held) > 0 || s.bytes > sharedBytes {
+					t.Errorf("%s: %d pictures are held, %d bytes are counted", group, len(s.held), s.bytes)
+				}
 				p.Trim()
 			}
 			s.bytes -= sharedBytes - 3*8*8 + 1
-			clear(s.held) // depth waits for detect again
 			s.wantNothing(t)
 		},
 	} {
@@ -168,14 +170,21 @@ func TestSharedPictureDoesNotWaitForEver(t *testing.T) {
 // Frames that are repeated under the same ID are not told by it alone.
 func TestSharedPictureIsThatOfTheFrame(t *testing.T) {
 	s, detect, depth := NewShared(), groupPicture(t), groupPicture(t)
-	first, live, other := sharedFrame(1, greyJPEG(t, 8, 8, 10), "detect", "depth"), sharedFrame(1, greyJPEG(t, 8, 8, 20), "detect", "depth"), sharedFrame(1, greyJPEG(t, 9, 99, 30), "detect", "depth")
+	first, other := sharedFrame(1, greyJPEG(t, 8, 8, 10), "detect", "depth"), sharedFrame(1, greyJPEG(t, 9, 99, 30), "detect", "depth")
+	live := sharedFrame(1, greyJPEG(t, 8, 8, 12), "detect", "depth")
 	live.Mode = flow.ModeLive
+	if len(live.Picture) != len(first.Picture) || len(other.Picture) == len(first.Picture) {
+		t.Fatalf("choose other pictures: of %d, %d and %d bytes", len(first.Picture), len(live.Picture), len(other.Picture))
+	}
 	if err := detect.DecodeFrame(s, first, "detect"); err != nil {
 		t.Fatal(err)
 	}
-	for want, frame := range map[uint8]*flow.Frame{10: first, 20: live, 30: other} {
-		if err := depth.DecodeFrame(s, frame, "depth"); err != nil || depth.shade(t) != want {
-			t.Errorf("shade %d, %v; want %d", depth.shade(t), err, want)
+	for _, test := range []struct {
+		frame *flow.Frame
+		want  uint8
+	}{{live, 12}, {other, 30}, {first, 10}} {
+		if err := depth.DecodeFrame(s, test.frame, "depth"); err != nil || depth.shade(t) != test.want {
+			t.Errorf("shade %d, %v; want %d", depth.shade(t), err, test.want)
 		}
 	}
 }
