@@ -48,8 +48,12 @@ type gateway struct {
 	reconnects uint64
 }
 
-// Run serves until ctx ends, then tells its viewers that it restarts and returns nil. Without a groups entry it
-// waits for one, with the page up already; env.Health is ready once it is subscribed and listening.
+// requestGrace is what open requests have to end after a stop: a picture of POST /predict waits for its turn and for its scene.
+const requestGrace = turnWithin + sceneWithin + 3*time.Second
+
+// Run serves until ctx ends. Then it takes no more requests, tells its viewers to connect again, answers the requests
+// that are open, for requestGrace at most, and returns nil. Without a groups entry it waits for one, with the page up
+// already; env.Health is ready once it is subscribed and listening.
 func Run(ctx context.Context, cfg Config, env service.Env) error {
 	if err := cfg.Validate(); err != nil {
 		return err
@@ -64,17 +68,23 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	g.hub.refresh = g.refresh
 	g.hub.changed = g.watchingChanged
 	subscribed, listening := make(chan struct{}), make(chan struct{})
-	tasks, ctx := errgroup.WithContext(ctx)
-	tasks.Go(func() error { return stopped(ctx, g.intake(ctx, func() { close(subscribed) })) })
-	tasks.Go(func() error { return g.ingest(ctx) })
-	tasks.Go(func() error { return g.learn(ctx) })
-	tasks.Go(func() error { return g.tick(ctx) })
-	tasks.Go(func() error { return g.overview.follow(ctx) })
-	tasks.Go(func() error { return service.Alive(ctx, env, g.alive) })
-	tasks.Go(func() error { return g.ready(ctx, subscribed, listening) })
+	work, stopWork := context.WithCancel(context.WithoutCancel(ctx)) // ends after the last answer
+	defer stopWork()
+	tasks, work := errgroup.WithContext(work)
+	serving, stopServing := context.WithCancel(ctx)
+	defer stopServing()
+	defer context.AfterFunc(work, stopServing)() // a task failed
+	tasks.Go(func() error { return stopped(work, g.intake(work, func() { close(subscribed) })) })
+	tasks.Go(func() error { return g.ingest(work) })
+	tasks.Go(func() error { return g.learn(work) })
+	tasks.Go(func() error { return g.tick(work) })
+	tasks.Go(func() error { return g.overview.follow(work) })
+	tasks.Go(func() error { return service.Alive(serving, env, g.alive) })
+	tasks.Go(func() error { return g.ready(serving, subscribed, listening) })
 	tasks.Go(func() error {
+		defer stopWork()
 		defer g.serving.Wait() // viewers are taken over from the server, which does not wait for them
-		return telemetry.ServeHTTP(ctx, cfg.HTTP, g.handler(ctx), func(address net.Addr) {
+		return telemetry.ServeHTTP(serving, cfg.HTTP, g.handler(serving, work), requestGrace, func(address net.Addr) {
 			close(listening)
 			env.Log.Debug("viewer page", "url", "http://"+address.String())
 			if cfg.Listening != nil {

@@ -21,14 +21,14 @@ const contentPolicy = "default-src 'self'; base-uri 'none'; form-action 'none'; 
 //go:embed openapi.yaml
 var openAPI []byte
 
-// handler is everything under the gateway's address; websockets end with ctx.
-func (g *gateway) handler(ctx context.Context) http.Handler {
+// handler is everything under the gateway's address; websockets end with serving, pictures that are asked for with work.
+func (g *gateway) handler(serving, work context.Context) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /ws", g.serveViewers(ctx))
+	mux.HandleFunc("GET /ws", g.serveViewers(serving))
 	mux.HandleFunc("GET /api/v1/status", g.overview.serve)
 	mux.HandleFunc("GET /api/v1/sources", g.serveSources)
 	mux.HandleFunc("GET /api/v1/sources/{source}/scene", g.serveScene)
-	mux.Handle("POST /predict", g.sameOrigin(g.predict.serve(ctx)))
+	mux.Handle("POST /predict", g.sameOrigin(g.predict.serve(work)))
 	mux.HandleFunc("/predict", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Allow", http.MethodPost)
 		writeError(w, http.StatusMethodNotAllowed, "/predict takes POST only")

@@ -77,7 +77,7 @@ func closeCode(cause error) (websocket.StatusCode, string) {
 		reason := cause.Error()
 		return websocket.StatusPolicyViolation, reason[:min(len(reason), 120)]
 	case errors.Is(cause, context.Canceled):
-		return websocket.StatusServiceRestart, "the gateway restarts"
+		return websocket.StatusServiceRestart, "the gateway restarts: connect again after a random time of 0 to 3 s"
 	default:
 		return websocket.StatusGoingAway, ""
 	}

@@ -35,6 +35,8 @@ const (
 // pipeline is everything that runs: NATS, the services behind the producer, and the producer.
 type pipeline struct {
 	up      *Up
+	asked   context.Context // ends when the pipeline is asked to stop
+	drain   context.CancelFunc
 	log     *slog.Logger
 	server  *natsserver.Server
 	own     *bus.Bus // for provisioning and the scene file
@@ -53,13 +55,13 @@ type pipeline struct {
 	stopSrc   context.CancelFunc
 }
 
-// start brings everything up, the producer last.
-func (u *Up) start(dir string, board *producer.Board, log *slog.Logger) (p *pipeline, err error) {
+// start brings everything up, the producer last. drain ends asked.
+func (u *Up) start(asked context.Context, drain context.CancelFunc, dir string, board *producer.Board, log *slog.Logger) (p *pipeline, err error) {
 	server, err := natsserver.StartListening(dir, natsserver.Listen(u.NATSListen), log)
 	if err != nil {
 		return nil, err
 	}
-	p = &pipeline{up: u, log: log, server: server, board: board, produced: make(chan error, 1), ended: make(chan struct{}), listening: make(chan net.Addr, 1)}
+	p = &pipeline{up: u, asked: asked, drain: drain, log: log, server: server, board: board, produced: make(chan error, 1), ended: make(chan struct{}), listening: make(chan net.Addr, 1)}
 	ctx, cancel := context.WithCancel(context.Background())
 	p.stopAll = cancel
 	p.services, p.running = errgroup.WithContext(ctx)
@@ -87,11 +89,12 @@ func (u *Up) start(dir string, board *producer.Board, log *slog.Logger) (p *pipe
 // startAdmin comes last: it serves the metrics of all services.
 func (p *pipeline) startAdmin() {
 	process := prometheus.NewRegistry()
+	service.ShowBuild(process)
 	process.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	p.metrics = append(p.metrics, process)
 	if p.up.Admin != "" {
 		p.services.Go(func() error {
-			if err := telemetry.ServeAdmin(p.running, p.up.Admin, p.metrics, p.ready); err != nil {
+			if err := (telemetry.Admin{Address: p.up.Admin, Gatherer: p.metrics, Ready: p.ready, Drain: p.drain}).Serve(p.running); err != nil {
 				return fmt.Errorf("--admin: %w", err)
 			}
 			return nil
@@ -267,6 +270,9 @@ func (p *pipeline) ours(source, session string) bool {
 }
 
 func (p *pipeline) ready() bool {
+	if p.asked.Err() != nil {
+		return false
+	}
 	for _, h := range p.health {
 		if !h.Ready() {
 			return false

@@ -35,7 +35,7 @@ type Up struct {
 	HTTP       string   `default:"127.0.0.1:8000" help:"Address of the viewer page, the websocket and the REST API."`
 	Origins    []string `placeholder:"HOST" help:"Hosts, besides its own, whose pages may open the websocket, and, on the loopback address, by whose name it may be called (behind a proxy); * stands for any part of a name."`
 	NATSListen string   `name:"nats-listen" placeholder:"ADDRESS" help:"Address, as 127.0.0.1:4222, where the embedded NATS server is reached from outside, for nats pub --no-templates ingest.cam1 <picture.jpg; without it: nowhere. It asks for no password: give a loopback address."`
-	Admin      string   `default:"127.0.0.1:8001" help:"Address of /metrics, /healthz and /readyz; empty: none."`
+	Admin      string   `default:"127.0.0.1:8001" help:"Address of /metrics, /healthz, /readyz and, over the loopback address alone, /drain and /debug/pprof; empty: none."`
 	Frames     uint64   `placeholder:"N" help:"Take only the first N pictures of each source."`
 	Window     int      `default:"32" help:"Frames of a source that may be under way at once."`
 	Quality    int      `default:"90" help:"JPEG quality, 1 to 100, of frames that are encoded here."`
@@ -119,7 +119,9 @@ func (u *Up) RunPipeline(ctx context.Context, out, progress io.Writer, log *slog
 	}
 	defer func() { err = errors.Join(err, remove()) }()
 	board := producer.NewBoard()
-	p, err := u.start(dir, board, log)
+	ctx, drain := context.WithCancel(ctx)
+	defer drain()
+	p, err := u.start(ctx, drain, dir, board, log)
 	if err != nil {
 		return err
 	}

@@ -37,6 +37,8 @@ var (
 type Options struct {
 	URL         string                     // nats://host:4222, comma-separated; unused when InProcess is set
 	InProcess   nats.InProcessConnProvider // an embedded server
+	User        string                     // at the server, unless empty
+	Password    func() (string, error)     // of User; asked for every connection, so that it may change
 	Credentials string                     // file of NATS credentials, unless empty
 	Role        string                     // names the connection and its inbox: producer, a group, fuser, gateway
 	Log         *slog.Logger
@@ -65,6 +67,7 @@ func Connect(o Options) (*Bus, error) {
 		nats.Name("spatialflow-" + o.Role),
 		nats.CustomInboxPrefix("_INBOX_" + o.Role),
 		nats.MaxReconnects(-1),
+		nats.IgnoreAuthErrorAbort(), // a password that changes is at the server a little before or after it is here
 		nats.ReconnectWait(100 * time.Millisecond),
 		nats.ReconnectBufSize(-1),
 		nats.PingInterval(5 * time.Second),
@@ -86,6 +89,13 @@ func Connect(o Options) (*Bus, error) {
 	if o.InProcess != nil {
 		options = append(options, nats.InProcessServer(o.InProcess))
 	}
+	if o.User != "" {
+		login, err := o.login(log)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrRefused, err)
+		}
+		options = append(options, login)
+	}
 	if o.Credentials != "" {
 		options = append(options, nats.UserCredentials(o.Credentials))
 	}
@@ -103,6 +113,24 @@ func Connect(o Options) (*Bus, error) {
 		streams: map[string]jetstream.Stream{}, kv: map[string]jetstream.KeyValue{},
 		buffers: sync.Pool{New: func() any { return new([]byte) }},
 	}, nil
+}
+
+// login gives the user and the password, as it is then, to every connection. One that can't be read is an error at first;
+// later the one before it counts, and the server judges.
+func (o Options) login(log *slog.Logger) (nats.Option, error) {
+	password, err := o.Password()
+	if err != nil {
+		return nil, err
+	}
+	return nats.UserInfoHandler(func() (string, string) {
+		newest, err := o.Password()
+		if err != nil {
+			log.Warn("password not read", "error", err)
+			newest = password
+		}
+		password = newest
+		return o.User, password
+	}), nil
 }
 
 // refusedConnection marks what trying again does not change.

@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,8 +21,41 @@ import (
 
 // Connection is how a program reaches NATS.
 type Connection struct {
-	NATS      string `name:"nats" default:"nats://127.0.0.1:4222" help:"NATS servers, separated by commas; user and password may stand in the URL."`
-	NATSCreds string `name:"nats-creds" placeholder:"FILE" help:"NATS credentials file."`
+	NATS             string `name:"nats" default:"nats://127.0.0.1:4222" help:"NATS servers, separated by commas."`
+	NATSUser         string `name:"nats-user" placeholder:"NAME" help:"User at NATS."`
+	NATSPassword     string `name:"nats-password" placeholder:"PASSWORD" help:"The user's password; give it by the environment, or by --nats-password-file: everybody on a machine sees its command lines."`
+	NATSPasswordFile string `name:"nats-password-file" placeholder:"FILE" help:"File with the user's password, read again for every connection, so that a new password needs no restart."`
+	NATSCreds        string `name:"nats-creds" placeholder:"FILE" help:"NATS credentials file."`
+}
+
+// Validate returns [ErrConnection] when the settings say two things.
+func (c Connection) Validate() error {
+	switch {
+	case c.NATSPassword != "" && c.NATSPasswordFile != "":
+		return fmt.Errorf("%w: give --nats-password or --nats-password-file, not both", ErrConnection)
+	case (c.NATSPassword != "" || c.NATSPasswordFile != "") && c.NATSUser == "":
+		return fmt.Errorf("%w: a password without --nats-user", ErrConnection)
+	case c.NATSUser != "" && c.NATSCreds != "":
+		return fmt.Errorf("%w: give --nats-user or --nats-creds, not both", ErrConnection)
+	}
+	return nil
+}
+
+// password reads the password as it is now; nil when no user is given.
+func (c Connection) password() func() (string, error) {
+	switch {
+	case c.NATSUser == "":
+		return nil
+	case c.NATSPasswordFile == "":
+		return func() (string, error) { return c.NATSPassword, nil }
+	}
+	return func() (string, error) {
+		data, err := os.ReadFile(c.NATSPasswordFile)
+		if err != nil {
+			return "", fmt.Errorf("--nats-password-file: %w", err)
+		}
+		return strings.TrimRight(string(data), "\r\n"), nil
+	}
 }
 
 // Logging is what a program logs, on standard error.
@@ -34,16 +69,22 @@ func (l Logging) Logger(w io.Writer) *slog.Logger {
 	return telemetry.NewLogger(w, l.LogFormat, l.LogLevel)
 }
 
-// Main is a service as a program: the flags are those of C and what every service has. It ends at SIGINT or SIGTERM,
-// once what is in hand is finished; a failure exits with 1.
+// Main is a service as a program: the flags are those of C and what every service has. It ends at SIGINT, SIGTERM or
+// POST /drain, once what is in hand is finished; a failure exits with 1. `healthy` and `drain` as the first argument
+// ask or stop a program that runs.
 func Main[C any](name, description string, run Run[C]) {
+	if len(os.Args) > 1 && isControl(os.Args[1]) {
+		control(name, os.Args[1:])
+		return
+	}
 	var cli struct {
+		Versioned
 		Connection
 		Logging
-		Admin  string `default:"127.0.0.1:8001" help:"Address of /metrics, /healthz, /readyz and /debug/pprof; empty: none."`
+		Admin  string `default:"127.0.0.1:8001" help:"Address of /metrics, /healthz, /readyz and, over the loopback address alone, /drain and /debug/pprof; empty: none."`
 		Config C      `embed:""`
 	}
-	parser, err := Parser(name, description, &cli)
+	parser, err := Parser(name, fmt.Sprintf("%s\n\n%s healthy [URL] and %s drain [URL] ask and stop one that runs.", description, name, name), &cli)
 	if err != nil {
 		panic(err) // a mistake in the flags' declarations
 	}
@@ -57,15 +98,21 @@ func Main[C any](name, description string, run Run[C]) {
 	}))
 }
 
-// runProgram connects, serves the admin address, and runs a service until ctx ends.
+// runProgram connects, serves the admin address, and runs a service until ctx ends or it is drained.
 func runProgram(ctx context.Context, role string, c Connection, admin string, log *slog.Logger, run func(context.Context, Env) error) error {
 	registry, health := prometheus.NewRegistry(), new(telemetry.Health)
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	ShowBuild(registry)
+	var connected atomic.Pointer[bus.Bus]
+	telemetry.NewNATSConnected(registry, func() bool { b := connected.Load(); return b != nil && b.Conn().IsConnected() })
+	ctx, drain := context.WithCancel(ctx)
+	defer drain()
+	defer context.AfterFunc(ctx, health.Drain)() // seen at once, while what is in hand is finished
 	tasks, alive := errgroup.WithContext(context.WithoutCancel(ctx))
 	alive, stopAdmin := context.WithCancel(alive)
 	if admin != "" { // also while NATS is away: not ready, and it says so
 		tasks.Go(func() error {
-			if err := telemetry.ServeAdmin(alive, admin, registry, health.Ready); err != nil {
+			if err := (telemetry.Admin{Address: admin, Gatherer: registry, Ready: health.Ready, Drain: drain}).Serve(alive); err != nil {
 				return fmt.Errorf("--admin: %w", err)
 			}
 			return nil
@@ -84,6 +131,7 @@ func runProgram(ctx context.Context, role string, c Connection, admin string, lo
 			return err
 		}
 		defer b.Close()
+		connected.Store(b)
 		return run(running, Env{Bus: b, Log: log, Metrics: registry, Health: health})
 	})
 	return tasks.Wait()
@@ -98,7 +146,7 @@ const (
 // better, as a bad password, is returned at once.
 func (c Connection) Connect(ctx context.Context, role string, log *slog.Logger) (*bus.Bus, error) {
 	for wait := connectWait; ; wait = min(2*wait, connectWaitMax) {
-		b, err := bus.Connect(bus.Options{URL: c.NATS, Credentials: c.NATSCreds, Role: role, Log: log})
+		b, err := bus.Connect(bus.Options{URL: c.NATS, User: c.NATSUser, Password: c.password(), Credentials: c.NATSCreds, Role: role, Log: log})
 		if err == nil || errors.Is(err, bus.ErrRefused) {
 			return b, err
 		}

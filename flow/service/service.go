@@ -33,7 +33,7 @@ type Run[C any] func(ctx context.Context, cfg C, env Env) error
 // Parser is the command line of a program: flags, SPATIALFLOW_… environment and complete help.
 func Parser(name, description string, cli any) (*kong.Kong, error) {
 	return kong.New(cli, kong.Name(name), kong.Description(description), kong.DefaultEnvars("SPATIALFLOW"),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.UsageOnError())
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.UsageOnError(), kong.Vars{"version": name + " " + Version + " (" + revision() + ")"})
 }
 
 // Defaults sets cfg to the defaults of its kong tags. Its Validate is not asked: what has no default is still missing.

@@ -1,6 +1,10 @@
 package telemetry
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"runtime"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // Metrics that more than one service has are made here, so that their names, help and labels agree.
 
@@ -45,4 +49,26 @@ func NewRedeliveries(registry prometheus.Registerer, stage string) *prometheus.C
 	}, []string{"group"})
 	registry.MustRegister(c)
 	return c
+}
+
+// NewBuildInfo is the gauge spatialflow_build_info, which is 1.
+func NewBuildInfo(registry prometheus.Registerer, version, revision string) {
+	info := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "spatialflow_build_info", Help: "What was built.",
+		ConstLabels: prometheus.Labels{"version": version, "revision": revision, "go": runtime.Version()},
+	})
+	info.Set(1)
+	registry.MustRegister(info)
+}
+
+// NewNATSConnected is the gauge spatialflow_nats_connected; connected is asked for each scrape.
+func NewNATSConnected(registry prometheus.Registerer, connected func() bool) {
+	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "spatialflow_nats_connected", Help: "1 while the service is connected to NATS, else 0.",
+	}, func() float64 {
+		if connected() {
+			return 1
+		}
+		return 0
+	}))
 }

@@ -74,7 +74,9 @@ func TestAdmin(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	ended := make(chan error, 1)
-	go func() { ended <- telemetry.ServeAdmin(ctx, address, registry, health.Ready) }()
+	go func() {
+		ended <- telemetry.Admin{Address: address, Gatherer: registry, Ready: health.Ready, Drain: health.Drain}.Serve(ctx)
+	}()
 	for stop := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		conn, err := net.Dial("tcp", address)
 		if err == nil {
@@ -103,6 +105,12 @@ func TestAdmin(t *testing.T) {
 	expect("POST", "/metrics", 405, "")
 	expect("GET", "/debug/pprof/goroutine?debug=1", 200, "goroutine profile:")
 	expect("POST", "/debug/pprof/goroutine", 405, "")
+	expect("GET", "/drain", 405, "")
+	health.SetReady(true)
+	expect("POST", "/drain", 202, "draining")
+	expect("GET", "/readyz", 503, "not ready")
+	health.SetReady(true) // what drains is never ready again
+	expect("GET", "/readyz", 503, "not ready")
 	cancel()
 	ends(t, ended)
 }
@@ -124,7 +132,7 @@ func TestBindErrorNamesTheAddress(t *testing.T) {
 	}
 	defer l.Close()
 	for _, address := range []string{l.Addr().String(), "nowhere", "127.0.0.1:99999"} {
-		err := telemetry.ServeHTTP(t.Context(), address, http.NotFoundHandler(), func(net.Addr) { t.Error("listens") })
+		err := telemetry.ServeHTTP(t.Context(), address, http.NotFoundHandler(), time.Second, func(net.Addr) { t.Error("listens") })
 		if err == nil || !strings.Contains(err.Error(), strings.TrimPrefix(address, "127.0.0.1:")) {
 			t.Errorf("listen on %s: %v, want an error that names it", address, err)
 		}
@@ -137,7 +145,7 @@ func serve(t *testing.T, handler http.Handler) (address string, cancel context.C
 	t.Cleanup(cancel)
 	bound, ended := make(chan net.Addr, 1), make(chan error, 1)
 	go func() {
-		ended <- telemetry.ServeHTTP(ctx, "127.0.0.1:0", handler, func(a net.Addr) { bound <- a })
+		ended <- telemetry.ServeHTTP(ctx, "127.0.0.1:0", handler, 2*time.Second, func(a net.Addr) { bound <- a })
 	}()
 	select {
 	case a := <-bound:

@@ -1,6 +1,7 @@
 // The websocket: connects, connects again, pauses while the page is hidden, and takes messages apart.
 
 const firstWait = 400, longestWait = 10000; // ms between tries
+const restarted = 1012, restartWait = 3000; // code, and ms: the viewers of a gateway that restarts do not come back all at once
 const silence = 5000; // ms: a status comes every second, so the connection is dead
 
 /**
@@ -65,7 +66,7 @@ export class Stream {
       }
     };
     socket.onclose = ({ code, reason }) => {
-      if (this.#socket === socket) this.#retry(code === 1008 ? reason : "");
+      if (this.#socket === socket) this.#retry(code === 1008 ? reason : "", code === restarted ? restartWait * Math.random() : 0);
     };
   }
 
@@ -74,10 +75,10 @@ export class Stream {
     this.#watchdog = setTimeout(() => this.#retry(""), silence);
   }
 
-  #retry(refusal) {
+  #retry(refusal, within = 0) {
     this.#drop(4000);
     this.told.connection(refusal ? "refused" : "reconnecting", refusal);
-    const wait = (refusal ? longestWait : this.#wait) * (0.5 + Math.random() / 2);
+    const wait = within || (refusal ? longestWait : this.#wait) * (0.5 + Math.random() / 2);
     this.#wait = Math.min(2 * this.#wait, longestWait);
     this.#timer = setTimeout(() => this.#connect(true), wait);
   }

@@ -1,0 +1,125 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spatial-flow/spatial-flow/flow/bus"
+)
+
+// Healthy is the command `healthy`: it asks a program that runs whether it is, for containers without a shell or curl.
+type Healthy struct {
+	URL     string        `arg:"" optional:"" help:"What to ask; without it: /readyz at --admin of this machine."`
+	Admin   string        `default:"127.0.0.1:8001" help:"Admin address of the program that is asked."`
+	Timeout time.Duration `default:"3s" help:"How long the answer may take."`
+}
+
+// Ask returns [ErrUnhealthy] unless the answer is 200.
+func (h Healthy) Ask(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, h.Timeout)
+	defer cancel()
+	url := h.URL
+	if url == "" {
+		url = adminURL(h.Admin, "/readyz")
+	}
+	code, body, err := call(ctx, http.MethodGet, url)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrUnhealthy, err)
+	case code != http.StatusOK:
+		return fmt.Errorf("%w: %s answers %d: %s", ErrUnhealthy, url, code, body)
+	}
+	return nil
+}
+
+// Drain is the command `drain`: it stops a program of this machine as SIGTERM does, and waits until it has ended.
+type Drain struct {
+	URL     string        `arg:"" optional:"" help:"Where to; without it: /drain at --admin of this machine."`
+	Admin   string        `default:"127.0.0.1:8001" help:"Admin address of the program that is stopped."`
+	Timeout time.Duration `default:"60s" help:"How long it may take to end."`
+}
+
+// Stop returns [ErrDrain] when the program can't be told, or still answers after the time-out.
+func (d Drain) Stop(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, d.Timeout)
+	defer cancel()
+	url := d.URL
+	if url == "" {
+		url = adminURL(d.Admin, "/drain")
+	}
+	code, body, err := call(ctx, http.MethodPost, url)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrDrain, err)
+	case code != http.StatusAccepted:
+		return fmt.Errorf("%w: %s answers %d: %s", ErrDrain, url, code, body)
+	}
+	for err == nil { // the admin address is the last that ends
+		if !bus.Sleep(ctx, 100*time.Millisecond) {
+			return fmt.Errorf("%w: it still runs after %v", ErrDrain, d.Timeout)
+		}
+		_, _, err = call(ctx, http.MethodGet, strings.TrimSuffix(url, "/drain")+"/healthz")
+	}
+	return nil
+}
+
+// adminURL is where an admin address is reached from its own machine.
+func adminURL(address, path string) string {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return "http://" + address + path
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, port) + path
+}
+
+func call(ctx context.Context, method, url string) (code int, body string, err error) {
+	r, err := http.NewRequestWithContext(ctx, method, url, nil)
+	if err != nil {
+		return 0, "", err
+	}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // an open connection would keep a draining program
+	answer, err := client.Do(r)
+	if err != nil {
+		return 0, "", err
+	}
+	defer answer.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(answer.Body, 1<<10))
+	return answer.StatusCode, strings.TrimSpace(string(data)), err
+}
+
+func isControl(argument string) bool { return argument == "healthy" || argument == "drain" }
+
+// control runs `healthy` or `drain`.
+func control(name string, arguments []string) {
+	var cli struct {
+		Versioned
+		Healthy Healthy `cmd:"" help:"Exit with 0 when a program that runs is ready, else with 1."`
+		Drain   Drain   `cmd:"" help:"Stop a program that runs, as SIGTERM does, once what it has in hand is finished."`
+	}
+	parser, err := Parser(name, "", &cli)
+	if err != nil {
+		panic(err) // a mistake in the flags' declarations
+	}
+	chosen, err := parser.Parse(arguments)
+	parser.FatalIfErrorf(err)
+	ctx, stop := SignalContext()
+	defer stop()
+	if strings.HasPrefix(chosen.Command(), "healthy") {
+		err = cli.Healthy.Ask(ctx)
+	} else {
+		err = cli.Drain.Stop(ctx)
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+		os.Exit(1)
+	}
+}
