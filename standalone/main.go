@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"os"
 
+	"github.com/spatial-flow/spatial-flow/flow/provision"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/flow/telemetry"
 )
@@ -11,12 +12,15 @@ import (
 // Main is the program spatialflow: it runs the command that the arguments name, and exits with 1 when that fails.
 func Main(arguments []string) {
 	var commands struct {
-		Up        Up        `cmd:"" help:"Run every stage in this process, over an embedded NATS server."`
-		Eval      Eval      `cmd:"" help:"Run generated streets through the pipeline and compare its scenes with the truth."`
-		Watch     Watch     `cmd:"" help:"The viewer as a program: print or draw the scenes of a gateway, or of a file that is run here."`
-		Predict   Predict   `cmd:"" help:"What is in pictures, and how near: as a table, as JSON, or drawn."`
-		Provision Provision `cmd:"" help:"Make the streams, consumers and entries that separate services need, on a NATS server."`
-		Street    Street    `cmd:"" help:"The generated street with known truth."`
+		service.Versioned
+		Up        Up                `cmd:"" help:"Run every stage in this process, over an embedded NATS server."`
+		Eval      Eval              `cmd:"" help:"Run generated streets through the pipeline and compare its scenes with the truth."`
+		Watch     Watch             `cmd:"" help:"The viewer as a program: print or draw the scenes of a gateway, or of a file that is run here."`
+		Predict   Predict           `cmd:"" help:"What is in pictures, and how near: as a table, as JSON, or drawn."`
+		Provision provision.Command `cmd:"" help:"Make the streams, consumers and entries that separate services need, on a NATS server."`
+		Street    Street            `cmd:"" help:"The generated street with known truth."`
+		Healthy   service.Healthy   `cmd:"" help:"Exit with 0 when a program that runs is ready, else with 1."`
+		Drain     service.Drain     `cmd:"" help:"Stop a program that runs, as SIGTERM does, once what it has in hand is finished."`
 	}
 	parser, err := service.Parser("spatialflow", "What is where, and how near: video frames to fused scenes.", &commands)
 	if err != nil {
@@ -35,9 +39,13 @@ func Main(arguments []string) {
 	case "predict <picture>":
 		parser.FatalIfErrorf(commands.Predict.RunPredict(ctx, os.Stdout, telemetry.NewLogger(os.Stderr, "text", slog.LevelWarn)))
 	case "provision":
-		parser.FatalIfErrorf(commands.Provision.RunProvision(ctx, os.Stdout, os.Stderr))
+		parser.FatalIfErrorf(commands.Provision.Run(ctx, os.Stdout, os.Stderr))
 	case "street export":
 		parser.FatalIfErrorf(commands.Street.Export.RunExport(ctx, os.Stderr))
+	case "healthy", "healthy <url>":
+		parser.FatalIfErrorf(commands.Healthy.Ask(ctx))
+	case "drain", "drain <url>":
+		parser.FatalIfErrorf(commands.Drain.Stop(ctx))
 	default:
 		up := &commands.Up
 		log := telemetry.NewLogger(os.Stderr, up.LogFormat, up.LogLevel)

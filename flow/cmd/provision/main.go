@@ -1,0 +1,10 @@
+// Command provision makes what the services need on a NATS server.
+package main
+
+import (
+	"os"
+
+	"github.com/spatial-flow/spatial-flow/flow/provision"
+)
+
+func main() { provision.Main(os.Args[1:]) }
