@@ -4,6 +4,10 @@ package producer
 
 import (
 	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spatial-flow/spatial-flow/flow"
@@ -14,19 +18,20 @@ const MaxSources = 64
 
 // Config is the producer's settings.
 type Config struct {
-	Sources  []string           `name:"source" sep:"none" placeholder:"[NAME=]URI[#KEY=VALUE&…]" help:"A video file, a folder of pictures (jpg, jpeg, png, bmp, webp; in order of their names, numbers by value), a picture, a camera (rtsp://…, http://…, or the number of a device), or a generated street that never ends (street:?seed=7&fps=30&size=640x360&split=all); may be repeated. Settings of its own follow a #: rtsp://…#fps=10&max_side=1280 (mode, fps, loop, quality, max_side). NAME ([A-Za-z0-9_-], at most 64) is how the source is called everywhere; without it, it is the base name."`
-	Run      string             `placeholder:"NAME" help:"Names this run, so that the same sources, started again, go on where they stopped; without it every start begins anew."`
-	Ingest   bool               `help:"Take the pictures that anyone publishes to ingest.<source>; of several producers with it one does, the others stand by."`
-	Mode     flow.Mode          `enum:",live,lossless" default:"" help:"What happens when the pipeline is busy: lossless waits and loses nothing; live takes the newest picture and skips others. Without it: lossless for files and folders, live for cameras and streets."`
-	FPS      float64            `name:"fps" default:"0" help:"live: pictures a second of a file, 0 as fast as it says; of a camera, at most, 0 all."`
-	Loop     bool               `help:"live: a file begins again at its end, as a new session."`
-	MaxSide  int                `default:"0" placeholder:"PIXELS" help:"Pictures whose longer side is longer are made smaller before they are sent; 0: none."`
-	Budget   time.Duration      `default:"500ms" help:"live: how long a frame may wait, in all its queues together; a worker that comes to it later drops it."`
-	Required []string           `placeholder:"GROUP" help:"live: take only frames that these groups take too."`
-	MaxRate  map[string]float64 `placeholder:"GROUP=RATE" help:"live: frames a second that a group is given at most."`
-	Window   int                `default:"32" help:"Frames of a source, 1 to 1024, that may be under way at once: admitted, and their scene not yet stored."`
-	Frames   uint64             `placeholder:"N" help:"Take only the first N pictures of each source."`
-	Quality  int                `default:"90" help:"JPEG quality, 1 to 100, of frames that are encoded here: video, and pictures that are no JPEG or must be turned."`
+	Sources    []string           `name:"source" sep:"none" placeholder:"[NAME=]URI[#KEY=VALUE&…]" help:"A video file, a folder of pictures (jpg, jpeg, png, bmp, webp; in order of their names, numbers by value), a picture, a camera (rtsp://…, http://…, or the number of a device), or a generated street that never ends (street:?seed=7&fps=30&size=640x360&split=all); may be repeated. Settings of its own follow a #: rtsp://…#fps=10&max_side=1280 (mode, fps, loop, quality, max_side). NAME ([A-Za-z0-9_-], at most 64) is how the source is called everywhere; without it, it is the base name."`
+	SourceFile string             `placeholder:"FILE" help:"File of further sources, one a line as --source takes it; empty lines, and those that begin with #, are passed over. Keep passwords of cameras there: everybody on a machine sees its command lines."`
+	Run        string             `placeholder:"NAME" help:"Names this run, so that the same sources, started again, go on where they stopped; without it every start begins anew."`
+	Ingest     bool               `help:"Take the pictures that anyone publishes to ingest.<source>; of several producers with it one does, the others stand by."`
+	Mode       flow.Mode          `enum:",live,lossless" default:"" help:"What happens when the pipeline is busy: lossless waits and loses nothing; live takes the newest picture and skips others. Without it: lossless for files and folders, live for cameras and streets."`
+	FPS        float64            `name:"fps" default:"0" help:"live: pictures a second of a file, 0 as fast as it says; of a camera, at most, 0 all."`
+	Loop       bool               `help:"live: a file begins again at its end, as a new session."`
+	MaxSide    int                `default:"0" placeholder:"PIXELS" help:"Pictures whose longer side is longer are made smaller before they are sent; 0: none."`
+	Budget     time.Duration      `default:"500ms" help:"live: how long a frame may wait, in all its queues together; a worker that comes to it later drops it."`
+	Required   []string           `placeholder:"GROUP" help:"live: take only frames that these groups take too."`
+	MaxRate    map[string]float64 `placeholder:"GROUP=RATE" help:"live: frames a second that a group is given at most."`
+	Window     int                `default:"32" help:"Frames of a source, 1 to 1024, that may be under way at once: admitted, and their scene not yet stored."`
+	Frames     uint64             `placeholder:"N" help:"Take only the first N pictures of each source."`
+	Quality    int                `default:"90" help:"JPEG quality, 1 to 100, of frames that are encoded here: video, and pictures that are no JPEG or must be turned."`
 
 	StoreTimeout    time.Duration `default:"60s" help:"How long a frame is tried to be stored while NATS is away, before its source fails."`
 	Silence         time.Duration `default:"2s" help:"A frame that nothing was heard of for so long is looked up among the stored scenes."`
@@ -42,7 +47,7 @@ type Config struct {
 
 // LiveSources names those of the sources whose mode is live. The settings must be valid.
 func (c Config) LiveSources() []string {
-	specs, _ := parseSources(c.Sources, c.settings()) // tried by Validate
+	specs, _ := c.specs() // tried by Validate
 	var names []string
 	for _, s := range specs {
 		if !isLossless(s) {
@@ -69,14 +74,53 @@ func (c Config) Validate() error {
 		return fmt.Errorf("%w: --drain %v is in the past", ErrConfig, c.Drain)
 	case c.Ingest && c.ExitWhenDone:
 		return fmt.Errorf("%w: --ingest is never done: leave --exit-when-done out", ErrConfig)
-	case len(c.Sources) > MaxSources:
-		return fmt.Errorf("%w: %d sources, at most %d", ErrConfig, len(c.Sources), MaxSources)
 	}
 	for group, rate := range c.MaxRate {
 		if !(rate > 0 && rate <= maxFPS) {
 			return fmt.Errorf("%w: --max-rate %s=%v is not more than 0, at most %d", ErrConfig, group, rate, maxFPS)
 		}
 	}
-	_, err := parseSources(c.Sources, c.settings())
+	_, err := c.specs()
 	return err
+}
+
+// specs takes the sources of --source and of --source-file apart.
+func (c Config) specs() ([]spec, error) {
+	sources := c.Sources
+	if c.SourceFile != "" {
+		listed, err := readSourceFile(c.SourceFile)
+		if err != nil {
+			return nil, err
+		}
+		sources = slices.Concat(sources, listed)
+	}
+	if len(sources) > MaxSources {
+		return nil, fmt.Errorf("%w: %d sources, at most %d", ErrConfig, len(sources), MaxSources)
+	}
+	return parseSources(sources, c.settings())
+}
+
+const maxSourceFile = 1 << 20 // bytes
+
+// readSourceFile lists the sources of a file.
+func readSourceFile(path string) ([]string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("%w: --source-file: %w", ErrConfig, err)
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, maxSourceFile+1))
+	if err == nil && len(data) > maxSourceFile {
+		err = fmt.Errorf("it takes more than %d bytes", maxSourceFile)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: --source-file %s: %w", ErrConfig, path, err)
+	}
+	var sources []string
+	for line := range strings.Lines(string(data)) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
+			sources = append(sources, line)
+		}
+	}
+	return sources, nil
 }

@@ -22,7 +22,7 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
-	specs, err := parseSources(cfg.Sources, cfg.settings())
+	specs, err := cfg.specs()
 	if err != nil {
 		return err
 	}

@@ -30,6 +30,7 @@ type metrics struct {
 	refused     *prometheus.CounterVec   // by reason
 	dropped     *prometheus.CounterVec   // by reason
 	redelivered prometheus.Counter
+	busy        prometheus.Gauge
 }
 
 func newMetrics(registry prometheus.Registerer, cfg Config, session *onnx.Session, family string) metrics {
@@ -41,8 +42,12 @@ func newMetrics(registry prometheus.Registerer, cfg Config, session *onnx.Sessio
 	dropped := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "spatialflow_dropped_total", Help: "Live frames that were not looked at.", ConstLabels: prometheus.Labels{"group": cfg.Group},
 	}, []string{"reason"})
-	registry.MustRegister(info, dropped)
+	busy := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "spatialflow_worker_busy_ratio", Help: "Share of the last second that the worker's slots were at work, 0 to 1.", ConstLabels: prometheus.Labels{"group": cfg.Group},
+	})
+	registry.MustRegister(info, dropped, busy)
 	return metrics{
+		busy:        busy,
 		dropped:     dropped,
 		seconds:     telemetry.NewStageSeconds(registry, cfg.Group),
 		refused:     telemetry.NewRefused(registry),
@@ -87,7 +92,11 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 		})
 	}
 	tasks.Go(func() error {
-		return service.Alive(ctx, env, func() flow.Alive { return did.alive(cfg, session, family) })
+		return service.Alive(ctx, env, func() flow.Alive {
+			alive := did.alive(cfg, session, family)
+			m.busy.Set(alive.Busy)
+			return alive
+		})
 	})
 	env.Health.SetReady(true)
 	defer env.Health.SetReady(false)

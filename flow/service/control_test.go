@@ -1,0 +1,86 @@
+package service_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/spatial-flow/spatial-flow/flow/service"
+	"github.com/spatial-flow/spatial-flow/flow/telemetry"
+)
+
+// admin is the admin address of a program that needs some time to end once it is drained.
+func admin(t *testing.T, ready bool, ends time.Duration) (address string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address = l.Addr().String()
+	l.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	var drained atomic.Bool
+	a := telemetry.Admin{Address: address, Gatherer: prometheus.NewRegistry(), Ready: func() bool { return ready && !drained.Load() }, Drain: func() {
+		drained.Store(true)
+		time.AfterFunc(ends, cancel)
+	}}
+	ended := make(chan error, 1)
+	go func() { ended <- a.Serve(ctx) }()
+	t.Cleanup(func() { cancel(); <-ended })
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if conn, err := net.Dial("tcp", address); err == nil {
+			conn.Close()
+			return address
+		}
+	}
+	t.Fatal("nothing listens")
+	return ""
+}
+
+func TestHealthy(t *testing.T) {
+	ready, not := admin(t, true, 0), admin(t, false, 0)
+	_, port, _ := net.SplitHostPort(ready)
+	for name, one := range map[string]struct {
+		ask  service.Healthy
+		says string // "": healthy
+	}{
+		"ready":                    {service.Healthy{Admin: ready}, ""},
+		"listens everywhere":       {service.Healthy{Admin: ":" + port}, ""},
+		"listens everywhere, IPv4": {service.Healthy{Admin: "0.0.0.0:" + port}, ""},
+		"a URL":                    {service.Healthy{URL: "http://" + ready + "/healthz"}, ""},
+		"up, not ready":            {service.Healthy{Admin: not}, "503: not ready"},
+		"nobody":                   {service.Healthy{Admin: "127.0.0.1:1"}, "refused"},
+		"another page":             {service.Healthy{URL: "http://" + ready + "/none"}, "404"},
+		"no URL":                   {service.Healthy{URL: "://"}, "://"},
+	} {
+		one.ask.Timeout = patience
+		err := one.ask.Ask(t.Context())
+		if one.says == "" && err != nil || one.says != "" && (!errors.Is(err, service.ErrUnhealthy) || !strings.Contains(err.Error(), one.says)) {
+			t.Errorf("%s: %v, want %q", name, err, one.says)
+		}
+	}
+}
+
+func TestDrainWaitsForTheEnd(t *testing.T) {
+	address := admin(t, true, 300*time.Millisecond)
+	if err := (service.Drain{Admin: address, Timeout: patience}).Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := http.Get("http://" + address + "/healthz"); err == nil {
+		t.Error("it still answers")
+	}
+	if err := (service.Drain{Admin: address, Timeout: patience}).Stop(t.Context()); !errors.Is(err, service.ErrDrain) {
+		t.Errorf("nobody there: %v", err)
+	}
+	address = admin(t, true, time.Hour)
+	if err := (service.Drain{URL: "http://" + address + "/drain", Timeout: 300 * time.Millisecond}).Stop(t.Context()); !errors.Is(err, service.ErrDrain) || !strings.Contains(err.Error(), "still runs") {
+		t.Errorf("one that does not end: %v", err)
+	}
+}

@@ -1,0 +1,61 @@
+package producer
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/spatial-flow/spatial-flow/flow/service"
+)
+
+func TestSourceFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "sources")
+	write := func(text string) Config {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var cfg Config
+		if err := service.Defaults(&cfg); err != nil {
+			t.Fatal(err)
+		}
+		cfg.Sources, cfg.SourceFile = []string{"first=street:"}, path
+		return cfg
+	}
+	cfg := write("# cameras\n\nyard=rtsp://u:secret@10.0.0.7/s#fps=10\r\n  door=rtsp://u:secret@10.0.0.8/s\n")
+	if err := cfg.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	specs, err := cfg.specs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, s := range specs {
+		got = append(got, s.name+" "+s.uri)
+	}
+	if diff := cmp.Diff([]string{"first street:", "yard rtsp://10.0.0.7/s", "door rtsp://10.0.0.8/s"}, got); diff != "" {
+		t.Error(diff)
+	}
+	if live := cfg.LiveSources(); len(live) != 3 {
+		t.Errorf("live are %q", live)
+	}
+	for name, text := range map[string]string{
+		"a name twice":      "first=rtsp://u:secret@h/s\n",
+		"too many":          strings.Repeat("rtsp://u:secret@h/s\n", MaxSources),
+		"what is no camera": "rtmp://u:secret@h/s\n",
+		"too large":         strings.Repeat("# secret\n", maxSourceFile/8),
+	} {
+		if err := write(text).Validate(); err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	cfg.SourceFile = filepath.Join(t.TempDir(), "none")
+	if err := cfg.Validate(); !errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), "--source-file") {
+		t.Errorf("no file: %v", err)
+	}
+}
