@@ -18,9 +18,11 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/provision"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/fuser"
 	"github.com/spatial-flow/spatial-flow/gateway"
+	"github.com/spatial-flow/spatial-flow/gateway/smoke"
 	"github.com/spatial-flow/spatial-flow/producer"
 	"github.com/spatial-flow/spatial-flow/workers"
 	"github.com/spatial-flow/spatial-flow/workers/models"
@@ -41,6 +43,10 @@ func TestMain(m *testing.M) {
 		service.Main("fuser", "", fuser.Run)
 	case "gateway":
 		service.Main("gateway", "", gateway.Run)
+	case "smoke":
+		smoke.Main(os.Args[1:])
+	case "provision":
+		provision.Main(os.Args[1:])
 	default:
 		Main(os.Args[1:])
 	}

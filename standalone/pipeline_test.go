@@ -67,7 +67,7 @@ func TestLostResultFailsTheAccount(t *testing.T) {
 	up := newUp(t, pictures(t, 400))
 	up.drain = 2 * time.Second
 	board := producer.NewBoard()
-	p, err := up.start(t.TempDir(), board, quiet)
+	p, err := up.start(t.Context(), func() {}, t.TempDir(), board, quiet)
 	if err != nil {
 		t.Fatal(err)
 	}

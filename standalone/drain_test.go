@@ -1,0 +1,109 @@
+package standalone
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Every service is drained in the middle of a run, by `drain` and by SIGTERM: each ends with 0 by itself, after it has
+// finished or given back what it had, and every frame has its scene, once.
+func TestDrainEverywhere(t *testing.T) {
+	const frames = 90
+	detect, depth := noCost(t)
+	d := newDeployment(t)
+	d.startNATS()
+	eventually(t, "the server listens", d.listens)
+	d.provision()
+	b := d.connect()
+	type drained struct {
+		*process
+		program, admin string
+	}
+	start := func(program string, arguments ...string) *drained {
+		admin := freeAddress(t)
+		return &drained{d.service(program, append(arguments, "--admin", admin)...), program, admin}
+	}
+	control := func(s *drained, command string) (string, error) {
+		c := exec.Command(os.Args[0], command, "--admin", s.admin)
+		c.Env = append(os.Environ(), asProgram+"="+s.program)
+		output, err := c.CombinedOutput()
+		return string(output), err
+	}
+	detector := start("worker", "--group", "detect", "--model", detect)
+	depths := start("worker", "--group", "depth", "--model", depth, "--depth-size", "56")
+	fuser, gateway := start("fuser"), start("gateway", "--http", "127.0.0.1:0")
+	for _, s := range []*drained{detector, depths, fuser, gateway} {
+		eventually(t, s.name+" is ready", func() bool { _, err := control(s, "healthy"); return err == nil })
+	}
+	producer := d.service("producer", "--source", "cam1=street:?seed=7&fps=30&size=320x180#mode=lossless", "--frames", fmt.Sprint(frames), "--run", "drains", "--exit-when-done")
+
+	ended := func(s *process, by string) {
+		t.Helper()
+		select {
+		case err := <-s.ended:
+			s.ended <- nil
+			if err != nil {
+				t.Errorf("%s, drained by %s, ended with %v", s.name, by, err)
+			}
+		case <-time.After(30 * time.Second):
+			t.Errorf("%s, drained by %s, never ends", s.name, by)
+		}
+	}
+	seq := uint64(5)
+	for _, s := range []*drained{detector, depths, fuser, gateway} {
+		for _, by := range []string{"drain", "SIGTERM"} {
+			position(t, b, "cam1", "drains", seq)
+			seq += 5
+			if by == "drain" {
+				if output, err := control(s, "drain"); err != nil {
+					t.Errorf("drain %s: %v\n%s", s.name, err, output)
+				}
+			} else if err := s.command.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Error(err)
+			}
+			ended(s.process, by)
+			if output, err := control(s, "healthy"); err == nil {
+				t.Errorf("%s is healthy after its end: %s", s.name, output)
+			}
+			s.run()
+			eventually(t, s.name+" is ready again", func() bool { _, err := control(s, "healthy"); return err == nil })
+		}
+	}
+	ended(producer, "its end")
+	storedScenes(t, b, frames)
+}
+
+// smoke tries separate services as `helm test` does; with a group that has no worker it says what is wrong.
+func TestSmoke(t *testing.T) {
+	detect, depth := noCost(t)
+	d := newDeployment(t)
+	d.startNATS()
+	eventually(t, "the server listens", d.listens)
+	d.provision()
+	http := freeAddress(t)
+	d.service("fuser")
+	d.service("gateway", "--http", http)
+	d.service("worker", "--group", "detect", "--model", detect)
+	d.service("producer", "--ingest")
+	try := func(timeout string) (string, error) {
+		c := exec.Command(os.Args[0], "--nats", d.url, "--gateway", "http://"+http, "--timeout", timeout)
+		c.Env = append(os.Environ(), asProgram+"=smoke")
+		output, err := c.CombinedOutput()
+		return string(output), err
+	}
+	if output, err := try("3s"); err == nil || !strings.Contains(output, "POST /predict") || !strings.Contains(output, "group depth has no worker") {
+		t.Errorf("without a worker of depth: %v\n%s", err, output)
+	}
+	d.service("worker", "--group", "depth", "--model", depth, "--depth-size", "56")
+	for range 2 { // again and again, with the scene of the time before still shown
+		output, err := try("1m")
+		if err != nil || strings.Count(output, "ok  ") != 3 || !strings.Contains(output, "scene smoke/") {
+			t.Errorf("%v\n%s", err, output)
+		}
+	}
+}
