@@ -10,7 +10,7 @@ export CGO_CXXFLAGS := --std=c++11
 export CGO_LDFLAGS  := -lopencv_core -lopencv_imgproc -lopencv_imgcodecs -lopencv_videoio
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install install-test build test check race vet lint fmt fmt-check tidy tidy-check graph isolated static bench env models train-demo-models diagram recording
+.PHONY: help demo install install-test build test check race vet lint fmt fmt-check tidy tidy-check graph isolated static bench env models train-demo-models diagram recording images push
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -70,6 +70,12 @@ env: ## what go needs to know outside of make: eval "$$(make -s env)"
 models: ## make the models of no cost again (Python, onnx from PyPI)
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && python3 -m venv "$$dir" && \
 		"$$dir/bin/pip" install -q --disable-pip-version-check onnx==1.23.2 && "$$dir/bin/python" workers/models/nocost.py
+
+VERSION ?= $(shell sed -n 's/^appVersion: *"\{0,1\}\([^" ]*\).*/\1/p' charts/spatial-flow/Chart.yaml 2>/dev/null)
+images: ## the container images; IMAGES= some of them, REGISTRY= before their names, VERSION=, DOCKERFLAGS= for docker build
+	@IMAGES='$(IMAGES)' REGISTRY='$(REGISTRY)' VERSION='$(VERSION)' DOCKERFLAGS='$(DOCKERFLAGS)' build/images.sh build
+push: ## push the images to REGISTRY=
+	@IMAGES='$(IMAGES)' REGISTRY='$(REGISTRY)' VERSION='$(VERSION)' build/images.sh push
 
 diagram: docs/architecture.svg ## docs/architecture.svg out of its source (Debian: graphviz)
 docs/architecture.svg: docs/architecture.dot

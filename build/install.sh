@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what Spatial-Flow needs and is missing: a C++ compiler, OpenCV's core, imgproc, imgcodecs and videoio,
 # libonnxruntime (out of the PyPI wheel, into the user's cache folder), and with "test" also Chromium,
-# FFmpeg, axe-core and the schema of AsyncAPI.
+# FFmpeg, axe-core and the schema of AsyncAPI. With "onnxruntime" libonnxruntime and its licence only, for the images.
 set -eu
 
 ORT_VERSION=1.32.0
@@ -24,10 +24,12 @@ packages=
 need() { # need PACKAGE FILE-OR-COMMAND: remembers the package when the file or command is not there
 	[ -e "$2" ] || command -v "$2" >/dev/null 2>&1 || packages="$packages $1"
 }
-need g++ g++
-for module in core imgproc imgcodecs videoio; do
-	need "libopencv-$module-dev" "/usr/include/opencv4/opencv2/$module.hpp"
-done
+if [ "${1:-}" != onnxruntime ]; then
+	need g++ g++
+	for module in core imgproc imgcodecs videoio; do
+		need "libopencv-$module-dev" "/usr/include/opencv4/opencv2/$module.hpp"
+	done
+fi
 if { [ ! -e "$library" ] || [ "${1:-}" = test ]; } && ! python3 -m pip --version >/dev/null 2>&1; then
 	packages="$packages python3-pip"
 fi
@@ -66,12 +68,12 @@ if [ ! -e "$library" ]; then
 		--platform "$platform" -d "$work" "onnxruntime==$ORT_VERSION"
 	python3 -m zipfile -e "$work"/onnxruntime-*.whl "$work"
 	extracted="$work/onnxruntime/capi/libonnxruntime.so.$ORT_VERSION"
-	if [ -z "$checksum" ]; then
-		echo "warning: no checksum is known for $platform, taking PyPI's word" >&2
-	elif [ "$(sha256sum "$extracted" | cut -d' ' -f1)" != "$checksum" ]; then
+	if [ "$(sha256sum "$extracted" | cut -d' ' -f1)" != "$checksum" ]; then
 		echo "libonnxruntime $ORT_VERSION out of the wheel has the wrong checksum; nothing was installed" >&2
 		exit 1
 	fi
+	mkdir -p "$cache/onnxruntime"
+	mv "$work/onnxruntime/LICENSE" "$work/onnxruntime/ThirdPartyNotices.txt" "$cache/onnxruntime/"
 	mv "$extracted" "$library"
 	rm -rf "$work"
 fi

@@ -1,0 +1,242 @@
+# The images: static (fuser, gateway, provision, smoke), vision (producer, worker), vision-cuda and standalone (spatialflow).
+# `make images` builds them; one of them: docker build --target vision .
+#
+# What is compiled, slowest and most rarely changed first: FFmpeg and OpenCV (build/native), then Go.
+# Behind a proxy: the usual --build-arg HTTP_PROXY=… HTTPS_PROXY=… NO_PROXY=…, GOPROXY, GOSUMDB, PIP_INDEX_URL, and
+# APT_MIRROR=https://host/prefix, which takes the place of https://host in Debian's sources. Certificates in build/ca are
+# trusted while building. DEBIAN_IMAGE must be a Debian 12, GO_IMAGE have Go in /usr/local/go.
+ARG DEBIAN_IMAGE=debian:bookworm-slim
+ARG GO_IMAGE=golang:1.26-bookworm
+
+FROM ${GO_IMAGE} AS go
+
+# ---------------------------------------------------------------- what the other stages begin with
+FROM ${DEBIAN_IMAGE} AS base
+SHELL ["/bin/sh", "-eu", "-c"]
+ARG APT_MIRROR=
+COPY build/ca/ /usr/local/share/ca-certificates/
+# The certificates count before the package ca-certificates is there: the mirror may need them.
+RUN mkdir -p /etc/ssl/certs; \
+    for file in /usr/local/share/ca-certificates/*.crt; do \
+      [ ! -e "$file" ] || { cat "$file"; echo; } >>/etc/ssl/certs/ca-certificates.crt; \
+    done; \
+    if [ -n "$APT_MIRROR" ]; then \
+      for file in /etc/apt/sources.list /etc/apt/sources.list.d/*; do \
+        [ ! -e "$file" ] || sed -i -E "s#https?://[^/[:space:]]+#${APT_MIRROR%/}#" "$file"; \
+      done; \
+    fi; \
+    apt-get update; \
+    apt-get install -y --no-install-recommends ca-certificates; \
+    rm -rf /var/lib/apt/lists/*
+
+# ---------------------------------------------------------------- FFmpeg and OpenCV, out of Debian's sources
+FROM base AS sources
+WORKDIR /src
+RUN for file in /etc/apt/sources.list /etc/apt/sources.list.d/*; do \
+      case $file in \
+      *.sources) sed -i 's/^Types: deb *$/Types: deb deb-src/' "$file" ;; \
+      *) [ ! -e "$file" ] || sed -i 's/^deb \(.*\)/&\ndeb-src \1/' "$file" ;; \
+      esac; \
+    done; \
+    apt-get update; \
+    apt-get install -y --no-install-recommends cmake dpkg-dev g++ libdav1d-dev libjpeg62-turbo-dev libpng-dev libssl-dev \
+      libwebp-dev make nasm ninja-build pkg-config zlib1g-dev; \
+    apt-get source --download-only ffmpeg opencv; \
+    rm -rf /var/lib/apt/lists/*
+
+FROM sources AS ffmpeg
+# 1: the programs ffmpeg and ffprobe too, in every image that has the libraries.
+ARG FFMPEG_PROGRAMS=
+COPY build/native/ffmpeg.sh ./
+RUN dpkg-source -x ffmpeg_*.dsc source; \
+    FFMPEG_PROGRAMS=$FFMPEG_PROGRAMS ./ffmpeg.sh source /out; \
+    rm -rf source
+
+FROM sources AS opencv
+COPY --from=ffmpeg /out/ /
+COPY build/native/opencv.sh ./
+RUN ldconfig; \
+    dpkg-source -x opencv_*.dsc source; \
+    ./opencv.sh source /out; \
+    rm -rf source
+
+# What of both is needed to run.
+FROM base AS native
+COPY --from=ffmpeg /out/ /built/
+COPY --from=opencv /out/ /built/
+RUN mkdir -p /out/usr/local/lib /out/usr/local/share; \
+    cp -a /built/usr/local/lib/*.so.* /out/usr/local/lib/; \
+    cp -a /built/usr/local/share/doc /out/usr/local/share/; \
+    [ ! -d /built/usr/local/bin ] || cp -a /built/usr/local/bin /out/usr/local/
+
+# ---------------------------------------------------------------- ONNX Runtime, CUDA, cuDNN, out of wheels
+FROM base AS wheels
+RUN apt-get update; \
+    apt-get install -y --no-install-recommends python3-pip; \
+    rm -rf /var/lib/apt/lists/*
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_NO_CACHE_DIR=1 PIP_CERT=/etc/ssl/certs/ca-certificates.crt
+ARG PIP_INDEX_URL
+
+FROM wheels AS onnxruntime
+WORKDIR /src
+COPY build/install.sh ./
+RUN XDG_CACHE_HOME=/src ./install.sh onnxruntime; \
+    mkdir -p /out/usr/local/lib /out/usr/local/share/doc; \
+    mv spatial-flow/libonnxruntime.so.* /out/usr/local/lib/; \
+    ln -s "$(basename /out/usr/local/lib/libonnxruntime.so.*)" /out/usr/local/lib/libonnxruntime.so; \
+    mv spatial-flow/onnxruntime /out/usr/local/share/doc/
+
+FROM wheels AS cuda
+WORKDIR /src
+COPY build/cuda/ ./
+# TensorRT is not on PyPI: TENSORRT_INDEX_URL names the index of its makers, or a mirror of that.
+ARG TENSORRT_INDEX_URL=
+RUN python3 -m pip install -q --no-deps --require-hashes --only-binary=:all: --target wheels -r requirements.txt; \
+    if [ -n "$TENSORRT_INDEX_URL" ]; then \
+      python3 -m pip install -q --no-deps --only-binary=:all: --index-url "$TENSORRT_INDEX_URL" --target wheels -r tensorrt.txt; \
+    fi; \
+    lib=/out/usr/local/lib doc=/out/usr/local/share/doc; \
+    mkdir -p "$lib/nvidia" "$doc"; \
+    rm -f wheels/nvidia/*/lib/*.alt.so.* wheels/nvidia/*/lib/libnvblas.* wheels/nvidia/*/lib/libcufftw.*; \
+    mv wheels/nvidia/*/lib/*.so.* "$lib/nvidia/"; \
+    mv wheels/onnxruntime/capi/libonnxruntime*.so* "$lib/"; \
+    ln -s "$(basename "$lib"/libonnxruntime.so.*)" "$lib/libonnxruntime.so"; \
+    if [ -d wheels/tensorrt_libs ]; then mv wheels/tensorrt_libs/*.so.* "$lib/nvidia/"; else rm "$lib/libonnxruntime_providers_tensorrt.so"; fi; \
+    mkdir "$doc/onnxruntime"; \
+    mv wheels/onnxruntime/LICENSE wheels/onnxruntime/ThirdPartyNotices.txt "$doc/onnxruntime/"; \
+    for info in wheels/nvidia_*.dist-info wheels/tensorrt*.dist-info; do \
+      [ ! -d "$info/licenses" ] || mv "$info/licenses" "$doc/$(basename "$info" .dist-info)"; \
+    done; \
+    rm -rf wheels
+
+# ---------------------------------------------------------------- Go
+FROM base AS build-static
+COPY --from=go /usr/local/go /usr/local/go
+ENV PATH=/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin GOPATH=/go GOTOOLCHAIN=local CGO_ENABLED=0
+ARG GOPROXY
+ARG GOSUMDB
+WORKDIR /spatial-flow
+COPY . .
+ARG VERSION=dev
+ARG REVISION=
+RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
+    service=github.com/spatial-flow/spatial-flow/flow/service; \
+    go build -trimpath -ldflags "-s -w -X $service.Version=$VERSION -X $service.Revision=$REVISION" -o /out/ \
+      ./flow/cmd/provision ./fuser/cmd/fuser ./gateway/cmd/gateway ./gateway/cmd/smoke
+
+FROM opencv AS build-vision
+COPY --from=opencv /out/ /
+COPY --from=go /usr/local/go /usr/local/go
+ENV PATH=/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin GOPATH=/go GOTOOLCHAIN=local CPATH=/usr/local/include/opencv4
+ARG GOPROXY
+ARG GOSUMDB
+WORKDIR /spatial-flow
+COPY . .
+ARG VERSION=dev
+ARG REVISION=
+RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
+    service=github.com/spatial-flow/spatial-flow/flow/service; \
+    ldconfig; \
+    eval "$(make -s env)"; \
+    go build -trimpath -tags "$TAGS" -ldflags "-s -w -X $service.Version=$VERSION -X $service.Revision=$REVISION" -o /out/ \
+      ./producer/cmd/producer ./workers/cmd/worker ./standalone/cmd/spatialflow
+
+# ---------------------------------------------------------------- static
+FROM base AS root
+# Debian's authorities only, not those of build/ca.
+RUN mkdir -p /out/etc/ssl/certs /out/tmp; \
+    chmod 1777 /out/tmp; \
+    cat /usr/share/ca-certificates/mozilla/*.crt >/out/etc/ssl/certs/ca-certificates.crt; \
+    echo 'root:x:0:0:root:/:/sbin/nologin' >/out/etc/passwd; \
+    echo 'nonroot:x:65532:65532:nonroot:/tmp:/sbin/nologin' >>/out/etc/passwd; \
+    printf 'root:x:0:\nnonroot:x:65532:\n' >/out/etc/group; \
+    echo 'hosts: files dns' >/out/etc/nsswitch.conf
+
+FROM scratch AS static
+ENV PATH=/usr/local/bin
+COPY --from=root /out/ /
+COPY LICENSE /usr/share/doc/spatial-flow/
+COPY --from=build-static /out/ /usr/local/bin/
+USER 65532:65532
+ARG VERSION=dev
+ARG REVISION=
+LABEL org.opencontainers.image.title="Spatial-Flow static" \
+      org.opencontainers.image.description="Spatial-Flow's fuser, gateway and provision, and smoke, which tries them" \
+      org.opencontainers.image.source="https://github.com/spatial-flow/spatial-flow" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION"
+
+# ---------------------------------------------------------------- vision
+FROM ${DEBIAN_IMAGE} AS vision-libraries
+SHELL ["/bin/sh", "-eu", "-c"]
+# The mirror and the certificates of the build are lent, and do not stay.
+RUN --mount=type=bind,from=base,source=/etc/apt,target=/etc/apt \
+    --mount=type=bind,from=base,source=/etc/ssl/certs,target=/run/certs \
+    apt-get -o Acquire::https::CAInfo=/run/certs/ca-certificates.crt update; \
+    apt-get -o Acquire::https::CAInfo=/run/certs/ca-certificates.crt install -y --no-install-recommends \
+      ca-certificates libdav1d6 libjpeg62-turbo libpng16-16 libssl3 libstdc++6 libwebp7 zlib1g; \
+    rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/*; \
+    echo 'nonroot:x:65532:' >>/etc/group; \
+    echo 'nonroot:x:65532:65532:nonroot:/tmp:/usr/sbin/nologin' >>/etc/passwd; \
+    install -d -o 65532 -g 65532 /var/cache/spatial-flow
+# Where TensorRT keeps its engines: /var/cache/spatial-flow/tensorrt.
+ENV XDG_CACHE_HOME=/var/cache
+COPY --from=native /out/ /
+COPY LICENSE /usr/share/doc/spatial-flow/
+COPY workers/models/demo/*.onnx /usr/share/spatial-flow/models/
+
+FROM vision-libraries AS vision-cpu
+COPY --from=onnxruntime /out/ /
+RUN ldconfig
+USER 65532:65532
+
+FROM vision-cpu AS vision
+COPY --from=build-vision /out/producer /out/worker /usr/local/bin/
+ARG VERSION=dev
+ARG REVISION=
+LABEL org.opencontainers.image.title="Spatial-Flow vision" \
+      org.opencontainers.image.description="Spatial-Flow's producer and worker, with ONNX Runtime and two demo models" \
+      org.opencontainers.image.source="https://github.com/spatial-flow/spatial-flow" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION"
+
+# ---------------------------------------------------------------- vision-cuda
+# No CUDA base image: the libraries come with the wheels, the driver from the node.
+FROM vision-libraries AS vision-cuda
+COPY --from=cuda /out/ /
+RUN ldconfig
+ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility,video LD_LIBRARY_PATH=/usr/local/lib/nvidia
+COPY --from=build-vision /out/producer /out/worker /usr/local/bin/
+USER 65532:65532
+ARG VERSION=dev
+ARG REVISION=
+LABEL org.opencontainers.image.title="Spatial-Flow vision-cuda" \
+      org.opencontainers.image.description="Spatial-Flow's producer and worker, with ONNX Runtime for CUDA 13, cuDNN 9 and two demo models" \
+      org.opencontainers.image.source="https://github.com/spatial-flow/spatial-flow" \
+      org.opencontainers.image.licenses="Apache-2.0 AND LicenseRef-NVIDIA" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION"
+
+# ---------------------------------------------------------------- standalone
+FROM vision-cpu AS standalone
+USER root
+RUN install -d -o 65532 -g 65532 /data
+USER 65532:65532
+COPY --from=build-vision /out/spatialflow /usr/local/bin/
+VOLUME /data
+WORKDIR /data
+ENV TMPDIR=/data SPATIALFLOW_HTTP=0.0.0.0:8000 SPATIALFLOW_ADMIN=0.0.0.0:8001
+EXPOSE 8000 8001
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["spatialflow", "healthy"]
+ENTRYPOINT ["spatialflow"]
+CMD ["up", "--source", "street:"]
+ARG VERSION=dev
+ARG REVISION=
+LABEL org.opencontainers.image.title="Spatial-Flow" \
+      org.opencontainers.image.description="All of Spatial-Flow in one process, with a generated street to look at" \
+      org.opencontainers.image.source="https://github.com/spatial-flow/spatial-flow" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION"
