@@ -10,7 +10,7 @@ export CGO_CXXFLAGS := --std=c++11
 export CGO_LDFLAGS  := -lopencv_core -lopencv_imgproc -lopencv_imgcodecs -lopencv_videoio
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install install-test build test check race vet lint fmt fmt-check tidy tidy-check graph isolated static bench env models train-demo-models diagram recording images push
+.PHONY: help demo compose install install-test build test check race vet lint fmt fmt-check tidy tidy-check graph isolated static bench env models train-demo-models diagram recording images push
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -19,6 +19,9 @@ SOURCE ?= street:
 demo: build ## the whole pipeline in one process; SOURCE= DETECT_MODEL= DEPTH_MODEL= DURATION= set it
 	bin/spatialflow up --source '$(SOURCE)' $(if $(DETECT_MODEL),--detect-model '$(DETECT_MODEL)') \
 		$(if $(DEPTH_MODEL),--depth-model '$(DEPTH_MODEL)') $(if $(DURATION),--duration $(DURATION)) $(UPFLAGS)
+
+compose: ## all services in containers; WATCHED=1: Prometheus and Grafana too; GPU=1: workers on a GPU; SOURCE= as seen in there
+	@build/compose.sh
 
 install: ## what the build and the demo need
 	@build/install.sh
