@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -191,6 +193,24 @@ func TestOpenRequestsFinish(t *testing.T) {
 		t.Errorf("the open request got %q, want its answer", got)
 	}
 	ends(t, ended)
+}
+
+func TestWhatEveryServiceShows(t *testing.T) {
+	registry, connected := prometheus.NewRegistry(), false
+	telemetry.NewBuildInfo(registry, "1.2.3", "abc")
+	telemetry.NewNATSConnected(registry, func() bool { return connected })
+	shows := func(want string) {
+		t.Helper()
+		w := httptest.NewRecorder()
+		telemetry.Handler(telemetry.Admin{Gatherer: registry}).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+		if !strings.Contains(w.Body.String(), want) {
+			t.Errorf("no %s in\n%s", want, w.Body)
+		}
+	}
+	shows(`spatialflow_build_info{go="` + runtime.Version() + `",revision="abc",version="1.2.3"} 1`)
+	shows("spatialflow_nats_connected 0")
+	connected = true
+	shows("spatialflow_nats_connected 1")
 }
 
 // A viewer that never goes away must not keep the program.

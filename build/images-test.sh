@@ -1,0 +1,132 @@
+#!/usr/bin/env bash
+# Tries the images and docker-compose.yml on a real Docker engine: make images-test.
+# It wants docker with its compose plugin, Go, ffmpeg and curl, and the ports HTTP_PORT and NATS_PORT free (8000 and 4222
+# unless they are set). It runs as a compose project of its own, spatial-flow-test, and takes everything down at the end.
+#   SKIP_BUILD=1  the images are there already        KEEP=1  leave everything running
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+export COMPOSE_PROJECT_NAME=spatial-flow-test HTTP_PORT=${HTTP_PORT:-8000} NATS_PORT=${NATS_PORT:-4222}
+VERSION=${VERSION:-$(sed -n 's/^appVersion: *"\{0,1\}\([^"]*\)"\{0,1\}$/\1/p' charts/spatial-flow/Chart.yaml)}
+export VERSION
+GATEWAY=http://127.0.0.1:$HTTP_PORT
+MOST_VISION_MB=300
+work=$(mktemp -d)
+began=$SECONDS
+step() { printf '[%4ds] %s\n' $((SECONDS - began)) "$*"; }
+fail() { step "FAILED: $*"; docker compose ps -a 2>/dev/null || true; docker compose logs --tail 20 2>/dev/null || true; exit 1; }
+standalone=spatial-flow-test-standalone
+cleanup() {
+	docker rm -f "$standalone" >/dev/null 2>&1 || true
+	[ -n "${KEEP:-}" ] || docker compose down -v --remove-orphans >/dev/null 2>&1 || true
+	rm -rf "$work"
+}
+trap cleanup EXIT
+until_ok() { # until_ok SECONDS WHAT COMMAND…
+	local end=$((SECONDS + $1)) what=$2
+	shift 2
+	until "$@" >/dev/null 2>&1; do
+		[ "$SECONDS" -lt "$end" ] || fail "$what"
+		sleep 0.2
+	done
+}
+
+[ -n "${SKIP_BUILD:-}" ] || { step "building the images"; make images VERSION="$VERSION"; }
+step "building what looks from outside: smoke and the nats program"
+CGO_ENABLED=0 go build -o "$work/smoke" ./gateway/cmd/smoke
+GOBIN=$work GOFLAGS='' go install github.com/nats-io/natscli/nats@v0.5.1
+
+# ---------------------------------------------------------------- the images
+for image in static vision vision-cuda standalone; do
+	name=spatial-flow-$image:$VERSION
+	docker image inspect "$name" >/dev/null 2>&1 || fail "no image $name"
+	size=$(($(docker image inspect -f '{{.Size}}' "$name") / 1000000))
+	user=$(docker image inspect -f '{{.Config.User}}' "$name")
+	labelled=$(docker image inspect -f '{{index .Config.Labels "org.opencontainers.image.version"}}' "$name")
+	step "$name: $size MB, user $user, version $labelled"
+	case $user in [1-9]*) ;; *) fail "$name runs as $user, which is no number" ;; esac
+	[ "$labelled" = "$VERSION" ] || fail "$name says that it is version $labelled"
+	[ "$image" != vision ] || [ "$size" -le "$MOST_VISION_MB" ] || fail "$name takes more than $MOST_VISION_MB MB"
+done
+for program in static:fuser static:gateway static:provision static:smoke vision:producer vision:worker vision-cuda:worker standalone:spatialflow; do
+	said=$(docker run --rm --read-only "spatial-flow-${program%%:*}:$VERSION" "${program##*:}" --version) || fail "$program --version"
+	[[ $said == *" $VERSION "* ]] || fail "$program says: $said"
+done
+
+# ---------------------------------------------------------------- standalone
+step "standalone: docker run --rm --read-only -p $HTTP_PORT:8000"
+docker run -d --rm --read-only --cap-drop ALL --security-opt no-new-privileges --name "$standalone" -p "127.0.0.1:$HTTP_PORT:8000" "spatial-flow-standalone:$VERSION" >/dev/null
+scene() { curl -sf "$GATEWAY/api/v1/sources/$1/scene"; }
+until_ok 60 "standalone shows no street" scene street
+curl -sf "$GATEWAY/" | grep -q '<title>' || fail "standalone has no viewer page"
+until_ok 30 "standalone is not healthy" docker exec "$standalone" spatialflow healthy
+docker exec "$standalone" spatialflow drain || fail "standalone does not drain"
+until_ok 30 "standalone does not end" bash -c "! docker ps -q --no-trunc --filter name=^/$standalone\$ | grep -q ."
+step "standalone showed the street, and drained"
+
+# ---------------------------------------------------------------- compose
+mkdir -p media models
+film=media/images-test.mp4
+frames=900
+ffmpeg -v error -y -f lavfi -i "testsrc2=size=320x240:rate=10:duration=$((frames / 10))" -c:v mpeg4 -q:v 5 "$film"
+trap 'rm -f "$film"; cleanup' EXIT
+step "make compose"
+up=$SECONDS
+make -s compose
+until_ok 60 "no live picture" scene street
+step "a live picture $((SECONDS - up)) s after make compose"
+[ $((SECONDS - up)) -lt 60 ] || fail "that is not within 60 s"
+# shellcheck disable=SC1091 # made by make compose
+. ./.env
+export SPATIALFLOW_NATS=nats://127.0.0.1:$NATS_PORT SPATIALFLOW_NATS_USER=publisher SPATIALFLOW_NATS_PASSWORD=$NATS_PUBLISHER_PASSWORD
+"$work/smoke" --gateway "$GATEWAY" || fail "a published picture shows no scene"
+curl -sf "$GATEWAY/api/v1/sources" | grep -q '"smoke"' || fail "the published picture is no source"
+
+for container in $(docker compose ps -aq); do
+	docker inspect -f '{{.Name}} {{.Config.User}} {{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}} {{.HostConfig.Memory}}' "$container" | {
+		read -r name user readonly drops memory
+		case $user in [1-9]*) ;; *) fail "$name runs as '$user'" ;; esac
+		[ "$readonly" = true ] || fail "$name can write to its root"
+		[ "$drops" = "[ALL]" ] || fail "$name has capabilities"
+		[ "$memory" -gt 0 ] || fail "$name has no limit of memory"
+	}
+	for word in $NATS_PRODUCER_PASSWORD $NATS_WORKER_PASSWORD $NATS_GATEWAY_PASSWORD; do
+		if docker top "$container" 2>/dev/null | grep -q "$word"; then fail "a password stands in a process list"; fi
+	done
+done
+step "every container runs without root, on a read-only root, without capabilities"
+
+docker compose up -d --no-build --scale detect=2 --wait >/dev/null 2>&1 || fail "--scale detect=2"
+workers() { curl -sf "$GATEWAY/api/v1/status" | python3 -c 'import json,sys; sys.exit(0 if [g["workers"] for g in json.load(sys.stdin)["groups"] if g["group"]=="detect"]==['"$1"'] else 1)'; }
+until_ok 30 "the second worker of detect does not show" workers 2
+step "detect has two workers"
+
+# ---------------------------------------------------------------- kills
+nats() { "$work/nats" --server "$SPATIALFLOW_NATS" --user monitor --password "$NATS_MONITOR_PASSWORD" "$@"; }
+stored() { nats stream subjects SCENES_LOSSLESS --filter "scenes.lossless.*.images-test.kills.*" --json 2>/dev/null | python3 -c '
+import json, sys
+seqs = sorted(int(s.rsplit(".", 1)[1]) for s, n in json.load(sys.stdin).items() for _ in range(n))
+print(len(seqs) if seqs == list(range(1, len(seqs) + 1)) else f"not 1 to {len(seqs)}: {seqs}")' 2>/dev/null || echo 0; }
+reached() { local n; n=$(stored); [[ $n =~ ^[0-9]+$ ]] && [ "$n" -ge "$1" ]; }
+step "a film of $frames frames, while every container is killed in turn"
+SOURCE=/media/images-test.mp4 RUN=kills docker compose up -d --no-build --no-deps producer >/dev/null 2>&1
+for service in detect depth fuser gateway producer nats; do
+	for container in $(docker compose ps -q "$service"); do
+		docker kill "$container" >/dev/null
+		docker start "$container" >/dev/null
+		step "killed and started: $service, with $(stored) scenes stored"
+	done
+	sleep 1
+done
+[ "$(stored)" != "$frames" ] || fail "the film was over before the last kill: it must be longer"
+until_ok 180 "the film does not end: $(stored) of $frames scenes" reached "$frames"
+sleep 2
+[ "$(stored)" = "$frames" ] || fail "scenes stored: $(stored), want $frames, each once"
+step "$frames scenes, each once"
+
+docker compose down -v >/dev/null 2>&1
+for what in "ps -aq" "volume ls -q" "network ls -q"; do
+	# shellcheck disable=SC2086 # words of a command
+	[ -z "$(docker $what --filter label=com.docker.compose.project=$COMPOSE_PROJECT_NAME)" ] || fail "docker compose down leaves something: docker $what"
+done
+step "docker compose down left nothing; all passed"
