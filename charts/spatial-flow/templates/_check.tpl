@@ -1,0 +1,95 @@
+{{- define "spatial-flow.registry" -}}
+{{- if not .Values.image.registry -}}
+{{- fail "image.registry is empty: push the images with `make images push REGISTRY=registry.example.org/team`, then give --set image.registry=registry.example.org/team" -}}
+{{- else if not (regexMatch "^[^/[:space:]]([^[:space:]]*[^/[:space:]])?$" .Values.image.registry) -}}
+{{- fail (printf "image.registry %q: no blank, and no slash at its ends" .Values.image.registry) -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* What a schema can't say, because it is about several values, or about an entry over its defaults. */ -}}
+{{- define "spatial-flow.check" -}}
+{{- include "spatial-flow.registry" . -}}
+{{- with .Values.nats -}}
+  {{- $auth := .auth -}}
+  {{- if and $auth.externalSecret.enabled (not (and $auth.externalSecret.storeName $auth.externalSecret.remoteKey)) -}}
+    {{- fail "nats.auth.externalSecret.enabled asks for nats.auth.externalSecret.storeName and .remoteKey" -}}
+  {{- end -}}
+  {{- if and $auth.externalSecret.enabled $auth.existingSecret -}}
+    {{- fail "give nats.auth.existingSecret or nats.auth.externalSecret.enabled, not both" -}}
+  {{- end -}}
+  {{- if .enabled -}}
+    {{- if .url -}}{{- fail "nats.url names another NATS: set nats.enabled=false with it" -}}{{- end -}}
+  {{- else -}}
+    {{- if not .url -}}{{- fail "nats.enabled=false asks for nats.url, as nats://nats.messaging:4222" -}}{{- end -}}
+    {{- if contains "@" .url -}}{{- fail "nats.url holds credentials: they go into the Secret of nats.auth.existingSecret" -}}{{- end -}}
+    {{- if not (regexMatch "^((nats|tls)://[^,/[:space:]]+,?)+$" .url) -}}{{- fail (printf "nats.url %q is not nats://host:port or tls://host:port, several separated by commas" .url) -}}{{- end -}}
+    {{- if not (or $auth.existingSecret $auth.externalSecret.enabled) -}}
+      {{- fail (printf "nats.enabled=false asks for nats.auth.existingSecret: a Secret with the passwords of %s at %s" (include "spatial-flow.natsUsers" $ | replace " " ", ") .url) -}}
+    {{- end -}}
+  {{- end -}}
+{{- end -}}
+{{- if .Values.ingress.enabled -}}
+  {{- if and .Values.ingress.tls (not .Values.ingress.hosts) -}}{{- fail "ingress.tls asks for ingress.hosts" -}}{{- end -}}
+{{- end -}}
+{{- if and .Values.httpRoute.enabled (not .Values.httpRoute.parentRefs) -}}
+  {{- fail "httpRoute.enabled asks for httpRoute.parentRefs: the Gateway it belongs to, as [{name: public, namespace: gateways}]" -}}
+{{- end -}}
+{{- if and .Values.metrics.podMonitor.enabled .Values.networkPolicy.enabled (not .Values.networkPolicy.monitoringNamespaces) -}}
+  {{- fail "metrics.podMonitor.enabled asks for networkPolicy.monitoringNamespaces: nobody may scrape" -}}
+{{- end -}}
+{{- $on := 0 -}}
+{{- range $name, $entry := .Values.workers -}}
+  {{- $group := include "spatial-flow.merged" (list $.Values.workerDefaults $entry) | fromJson -}}
+  {{- if $group.enabled -}}
+    {{- $on = add1 $on -}}
+    {{- include "spatial-flow.checkGroup" (list $ (printf "workers.%s" $name) $name $group) -}}
+  {{- end -}}
+{{- end -}}
+{{- if not $on -}}{{- fail "no group of workers is enabled: a frame would have nobody to look at it" -}}{{- end -}}
+{{- range $name, $entry := .Values.producers -}}
+  {{- $producer := include "spatial-flow.merged" (list $.Values.producerDefaults $entry) | fromJson -}}
+  {{- if $producer.enabled -}}
+    {{- include "spatial-flow.checkProducer" (list (printf "producers.%s" $name) $producer) -}}
+  {{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "spatial-flow.checkGroup" -}}
+{{- $root := index . 0 -}}{{- $at := index . 1 -}}{{- $name := index . 2 -}}{{- $group := index . 3 -}}
+{{- /* A worker is told its group alone, and knows the task of detect and depth. Goes when groups are free. */ -}}
+{{- if ne $group.task $name -}}{{- fail (printf "%s.task is %q: for now a group's task is its name, %s" $at $group.task $name) -}}{{- end -}}
+{{- with $group.model -}}
+  {{- if and (eq .kind "pvc") (not (and .claim .file)) -}}{{- fail (printf "%s.model.kind is pvc: give model.claim and model.file" $at) -}}{{- end -}}
+  {{- if and (eq .kind "url") (not (and .url .sha256)) -}}{{- fail (printf "%s.model.kind is url: give model.url and model.sha256" $at) -}}{{- end -}}
+  {{- if regexMatch "://[^/?#]*@" .url -}}{{- fail (printf "%s.model.url holds credentials, which everybody who reads the Deployment would see: put the file on a claim (model.kind pvc) instead" $at) -}}{{- end -}}
+{{- end -}}
+{{- if and $group.gpu.enabled (eq $group.provider "cpu") -}}{{- fail (printf "%s.gpu.enabled asks for %s.provider cuda or tensorrt" $at $at) -}}{{- end -}}
+{{- if and (not $group.gpu.enabled) (ne $group.provider "cpu") -}}{{- fail (printf "%s.provider %s asks for %s.gpu.enabled" $at $group.provider $at) -}}{{- end -}}
+{{- with $group.autoscaling -}}
+  {{- if ne .type "none" -}}
+    {{- if gt (int .min) (int .max) -}}{{- fail (printf "%s.autoscaling.min %v is more than max %v" $at .min .max) -}}{{- end -}}
+    {{- if and $group.gpu.enabled (lt (int .cooldown) 300) -}}{{- fail (printf "%s.autoscaling.cooldown %v is less than 300: a pod with a GPU takes minutes to come back" $at .cooldown) -}}{{- end -}}
+    {{- if and (lt (int .min) 1) (or (eq .type "hpa") .live.enabled (not .lossless.enabled)) -}}{{- fail (printf "%s.autoscaling.min 0 is for type keda with nothing but lossless: nothing else would bring the first pod" $at) -}}{{- end -}}
+  {{- end -}}
+  {{- if and (eq .type "hpa") $group.gpu.enabled -}}{{- fail (printf "%s.autoscaling.type hpa looks at the CPU, which says nothing of a GPU: use keda" $at) -}}{{- end -}}
+  {{- if eq .type "keda" -}}
+    {{- if not (or .lossless.enabled .live.enabled) -}}{{- fail (printf "%s.autoscaling.type keda asks for lossless.enabled or live.enabled" $at) -}}{{- end -}}
+    {{- if and .live.enabled (not $root.Values.keda.prometheus.address) -}}{{- fail (printf "%s.autoscaling.live asks for keda.prometheus.address" $at) -}}{{- end -}}
+    {{- if and .lossless.enabled (not (include "spatial-flow.natsMonitoring" $root)) -}}{{- fail (printf "%s.autoscaling.lossless asks for nats.monitoring when nats.enabled=false" $at) -}}{{- end -}}
+  {{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "spatial-flow.checkProducer" -}}
+{{- $at := index . 0 -}}{{- $producer := index . 1 -}}
+{{- with $producer -}}
+{{- range .sources -}}
+  {{- if regexMatch "://[^/?#]*@" . -}}{{- fail (printf "%s.sources: %s holds credentials, which everybody who reads the Deployment would see: put it into a Secret and name that in %s.sourcesSecret" $at (regexReplaceAll "://[^/?#]*@" . "://…@") $at) -}}{{- end -}}
+{{- end -}}
+{{- if not (or .sources .sourcesSecret.name) -}}{{- fail (printf "%s has no source: give %s.sources or %s.sourcesSecret.name" $at $at $at) -}}{{- end -}}
+{{- if and (eq .kind "Job") (not .run) -}}{{- fail (printf "%s.kind is Job, which asks for %s.run: without a run's name a new pod would begin anew" $at $at) -}}{{- end -}}
+{{- range .volumes -}}
+  {{- if hasKey . "hostPath" -}}{{- fail (printf "%s.volumes: %s is a hostPath, which the restricted Pod Security Standard refuses: use a PersistentVolumeClaim" $at .name) -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}

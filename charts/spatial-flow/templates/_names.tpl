@@ -1,0 +1,125 @@
+{{- define "spatial-flow.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- /* 40 characters leave room for what follows, up to the 63 of a label: -producer-<name>-<hash>. */ -}}
+{{- define "spatial-flow.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- else if contains (include "spatial-flow.name" .) .Release.Name -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name (include "spatial-flow.name" .) | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* What an object is called whose own part may be long: (list root "producer-yard"). */ -}}
+{{- define "spatial-flow.objectName" -}}
+{{- printf "%s-%s" (include "spatial-flow.fullname" (index . 0)) (index . 1) | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- /* Never changes in a release's life: selectors are immutable. (list root component [name]) */ -}}
+{{- define "spatial-flow.selector" -}}
+{{- $root := index . 0 -}}
+app.kubernetes.io/name: {{ include "spatial-flow.name" $root }}
+app.kubernetes.io/instance: {{ $root.Release.Name }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- if gt (len .) 2 }}
+spatial-flow/name: {{ index . 2 }}
+{{- end }}
+{{- end -}}
+
+{{- /* Of objects; pods have them but the chart's version, which would roll all pods with each chart. */ -}}
+{{- define "spatial-flow.labels" -}}
+{{- $root := index . 0 -}}
+{{ include "spatial-flow.selector" . }}
+app.kubernetes.io/part-of: spatial-flow
+app.kubernetes.io/managed-by: {{ $root.Release.Service }}
+app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
+helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- end -}}
+
+{{- define "spatial-flow.podLabels" -}}
+{{- $root := index . 0 -}}
+{{ include "spatial-flow.selector" . }}
+app.kubernetes.io/part-of: spatial-flow
+{{- with $root.Values.pod.labels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "spatial-flow.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "spatial-flow.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* An image of the project: (list root "vision-cuda"). */ -}}
+{{- define "spatial-flow.image" -}}
+{{- $root := index . 0 -}}
+{{- $target := index . 1 -}}
+{{- include "spatial-flow.registry" $root -}}
+{{- $name := printf "%s/spatial-flow-%s" $root.Values.image.registry $target -}}
+{{- with index $root.Values.image.digests (camelcase (replace "-" "_" $target) | untitle) -}}
+{{- printf "%s@%s" $name . -}}
+{{- else -}}
+{{- printf "%s:%s" $name (default $root.Chart.AppVersion $root.Values.image.tag) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "spatial-flow.natsImage" -}}
+{{- with .Values.nats.image -}}
+{{- if .digest -}}{{ .repository }}@{{ .digest }}{{- else -}}{{ .repository }}:{{ .tag }}{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "spatial-flow.natsName" -}}{{ include "spatial-flow.fullname" . }}-nats{{- end -}}
+{{- define "spatial-flow.natsHeadless" -}}{{ include "spatial-flow.fullname" . }}-nats-headless{{- end -}}
+
+{{- define "spatial-flow.natsURL" -}}
+{{- if .Values.nats.enabled -}}nats://{{ include "spatial-flow.natsName" . }}:4222{{- else -}}{{ .Values.nats.url }}{{- end -}}
+{{- end -}}
+
+{{- define "spatial-flow.natsMonitoring" -}}
+{{- if .Values.nats.enabled -}}
+{{ include "spatial-flow.natsHeadless" . }}.{{ .Release.Namespace }}.svc.{{ .Values.clusterDomain }}:8222
+{{- else -}}{{ .Values.nats.monitoring }}{{- end -}}
+{{- end -}}
+
+{{- define "spatial-flow.natsSecret" -}}
+{{- default (include "spatial-flow.natsName" .) .Values.nats.auth.existingSecret -}}
+{{- end -}}
+
+{{- /* The users of NATS, one per service, and who reads from outside; a key of the Secret each. */ -}}
+{{- define "spatial-flow.natsUsers" -}}
+provisioner producer worker fuser gateway publisher monitor
+{{- end -}}
+
+{{- /* Bytes of a quantity as 20Gi, times a share: (list "20Gi" 0.8). */ -}}
+{{- define "spatial-flow.bytes" -}}
+{{- $quantity := toString (index . 0) -}}
+{{- $factors := dict "" 1 "k" 1000 "M" 1000000 "G" 1000000000 "T" 1000000000000 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 -}}
+{{- $factor := get $factors (regexFind "[A-Za-z]*$" $quantity) -}}
+{{- printf "%.0f" (floor (mulf (regexFind "^[0-9.]+" $quantity | float64) (float64 $factor) (index . 1))) -}}
+{{- end -}}
+
+{{- /* Settings of one worker group or producer: its entry over the defaults. (list defaults entry) */ -}}
+{{- define "spatial-flow.merged" -}}
+{{- toJson (mustMergeOverwrite (deepCopy (index . 0)) (deepCopy (default dict (index . 1)))) -}}
+{{- end -}}
+
+{{- /* Whether the cluster, or --api-versions, has a kind: (list root "keda.sh/v1alpha1" "ScaledObject"). A cluster lists
+kinds; --api-versions may name the version alone. */ -}}
+{{- define "spatial-flow.hasKind" -}}
+{{- $apis := (index . 0).Capabilities.APIVersions -}}
+{{- $version := index . 1 -}}
+{{- if or ($apis.Has (printf "%s/%s" $version (index . 2))) (and ($apis.Has $version) (not ($apis.Has "v1/Pod"))) -}}yes{{- end -}}
+{{- end -}}
+
+{{- define "spatial-flow.needKind" -}}
+{{- if not (include "spatial-flow.hasKind" .) -}}
+{{- fail (printf "%s asks for %s of %s, which this cluster does not have: install it first, or turn that off (helm template: --api-versions %s/%s)" (index . 3) (index . 2) (index . 1) (index . 1) (index . 2)) -}}
+{{- end -}}
+{{- end -}}
