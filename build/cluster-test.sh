@@ -212,6 +212,19 @@ after=$(nats stream info SCENES_LOSSLESS --json | python3 -c 'import json,sys; p
 helm test "$RELEASE" -n "$NAMESPACE" --timeout 3m >/dev/null 2>&1 || fail "helm test after NATS was restarted"
 step "NATS's pod deleted: everything was there again, and helm test passed, after $((SECONDS - begin)) s"
 
+# ---------------------------------------------------------------- docs/operate.md
+for pid in "${forwards[@]}"; do kill "$pid" 2>/dev/null || true; done
+ln -s "$PWD/charts" "$work/charts"
+(cd "$work" && PATH=$work:$PATH "$OLDPWD/build/page.sh" "$OLDPWD/docs/operate.md" cluster "s/-n $RELEASE /-n $NAMESPACE /g; s/4222:4222/14222:4222/; s/127.0.0.1:4222/127.0.0.1:14222/; s/8000:8000/18000:8000/; s/127.0.0.1:8000/127.0.0.1:18000/") || fail "docs/operate.md"
+helm test "$RELEASE" -n "$NAMESPACE" --timeout 3m >/dev/null 2>&1 || fail "helm test after the commands of docs/operate.md"
+step "every command of docs/operate.md ran, and helm test passed"
+
+# A GPU that no node has: the pod waits, says why, and the rest goes on.
+helm upgrade "$RELEASE" "$CHART" -n "$NAMESPACE" "${common[@]}" --set workers.depth.gpu.enabled=true --set workers.depth.provider=cuda >/dev/null || fail "helm upgrade to a GPU"
+until_ok 60 "a pod that wants a GPU does not say what is missing" bash -c "kubectl -n $NAMESPACE get events | grep -q 'Insufficient nvidia.com/gpu'"
+step "a worker that wants a GPU stays Pending: Insufficient nvidia.com/gpu"
+helm upgrade "$RELEASE" "$CHART" -n "$NAMESPACE" "${common[@]}" --wait --timeout 3m >/dev/null || fail "back to CPUs"
+
 # ---------------------------------------------------------------- the end
 begin=$SECONDS
 helm uninstall "$RELEASE" -n "$NAMESPACE" --wait --timeout 3m >/dev/null || fail "helm uninstall"

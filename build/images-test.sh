@@ -63,6 +63,9 @@ until_ok 30 "standalone is not healthy" docker exec "$standalone" spatialflow he
 docker exec "$standalone" spatialflow drain || fail "standalone does not drain"
 until_ok 30 "standalone does not end" bash -c "! docker ps -q --no-trunc --filter name=^/$standalone\$ | grep -q ."
 step "standalone showed the street, and drained"
+step "the commands of docs/deploy.md"
+build/page.sh docs/deploy.md images "s/:0\\.1\\.0/:$VERSION/; s/127.0.0.1:8000:/127.0.0.1:0:/" || fail "docs/deploy.md"
+docker compose down -v >/dev/null 2>&1
 
 # ---------------------------------------------------------------- compose
 mkdir -p media models

@@ -38,7 +38,7 @@ func TestDocsCommands(t *testing.T) {
 	if output, err := exec.Command("ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc=size=320x240:rate=10:duration=3", "-c:v", "mpeg4", film).CombinedOutput(); err != nil {
 		t.Fatalf("ffmpeg: %v\n%s", err, output)
 	}
-	for _, page := range []string{"run", "publish", "read", "models", "operate"} {
+	for _, page := range []string{"run", "publish", "read", "models", "deploy"} {
 		t.Run(page, func(t *testing.T) {
 			text, err := os.ReadFile(filepath.Join("..", "docs", page+".md"))
 			if err != nil {
@@ -93,7 +93,7 @@ func newShell(t *testing.T, bin, film, packages string) *shell {
 	if err := os.Mkdir(filepath.Join(s.folder, "bin"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	for name, program := range map[string]string{"spatialflow": "1", "worker": "worker", "fuser": "fuser", "gateway": "gateway", "producer": "producer"} {
+	for name, program := range map[string]string{"spatialflow": "1", "worker": "worker", "fuser": "fuser", "gateway": "gateway", "producer": "producer", "provision": "provision", "smoke": "smoke"} {
 		script := fmt.Sprintf("#!/bin/sh\n%s=%s exec '%s' \"$@\"\n", asProgram, program, os.Args[0])
 		if err := os.WriteFile(filepath.Join(s.folder, "bin", name), []byte(script), 0o700); err != nil {
 			t.Fatal(err)
