@@ -10,7 +10,7 @@ export CGO_CXXFLAGS := --std=c++11
 export CGO_LDFLAGS  := -lopencv_core -lopencv_imgproc -lopencv_imgcodecs -lopencv_videoio
 
 .DEFAULT_GOAL := help
-.PHONY: help demo compose install install-test build test check race vet lint fmt fmt-check tidy tidy-check graph isolated static bench env models train-demo-models diagram recording images push images-test cluster-test
+.PHONY: help demo compose install install-test build test check race vet lint fmt fmt-check tidy tidy-check graph isolated static bench env models train-demo-models diagram recording images push images-test cluster-test chart-readme
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -83,6 +83,9 @@ images-test: ## try the images and docker-compose.yml on a real Docker engine
 	@build/images-test.sh
 cluster-test: ## try the chart on a real cluster: KUBECONFIG=, LOAD='kind load docker-image' or REGISTRY=
 	@KUBECONFIG='$(KUBECONFIG)' LOAD='$(LOAD)' REGISTRY='$(REGISTRY)' build/cluster-test.sh
+
+chart-readme: ## the tables of values in the chart's README.md, out of values.yaml
+	@cd charts/tests && GOWORK=off go run ./cmd/readme ../spatial-flow
 
 diagram: docs/architecture.svg ## docs/architecture.svg out of its source (Debian: graphviz)
 docs/architecture.svg: docs/architecture.dot
