@@ -19,6 +19,12 @@
   {{- end -}}
   {{- if .enabled -}}
     {{- if .url -}}{{- fail "nats.url names another NATS: set nats.enabled=false with it" -}}{{- end -}}
+    {{- /* JetStream sets aside what each stream may hold at most (flow/bus): 1345 MiB for live streams and entries. */ -}}
+    {{- $room := include "spatial-flow.bytes" (list .storage.size 0.8) | int64 -}}
+    {{- $asked := add (mul 4 (include "spatial-flow.bytes" (list $.Values.provision.guardBytes 1.0) | int64)) (mul 1345 1048576) -}}
+    {{- if and $.Values.provision.enabled (gt $asked $room) -}}
+      {{- fail (printf "nats.storage.size %s has room for %d MiB of streams (80 %%), and these ask for %d MiB: 4 × provision.guardBytes (%s) and 1345 MiB. Make the one larger or the other smaller" .storage.size (div $room 1048576) (div $asked 1048576) $.Values.provision.guardBytes) -}}
+    {{- end -}}
   {{- else -}}
     {{- if not .url -}}{{- fail "nats.enabled=false asks for nats.url, as nats://nats.messaging:4222" -}}{{- end -}}
     {{- if contains "@" .url -}}{{- fail "nats.url holds credentials: they go into the Secret of nats.auth.existingSecret" -}}{{- end -}}

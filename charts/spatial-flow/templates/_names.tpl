@@ -13,9 +13,14 @@
 {{- end -}}
 {{- end -}}
 
-{{- /* What an object is called whose own part may be long: (list root "producer-yard"). */ -}}
+{{- /* What an object is called whose own part may be long: (list root "producer-yard"). What is cut off shows in a hash, so
+that two of them never have one name. */ -}}
 {{- define "spatial-flow.objectName" -}}
-{{- printf "%s-%s" (include "spatial-flow.fullname" (index . 0)) (index . 1) | trunc 63 | trimSuffix "-" -}}
+{{- $name := printf "%s-%s" (include "spatial-flow.fullname" (index . 0)) (index . 1) -}}
+{{- if gt (len $name) 63 -}}
+{{- $name = printf "%s-%s" ($name | trunc 54 | trimSuffix "-") ($name | sha256sum | trunc 8) -}}
+{{- end -}}
+{{- $name -}}
 {{- end -}}
 
 {{- /* Never changes in a release's life: selectors are immutable. (list root component [name]) */ -}}
@@ -105,9 +110,12 @@ provisioner producer worker fuser gateway publisher monitor
 {{- printf "%.0f" (floor (mulf (regexFind "^[0-9.]+" $quantity | float64) (float64 $factor) (index . 1))) -}}
 {{- end -}}
 
-{{- /* Settings of one worker group or producer: its entry over the defaults. (list defaults entry) */ -}}
+{{- /* Settings of one worker group or producer: its entry over the defaults. An entry that is null is one that was taken
+out, as by --set producers.street=null. (list defaults entry) */ -}}
 {{- define "spatial-flow.merged" -}}
-{{- toJson (mustMergeOverwrite (deepCopy (index . 0)) (deepCopy (default dict (index . 1)))) -}}
+{{- $entry := index . 1 -}}
+{{- if kindIs "invalid" $entry -}}{{- $entry = dict "enabled" false -}}{{- end -}}
+{{- toJson (mustMergeOverwrite (deepCopy (index . 0)) (deepCopy $entry)) -}}
 {{- end -}}
 
 {{- /* Whether the cluster, or --api-versions, has a kind: (list root "keda.sh/v1alpha1" "ScaledObject"). A cluster lists

@@ -37,7 +37,7 @@ affinity:
 {{- $root := index . 0 -}}
 {{- $tolerations := default $root.Values.pod.tolerations (index . 1).tolerations -}}
 {{- if gt (len .) 2 -}}{{- $tolerations = concat $tolerations (index . 2) -}}{{- end -}}
-{{- with $tolerations }}
+{{- with $tolerations -}}
 tolerations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -46,7 +46,7 @@ tolerations:
 {{- /* (list constraints selectorLabels) */ -}}
 {{- define "spatial-flow.spread" -}}
 {{- $labels := index . 1 -}}
-{{- with index . 0 }}
+{{- with index . 0 -}}
 topologySpreadConstraints:
   {{- range . }}
   - {{ toYaml . | nindent 4 | trim }}
@@ -69,7 +69,7 @@ securityContext:
 {{- define "spatial-flow.podAnnotations" -}}
 {{- $annotations := deepCopy (index . 0).Values.pod.annotations -}}
 {{- if gt (len .) 2 -}}{{- $_ := set $annotations (index . 1) (index . 2) -}}{{- end -}}
-{{- with $annotations }}
+{{- with $annotations -}}
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}

@@ -27,11 +27,11 @@ spec:
     metadata:
       labels:
         {{- include "spatial-flow.podLabels" (list $root .component) | nindent 8 }}
-      {{- include "spatial-flow.podAnnotations" (list $root) | nindent 6 }}
+      {{- with include "spatial-flow.podAnnotations" (list $root) }}{{ . | nindent 6 }}{{ end }}
     spec:
       {{- include "spatial-flow.pod" (list $root $settings) | nindent 6 }}
-      {{- include "spatial-flow.tolerations" (list $root $settings) | nindent 6 }}
-      {{- include "spatial-flow.spread" (list $settings.topologySpreadConstraints $selector) | nindent 6 }}
+      {{- with include "spatial-flow.tolerations" (list $root $settings) }}{{ . | nindent 6 }}{{ end }}
+      {{- with include "spatial-flow.spread" (list $settings.topologySpreadConstraints $selector) }}{{ . | nindent 6 }}{{ end }}
       containers:
         - name: {{ .component }}
           image: {{ include "spatial-flow.image" (list $root .image) }}
