@@ -2,6 +2,7 @@
 MODULES     := flow producer workers fuser gateway standalone
 ROOT        := github.com/spatial-flow/spatial-flow
 STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+ACTIONLINT  := go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 TAGS        := customenv,gocv_specific_modules,gocv_videoio
 
 # gocv against Debian's OpenCV 4.6: only the four modules that are used, see build/include.
@@ -10,7 +11,7 @@ export CGO_CXXFLAGS := --std=c++11
 export CGO_LDFLAGS  := -lopencv_core -lopencv_imgproc -lopencv_imgcodecs -lopencv_videoio
 
 .DEFAULT_GOAL := help
-.PHONY: help demo compose install install-test build test check race vet lint fmt fmt-check tidy tidy-check graph isolated static bench env models train-demo-models diagram recording images push images-test cluster-test chart-readme
+.PHONY: help demo compose install install-test build test check race vet lint fmt fmt-check tidy tidy-check graph isolated static bench env models train-demo-models diagram recording images push images-test cluster-test chart-readme workflows-check scripts-check eks-test release-dry-run release
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -35,7 +36,7 @@ test: install-test ## all tests
 	go test -count=1 -run 'Protocol|AsyncAPI' ./flow # they read docs, which the cache does not know of
 	go test -tags '$(TAGS)' work
 
-check: fmt-check install-test tidy-check graph vet lint build isolated static race ## what CI runs first
+check: fmt-check install-test scripts-check workflows-check tidy-check graph vet lint build isolated static race ## what CI runs first
 
 race: install-test
 	go test -race -timeout 20m -tags '$(TAGS)' work
@@ -86,6 +87,19 @@ cluster-test: ## try the chart on a real cluster: KUBECONFIG=, LOAD='kind load d
 
 chart-readme: ## the tables of values in the chart's README.md, out of values.yaml
 	@cd charts/tests && GOWORK=off go run ./cmd/readme ../spatial-flow
+
+workflows-check: ## the workflows of GitHub, by actionlint
+	$(ACTIONLINT) -color=false
+scripts-check: install-test ## the shell scripts, by shellcheck, and those of deploy/eks by running them without AWS
+	shellcheck .ci/run $$(git ls-files '*.sh')
+	build/eks-test.sh
+eks-test:
+	build/eks-test.sh
+release-dry-run: install ## what of a release can be made here: dist/ with programs, chart, SBOMs and checksums
+	build/release.sh clean check static native chart sbom sums
+	@echo "not made here: images for two architectures, signatures (cosign, keyless), and what is published: release.yml"
+release: ## STEPS= of build/release.sh, as .github/workflows/release.yml runs them
+	build/release.sh $(STEPS)
 
 diagram: docs/architecture.svg ## docs/architecture.svg out of its source (Debian: graphviz)
 docs/architecture.svg: docs/architecture.dot

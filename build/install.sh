@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what Spatial-Flow needs and is missing: a C++ compiler, OpenCV's core, imgproc, imgcodecs and videoio,
 # libonnxruntime (out of the PyPI wheel, into the user's cache folder), and with "test" also Chromium,
-# FFmpeg, axe-core and the schema of AsyncAPI. With "onnxruntime" libonnxruntime and its licence only, for the images.
+# FFmpeg, shellcheck, axe-core and the schema of AsyncAPI. With "onnxruntime" libonnxruntime and its licence only, for the images.
 set -eu
 
 ORT_VERSION=1.32.0
@@ -36,6 +36,7 @@ fi
 if [ "${1:-}" = test ]; then # pip is for the Python examples
 	need chromium "${CHROMIUM:-chromium}"
 	need ffmpeg ffmpeg
+	need shellcheck shellcheck
 	{ [ -e "$cache/$axe" ] && [ -e "$cache/$asyncapi" ]; } || need npm npm
 fi
 if [ -n "$packages" ]; then
