@@ -7,7 +7,7 @@ set -eu
 ORT_VERSION=1.32.0
 case "$(uname -s)-$(uname -m)" in
 Linux-x86_64)  platform=manylinux_2_28_x86_64  checksum=6c1585d1bbf45b0712ea4a21b705c5fcb4ba04ff2e30f1fbf81a49faf658638f ;;
-Linux-aarch64) platform=manylinux_2_28_aarch64 checksum='' ;;
+Linux-aarch64) platform=manylinux_2_28_aarch64 checksum=49852228a93995158b2a813d4df487d47a1b76b0eaa894507ef49e91b6d7954a ;;
 *) platform='' checksum='' ;;
 esac
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/spatial-flow"
