@@ -113,7 +113,18 @@ sbom() {
 			$CYCLONEDX bin -json -std -noserial -output "dist/$name.cdx.json" -version "v$version" "$program"
 		done
 	done
-	ls dist/*.cdx.json
+	# The hour, and the checksum of the tool as it happened to be built here, would differ from one time to the next.
+	python3 - "$SOURCE_DATE_EPOCH" dist/*.cdx.json <<-'END'
+		import datetime, json, sys
+		for path in sys.argv[2:]:
+		    bom = json.load(open(path))
+		    hour = datetime.datetime.fromtimestamp(int(sys.argv[1]), datetime.timezone.utc)
+		    bom["metadata"]["timestamp"] = hour.strftime("%Y-%m-%dT%H:%M:%SZ")
+		    for tool in bom["metadata"]["tools"]:
+		        tool.pop("hashes", None)
+		    json.dump(bom, open(path, "w"), indent=1)
+		    print(path)
+	END
 }
 
 sums() {
