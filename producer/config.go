@@ -37,7 +37,7 @@ type Config struct {
 	Silence         time.Duration `default:"2s" help:"A frame that nothing was heard of for so long is looked up among the stored scenes."`
 	PositionTimeout time.Duration `default:"5s" help:"How long, at the end of a source, its position may take to reach the last frame."`
 	Drain           time.Duration `default:"30s" help:"How long a stop waits for the frames that are under way."`
-	ExitWhenDone    bool          `help:"End when every source has ended, instead of staying to be seen."`
+	ExitWhenDone    bool          `help:"End when every source has ended, instead of staying to be seen: with 0 when all are complete, with 1 when one failed or a stop came first."`
 
 	// Unpaced lets generated sources run ahead of their clock, as fast as the pipeline takes their pictures.
 	Unpaced bool `kong:"-"`
@@ -55,6 +55,14 @@ func (c Config) LiveSources() []string {
 		}
 	}
 	return names
+}
+
+// Stopped is what a stop before the sources' end comes to: [ErrStopped] with ExitWhenDone, else nil.
+func (c Config) Stopped() error {
+	if c.ExitWhenDone {
+		return ErrStopped
+	}
+	return nil
 }
 
 // Validate returns [ErrConfig], [ErrSourceName] or [ErrUnsupported], naming the flag, when the settings can't be run.

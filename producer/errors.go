@@ -21,6 +21,8 @@ var (
 	ErrPosition = errors.New("position differs from the account")
 	// ErrSource is returned at the end when a source failed; the others were carried on.
 	ErrSource = errors.New("a source failed")
+	// ErrStopped is returned when a producer that ends with its sources was stopped before that.
+	ErrStopped = errors.New("stopped before the end of its sources")
 
 	// ErrPicture is returned for a picture that can't be sent; the source's others can.
 	ErrPicture = errors.New("no usable picture")

@@ -17,7 +17,8 @@ import (
 // Run carries all sources through the pipeline, each on its own: one that fails does not stop the others. When ctx
 // ends it reads no more, waits at most cfg.Drain for what is under way, and returns nil; so the bus, the workers
 // and the fuser must outlive it. When every source has ended it stays, to be seen, until ctx ends, or, with
-// cfg.ExitWhenDone, returns: [ErrSource] if one failed.
+// cfg.ExitWhenDone, returns: [ErrSource] if one failed, [ErrStopped] if ctx ended before one was at its end, so that
+// who runs it, as a Kubernetes Job, does not take it for done.
 func Run(ctx context.Context, cfg Config, env service.Env) error {
 	if err := cfg.Validate(); err != nil {
 		return err
@@ -51,7 +52,7 @@ func carryAll(ctx context.Context, cfg Config, env service.Env, board *Board, sp
 	if err != nil {
 		state, reason := flow.StateFailed, err.Error()
 		if ctx.Err() != nil {
-			state, reason, err = flow.StateStopped, "", nil
+			state, reason, err = flow.StateStopped, "", cfg.Stopped()
 		}
 		for _, r := range rows {
 			r.ended(state, reason)
@@ -60,7 +61,7 @@ func carryAll(ctx context.Context, cfg Config, env service.Env, board *Board, sp
 	}
 	env.Health.SetReady(true)
 	defer context.AfterFunc(ctx, func() { env.Health.SetReady(false) })() // a stop is seen before it is over
-	failed := make([]bool, len(specs))
+	states := make([]flow.State, len(specs))
 	selecting, stopSelecting := context.WithCancel(context.WithoutCancel(ctx)) // until the last frame is accounted for
 	defer stopSelecting()
 	selection := newSelection(cfg, env.Bus, env.Log, groups)
@@ -71,13 +72,11 @@ func carryAll(ctx context.Context, cfg Config, env service.Env, board *Board, sp
 	}
 	for i, s := range specs {
 		sources.Go(func() error {
-			var state flow.State
 			if isLossless(s) {
-				state = newLossless(s, rows[i], cfg, env, groups, m).run(ctx)
+				states[i] = newLossless(s, rows[i], cfg, env, groups, m).run(ctx)
 			} else {
-				state = newLive(s, rows[i], cfg, env, selection, m).run(ctx)
+				states[i] = newLive(s, rows[i], cfg, env, selection, m).run(ctx)
 			}
-			failed[i] = state == flow.StateFailed
 			return nil
 		})
 	}
@@ -87,9 +86,22 @@ func carryAll(ctx context.Context, cfg Config, env service.Env, board *Board, sp
 	if err := errors.Join(err, selector.Wait()); err != nil {
 		return err
 	}
-	count := len(slices.DeleteFunc(failed, func(f bool) bool { return !f }))
-	if count > 0 && cfg.ExitWhenDone && ctx.Err() == nil {
-		return fmt.Errorf("%w: %d of %d", ErrSource, count, len(specs))
+	if !cfg.ExitWhenDone {
+		return nil
+	}
+	count := func(ended flow.State) (n int) {
+		for _, state := range states {
+			if state == ended {
+				n++
+			}
+		}
+		return n
+	}
+	if n := count(flow.StateFailed); n > 0 && ctx.Err() == nil {
+		return fmt.Errorf("%w: %d of %d", ErrSource, n, len(specs))
+	}
+	if count(flow.StateComplete) < len(specs) {
+		return cfg.Stopped()
 	}
 	return nil
 }

@@ -107,3 +107,53 @@ func TestSmoke(t *testing.T) {
 		}
 	}
 }
+
+// A run that is stopped before its end is not done: who runs it, as a Kubernetes Job, must start it again. Stopped by
+// SIGTERM in the middle, and while NATS is away, it ends with 1; started again, it completes, with 0.
+func TestStoppedRunIsNotDone(t *testing.T) {
+	const frames = 60
+	detect, _ := noCost(t)
+	d := newDeployment(t)
+	arguments := []string{"--source", "cam1=street:?seed=7&fps=30&size=320x180#mode=lossless", "--frames", fmt.Sprint(frames), "--run", "stops", "--exit-when-done"}
+	p := d.service("producer", arguments...)
+	stop := func(when string) {
+		t.Helper()
+		if err := p.command.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case err := <-p.ended:
+			p.ended <- nil
+			if err == nil || p.command.ProcessState.ExitCode() != 1 || !strings.Contains(p.output.String(), "stopped before the end of its sources") {
+				t.Errorf("stopped %s it ends with %v and says %s", when, err, p.output.String())
+			}
+		case <-time.After(30 * time.Second):
+			t.Fatalf("stopped %s it never ends", when)
+		}
+		p.run()
+	}
+	eventually(t, "it waits for NATS", func() bool { return strings.Contains(p.output.String(), "waiting for nats") })
+	stop("while NATS was away")
+	d.startNATS()
+	eventually(t, "the server listens", d.listens)
+	eventually(t, "it waits for the groups", func() bool { return strings.Contains(p.output.String(), "waiting for the groups entry") })
+	stop("before there were groups")
+	if command, output := program(t, "provision", "--nats", d.url, "--off", "depth"); command.Run() != nil {
+		t.Fatal(output)
+	}
+	d.service("fuser")
+	d.service("worker", "--group", "detect", "--model", detect)
+	b := d.connect()
+	position(t, b, "cam1", "stops", 5)
+	stop("in the middle")
+	select {
+	case err := <-p.ended:
+		p.ended <- nil
+		if err != nil {
+			t.Errorf("the run ends with %v", err)
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("the run never ends")
+	}
+	storedScenes(t, b, frames)
+}

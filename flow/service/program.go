@@ -93,10 +93,22 @@ func Main[C any](name, description string, run Run[C]) {
 	ctx, stop := SignalContext()
 	defer stop()
 	log := cli.Logger(os.Stderr).With("service", name)
-	parser.FatalIfErrorf(runProgram(ctx, name, cli.Connection, cli.Admin, log, func(ctx context.Context, env Env) error {
+	err = runProgram(ctx, name, cli.Connection, cli.Admin, log, func(ctx context.Context, env Env) error {
 		return run(ctx, cli.Config, env)
-	}))
+	})
+	if task, ok := any(cli.Config).(stopper); ok && errors.Is(err, errNotBegun) {
+		err = task.Stopped()
+	}
+	if !errors.Is(err, errNotBegun) {
+		parser.FatalIfErrorf(err)
+	}
 }
+
+// stopper is a Config that knows an end of its own: what is returned when a stop comes before that.
+type stopper interface{ Stopped() error }
+
+// errNotBegun says that the stop came while NATS was away.
+var errNotBegun = errors.New("stopped before it began")
 
 // runProgram connects, serves the admin address, and runs a service until ctx ends or it is drained.
 func runProgram(ctx context.Context, role string, c Connection, admin string, log *slog.Logger, run func(context.Context, Env) error) error {
@@ -126,7 +138,7 @@ func runProgram(ctx context.Context, role string, c Connection, admin string, lo
 		b, err := c.Connect(running, role, log)
 		if err != nil {
 			if ctx.Err() != nil {
-				return nil // asked to stop while NATS was away
+				return errNotBegun
 			}
 			return err
 		}
