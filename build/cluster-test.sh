@@ -59,7 +59,9 @@ else
 	step "images loaded"
 fi
 [ -z "${STORAGE:-}" ] || images+=(--set "nats.storage.className=$STORAGE")
-common=("${images[@]}" --set nats.replicas=1 --set nats.storage.size=2Gi)
+common=("${images[@]}" --set nats.replicas=1 --set nats.storage.size=3Gi --set provision.guardBytes=128Mi)
+
+SERVER=$(kubectl version -o json | python3 -c 'import json,sys; print(json.load(sys.stdin)["serverVersion"]["gitVersion"].lstrip("v"))')
 
 # ---------------------------------------------------------------- every preset, as the API server sees it
 kubectl create namespace "$NAMESPACE" --dry-run=client -o yaml | kubectl apply -f - >/dev/null
@@ -67,7 +69,7 @@ kubectl label namespace "$NAMESPACE" --overwrite pod-security.kubernetes.io/enfo
 k create secret generic nats-passwords --from-literal=x=y --dry-run=client -o yaml | k apply -f - >/dev/null
 for preset in "$CHART"/values-*.yaml; do
 	helm template "$RELEASE" "$CHART" -n "$NAMESPACE" -f "$preset" --set image.registry=localhost --set nats.auth.existingSecret=nats-passwords \
-		--set monitoring.enabled=false --skip-tests >"$work/preset.yaml" 2>"$work/preset.err" || fail "$preset is not rendered: $(cat "$work/preset.err")"
+		--kube-version "$SERVER" --api-versions monitoring.coreos.com/v1 --api-versions keda.sh/v1alpha1 --skip-tests >"$work/preset.yaml" 2>"$work/preset.err" || fail "$preset is not rendered: $(cat "$work/preset.err")"
 	k apply --server-side --dry-run=server -f "$work/preset.yaml" >"$work/applied" 2>&1 || {
 		# Kinds of operators that this cluster has not.
 		grep -v 'no matches for kind\|ensure CRDs are installed first\|serverside-applied' "$work/applied" >"$work/refused" || true
@@ -233,4 +235,4 @@ left=$(k get all,secrets,configmaps,pvc,networkpolicies,ingresses,serviceaccount
 step "helm uninstall: $((SECONDS - begin)) s; left: $left"
 expected="persistentvolumeclaim/data-$NAME-nats-0 persistentvolumeclaim/films "
 [ "$left" = "$expected" ] || fail "helm uninstall left $left; want $expected"
-step "all passed on Kubernetes $(kubectl version -o json 2>/dev/null | python3 -c 'import json,sys; print(json.load(sys.stdin)["serverVersion"]["gitVersion"])'), helm $(helm version --short)"
+step "all passed on Kubernetes $SERVER, helm $(helm version --short)"
