@@ -11,7 +11,7 @@ export CGO_CXXFLAGS := --std=c++11
 export CGO_LDFLAGS  := -lopencv_core -lopencv_imgproc -lopencv_imgcodecs -lopencv_videoio
 
 .DEFAULT_GOAL := help
-.PHONY: help demo compose install install-test build test check race vet lint fmt fmt-check tidy tidy-check graph isolated static bench env models train-demo-models diagram recording images push images-test cluster-test chart-readme workflows-check scripts-check eks-test release-dry-run release
+.PHONY: help demo compose install install-test build test check race vet lint fmt fmt-check tidy tidy-check graph isolated static bench env models train-demo-models diagram recording images push images-test cluster-test chart-check chart-readme workflows-check scripts-check eks-test release-dry-run release
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -36,7 +36,7 @@ test: install-test ## all tests
 	go test -count=1 -run 'Protocol|AsyncAPI' ./flow # they read docs, which the cache does not know of
 	go test -tags '$(TAGS)' work
 
-check: fmt-check install-test scripts-check workflows-check tidy-check graph vet lint build isolated static race ## what CI runs first
+check: fmt-check install-test scripts-check workflows-check tidy-check graph vet lint build chart-check isolated static race ## what CI runs first
 
 race: install-test
 	go test -race -timeout 20m -tags '$(TAGS)' work
@@ -45,14 +45,16 @@ vet: install
 lint: install
 	$(STATICCHECK) -tags '$(TAGS)' work
 fmt: ## format all Go
-	gofmt -s -w $(MODULES)
+	gofmt -s -w $(MODULES) charts
 fmt-check:
-	@out=$$(gofmt -s -l $(MODULES)); [ -z "$$out" ] || { echo "not formatted (make fmt):" $$out; exit 1; }
+	@out=$$(gofmt -s -l $(MODULES) charts); [ -z "$$out" ] || { echo "not formatted (make fmt):" $$out; exit 1; }
 tidy: ## bring go.mod, go.sum and go.work.sum in order
 	go work sync
 	@$(call each,go mod tidy)
+	@$(call charts,go mod tidy)
 tidy-check:
 	@$(call each,go mod tidy -diff)
+	@$(call charts,go mod tidy -diff)
 isolated: install
 	@$(call each,GOWORK=off go build -tags '$(TAGS)' -o /dev/null ./...)
 static:
@@ -85,6 +87,13 @@ images-test: ## try the images and docker-compose.yml on a real Docker engine
 cluster-test: ## try the chart on a real cluster: KUBECONFIG=, LOAD='kind load docker-image' or REGISTRY=
 	@KUBECONFIG='$(KUBECONFIG)' LOAD='$(LOAD)' REGISTRY='$(REGISTRY)' build/cluster-test.sh
 
+# Outside of go.work, so that the types of Helm and Kubernetes choose no versions for the services; oldest is for those of
+# the oldest Kubernetes. The tests read what Go's cache does not know of: -count=1.
+charts = set -e; for m in charts/tests charts/tests/oldest; do (cd $$m && GOWORK=off $(1)) || { echo "in $$m: $(1)"; exit 1; }; done
+chart-check: build ## the chart, its dashboards and alerts, and docker-compose.yml, without a cluster
+	@$(call charts,go vet ./...)
+	@$(call charts,$(STATICCHECK) ./...)
+	cd charts/tests && GOWORK=off go test -count=1 ./...
 chart-readme: ## the tables of values in the chart's README.md, out of values.yaml
 	@cd charts/tests && GOWORK=off go run ./cmd/readme ../spatial-flow
 

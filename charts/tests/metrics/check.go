@@ -9,7 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
@@ -135,7 +135,7 @@ func (e *Exported) selector(v *parser.VectorSelector, ranged bool) (string, erro
 	}
 	for _, matcher := range v.LabelMatchers {
 		switch {
-		case matcher.Name == labels.MetricName || slices.Contains(target, matcher.Name):
+		case matcher.Name == model.MetricNameLabel || slices.Contains(target, matcher.Name):
 		case !slices.Contains(has, matcher.Name):
 			errs = append(errs, fmt.Errorf("%s has no label %s", v.Name, matcher.Name))
 		case e.Metrics[name].Ours && plainWords.MatchString(matcher.Value):

@@ -59,6 +59,7 @@ func boards(t *testing.T) map[string]board {
 			t.Fatal(err)
 		}
 		// Without a mistake it returns an error too, one that says nothing.
+		//lint:ignore SA1019 the newer schema is not yet what Grafana's sidecar and file provisioning want everywhere
 		if err := new(dashboard.Dashboard).UnmarshalJSONStrict(content); err != nil && err.Error() != "" {
 			t.Errorf("%s is not as Grafana's own types want it: %v", path, err)
 		}

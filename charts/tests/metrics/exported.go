@@ -76,10 +76,9 @@ type reader struct {
 
 // function is one that makes metrics for its callers.
 type function struct {
-	name   string
-	kind   *ast.FuncType
-	scope  *ast.File // where it can be called; nil: everywhere
-	method bool
+	name  string
+	kind  *ast.FuncType
+	scope *ast.File // where it can be called; nil: everywhere
 }
 
 // constructor tells the kind of prometheus.NewCounterVec and its kin.

@@ -1,0 +1,254 @@
+package charts_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"helm.sh/helm/v3/pkg/chartutil"
+	"helm.sh/helm/v3/pkg/lint"
+	"helm.sh/helm/v3/pkg/lint/support"
+)
+
+// matrixCase is a deployment that people may want. What it names outside of the chart is in outside.
+type matrixCase struct {
+	name string
+	rendering
+	outside []string // Secret, PersistentVolumeClaim and ServiceAccount that exist already, as "Secret passwords"
+}
+
+var cases = []matrixCase{
+	{name: "defaults"},
+	{name: "cpu", rendering: rendering{preset: "values-cpu.yaml"}},
+	{name: "kind", rendering: rendering{preset: "values-kind.yaml"}},
+	{name: "eks-t4-shared", rendering: rendering{preset: "values-eks-t4-shared.yaml"}, outside: []string{"PersistentVolumeClaim models"}},
+	{name: "eks-karpenter", rendering: rendering{preset: "values-eks-karpenter.yaml"}},
+	{name: "three servers", rendering: rendering{values: `
+nats: {replicas: 3, exporter: {enabled: true}, storage: {className: fast, size: 100Gi, whenDeleted: Delete}}
+metrics: {podMonitor: {enabled: true, labels: {release: prometheus}}}`}},
+	{name: "passwords that exist", rendering: rendering{values: `
+nats: {auth: {existingSecret: passwords}}`}, outside: []string{"Secret passwords"}},
+	{name: "passwords of a store", rendering: rendering{values: `
+nats: {replicas: 3, auth: {externalSecret: {enabled: true, storeName: vault, storeKind: SecretStore, remoteKey: team/nats}}}`}},
+	{name: "another's NATS", rendering: rendering{values: `
+nats: {enabled: false, url: "nats://a.messaging:4222,nats://b.messaging:4223", monitoring: "nats-headless.messaging:8222", auth: {existingSecret: passwords}}
+workers: {depth: {autoscaling: {type: keda}}}
+networkPolicy: {nats: {cidrs: [10.1.0.0/16]}}`}, outside: []string{"Secret passwords"}},
+	{name: "another's NATS, passwords of a store", rendering: rendering{values: `
+nats: {enabled: false, url: "nats://nats.messaging", auth: {externalSecret: {enabled: true, storeName: vault, remoteKey: nats}}}`}},
+	{name: "gpu", rendering: rendering{values: `
+image: {pullSecrets: [{name: registry}]}
+workers:
+  detect:
+    provider: cuda
+    gpu: {enabled: true, resourceName: nvidia.com/mig-1g.10gb, count: 2, runtimeClassName: nvidia, cacheClaim: kernels}
+    model: {kind: pvc, claim: models, file: sub/yolov8n.onnx}
+    tolerations: [{key: gpu, operator: Equal, value: "true", effect: NoSchedule}]
+    nodeSelector: {accelerator: a100}
+    affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [{matchExpressions: [{key: zone, operator: In, values: [a]}]}]}}}
+  depth:
+    provider: tensorrt
+    gpu: {enabled: true, resourceName: nvidia.com/gpu.shared}
+    replicas: 3
+    autoscaling: {type: keda, min: 2, max: 6}`}, outside: []string{"Secret registry", "PersistentVolumeClaim models", "PersistentVolumeClaim kernels"}},
+	{name: "hpa", rendering: rendering{values: `
+workers: {detect: {autoscaling: {type: hpa, min: 2, max: 8, cpu: 60}}}`}},
+	{name: "keda, lossless, from nothing", rendering: rendering{values: `
+workers: {depth: {autoscaling: {type: keda, min: 0, max: 3, lossless: {lag: 20, activation: 1}}}}`}},
+	{name: "keda, live", rendering: rendering{values: `
+workerDefaults: {autoscaling: {type: keda, live: {enabled: true, busy: 0.8}, lossless: {enabled: false}}}
+keda: {prometheus: {address: "http://prometheus.monitoring:9090", matchers: 'container="worker"'}}`}},
+	{name: "keda, both", rendering: rendering{values: `
+workerDefaults: {autoscaling: {type: keda, live: {enabled: true}}}
+keda: {prometheus: {address: "http://prometheus.monitoring:9090"}}`}},
+	{name: "producers", rendering: rendering{values: `
+producers:
+  street: {sources: ["street:?fps=10"], mode: live, fps: 5, args: [--required=depth]}
+  yard: {sourcesSecret: {name: cameras, key: yard}}
+  film:
+    kind: Job
+    run: monday
+    sources: ["film=/films/monday.mp4"]
+    ttlSecondsAfterFinished: 3600
+    volumes: [{name: films, persistentVolumeClaim: {claimName: films}}]
+    volumeMounts: [{name: films, mountPath: /films, readOnly: true}]
+    env: [{name: SPATIALFLOW_WINDOW, value: "64"}]
+    resources: {limits: {memory: 2Gi}}
+  off: {enabled: false, sources: ["street:"]}
+networkPolicy: {cameras: {cidrs: [10.0.0.0/24], ports: [554]}}`}, outside: []string{"Secret cameras", "PersistentVolumeClaim films"}},
+	{name: "ingress", rendering: rendering{values: `
+ingress:
+  enabled: true
+  className: alb
+  annotations: {alb.ingress.kubernetes.io/scheme: internal}
+  hosts: [viewer.example.org, "*.example.net"]
+  tls: [{secretName: viewer-tls, hosts: [viewer.example.org]}]
+gateway: {origins: [a.example.org, "*.b.example.org"], replicas: 3, service: {port: 80, annotations: {a: b}}}`}, outside: []string{"Secret viewer-tls"}},
+	{name: "ingress of any host", rendering: rendering{values: `{ingress: {enabled: true}}`}},
+	{name: "http route", rendering: rendering{values: `
+httpRoute: {enabled: true, parentRefs: [{name: public, namespace: gateways, sectionName: https}], hostnames: [viewer.example.org], annotations: {a: b}}`}},
+	{name: "watched", rendering: rendering{values: `
+metrics: {podMonitor: {enabled: true}, prometheusRule: {enabled: true, labels: {release: prometheus}}, dashboards: {enabled: true, annotations: {grafana_folder: Spatial-Flow}}}
+nats: {exporter: {enabled: true}}`}},
+	{name: "no depth", rendering: rendering{values: `{workers: {depth: {enabled: false}}}`}},
+	{name: "models by URL", rendering: rendering{values: `
+workers:
+  detect: {model: {kind: url, url: "https://models.example.org/yolov8n.onnx", sha256: "0123456789abcdef0123456789ABCDEF0123456789abcdef0123456789abcdef"}, args: [--detect-size, "320"]}
+  depth: {model: {kind: url, url: "http://10.0.0.9:8080/depth.onnx", sha256: "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"}, parallel: 4}
+networkPolicy: {models: {cidrs: [10.0.0.9/32], ports: [8080]}}`}},
+	{name: "no policies, no budgets, no intake, no provisioning", rendering: rendering{values: `
+networkPolicy: {enabled: false}
+podDisruptionBudgets: false
+ingest: {enabled: false}
+provision: {enabled: false}`}},
+	{name: "policies of a careful place", rendering: rendering{values: `
+networkPolicy:
+  dns: {namespace: dns, podLabels: {app: coredns}, cidrs: [169.254.20.10/32]}
+  natsNamespaces: [publishers]
+  monitoringNamespaces: [observability]
+  kedaNamespaces: []
+  gatewayFrom: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: ingress}}}, {ipBlock: {cidr: 10.9.0.0/16, except: [10.9.1.0/24]}}]
+  cameras: {cidrs: []}
+producers: {street: {sources: ["street:"]}}`}},
+	{name: "digests", rendering: rendering{values: `
+image: {digests: {static: "sha256:` + digest + `", vision: "sha256:` + digest + `", visionCuda: "sha256:` + digest + `"}}
+nats: {image: {digest: "sha256:` + digest + `"}}
+workers: {depth: {provider: cuda, gpu: {enabled: true}}}`}},
+	{name: "an account that exists", rendering: rendering{values: `{serviceAccount: {create: false, name: robot}}`}, outside: []string{"ServiceAccount robot"}},
+	{name: "an account for AWS", rendering: rendering{values: `{serviceAccount: {annotations: {eks.amazonaws.com/role-arn: "arn:aws:iam::1:role/x"}}}`}},
+	{name: "long names", rendering: rendering{values: `
+fullnameOverride: this-name-is-so-long-that-objects-of-it-would-not-fit-into-a-label
+nats: {replicas: 3}
+producers: {a-name-of-thirty-characters-xx: {kind: Job, run: r, sources: ["/films/a.mp4"], volumes: [{name: films, emptyDir: {}}], volumeMounts: [{name: films, mountPath: /films}]}}
+metrics: {dashboards: {enabled: true}, podMonitor: {enabled: true}}`}},
+	{name: "a part of the name", rendering: rendering{values: `{nameOverride: flow}`}},
+	{name: "pods of a team", rendering: rendering{values: `
+pod: {labels: {team: vision}, annotations: {a: b}, priorityClassName: low, nodeSelector: {pool: a}, tolerations: [{operator: Exists}]}
+gateway: {priorityClassName: high, nodeSelector: {pool: b}, preStopSeconds: 0}
+fuser: {replicas: 4, topologySpreadConstraints: []}
+nats: {tolerations: [{key: nats, operator: Exists}]}
+log: {level: debug, format: text}
+revisionHistoryLimit: 0
+terminationGracePeriodSeconds: 90
+provision: {rerun: "2", replicas: 1, ttlSecondsAfterFinished: 60, scenesKeep: 1h30m, guardBytes: 512Mi}`}},
+	{name: "an upgrade", rendering: rendering{preset: "values-cpu.yaml", upgrade: true}},
+	{name: "the oldest Kubernetes", rendering: rendering{preset: "values-cpu.yaml", version: "v1.30.0", apis: []string{}}},
+	{name: "a provider's version", rendering: rendering{preset: "values-cpu.yaml", version: "v1.33.1-eks-abcdef"}},
+}
+
+var digest = strings.Repeat("0123456789abcdef", 4)
+
+var (
+	rendered     = map[string][]object{}
+	renderedLock sync.Mutex
+)
+
+// mustObjects renders a case once.
+func mustObjects(t *testing.T, c matrixCase) []object {
+	t.Helper()
+	renderedLock.Lock()
+	defer renderedLock.Unlock()
+	objects, ok := rendered[c.name]
+	if !ok {
+		var err error
+		if objects, err = c.objects(t); err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		rendered[c.name] = objects
+	}
+	return objects
+}
+
+// forEach runs a check over all cases.
+func forEach(t *testing.T, check func(t *testing.T, c matrixCase, objects []object)) {
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) { check(t, c, mustObjects(t, c)) })
+	}
+}
+
+func TestRenders(t *testing.T) {
+	forEach(t, func(t *testing.T, _ matrixCase, objects []object) {
+		names := map[string]bool{}
+		for _, o := range objects {
+			if names[o.String()] {
+				t.Errorf("%s comes twice", o)
+			}
+			names[o.String()] = true
+			if len(o.name) > 63 {
+				t.Errorf("%s: %d characters, at most 63", o, len(o.name))
+			}
+		}
+	})
+}
+
+// Each preset in the chart's folder is a case.
+func TestEveryPresetIsACase(t *testing.T) {
+	presets, err := filepath.Glob(filepath.Join(chartDir, "values-*.yaml"))
+	if err != nil || len(presets) < 4 {
+		t.Fatalf("presets %v, %v", presets, err)
+	}
+	for _, preset := range presets {
+		if !slices.ContainsFunc(cases, func(c matrixCase) bool { return c.preset == filepath.Base(preset) }) {
+			t.Errorf("no case is %s", preset)
+		}
+	}
+}
+
+// What `helm lint --strict` says: nothing.
+func TestLint(t *testing.T) {
+	version := &chartutil.KubeVersion{Version: "v1.34.4", Major: "1", Minor: "34"}
+	forEach(t, func(t *testing.T, c matrixCase, _ []object) {
+		linter := lint.AllWithKubeVersion(chartDir, c.given(t), namespace, version)
+		for _, message := range linter.Messages {
+			if message.Severity >= support.InfoSev {
+				t.Error(message)
+			}
+		}
+	})
+}
+
+func TestNotes(t *testing.T) {
+	for name, want := range map[string]string{
+		"defaults": "kubectl --namespace vision port-forward service/demo-spatial-flow-gateway 8000:8000",
+		"ingress":  "WARNING: this release opens the gateway",
+	} {
+		c := cases[slices.IndexFunc(cases, func(c matrixCase) bool { return c.name == name })]
+		c.cluster = emptyCluster
+		files, err := c.render(t)
+		if err != nil {
+			t.Fatal(err)
+		}
+		notes := files["spatial-flow/templates/NOTES.txt"]
+		if !strings.Contains(notes, want) {
+			t.Errorf("%s: the notes lack %q:\n%s", name, want, notes)
+		}
+		if warned := strings.Contains(notes, "WARNING"); warned != (name == "ingress") {
+			t.Errorf("%s: the notes warn: %v", name, warned)
+		}
+	}
+}
+
+// The chart is a package of files: what templates read must be in it, and what is for people must not.
+func TestPackage(t *testing.T) {
+	folder := t.TempDir()
+	archive, err := chartutil.Save(load(t), folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(archive)
+	if err != nil || info.Size() > 500_000 {
+		t.Errorf("%s: %d bytes, %v", archive, info.Size(), err) // a release holds the chart, and a Secret at most 1 MB
+	}
+	files := map[string]bool{}
+	for _, file := range load(t).Raw {
+		files[file.Name] = true
+	}
+	for _, want := range []string{"README.md", "values.schema.json", "files/dashboards/overview.json", "files/rules/spatial-flow.yaml"} {
+		if !files[want] {
+			t.Errorf("the package lacks %s", want)
+		}
+	}
+}

@@ -1,0 +1,163 @@
+package charts_test
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+func passwords(t *testing.T, objects []object) (*corev1.Secret, map[string]any) {
+	t.Helper()
+	secrets := of[*corev1.Secret](objects)
+	if len(secrets) != 1 {
+		t.Fatalf("%d Secrets", len(secrets))
+	}
+	secrets[0].Namespace = namespace
+	raw, err := json.Marshal(secrets[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored := map[string]any{}
+	if err := json.Unmarshal(raw, &stored); err != nil {
+		t.Fatal(err)
+	}
+	stored["apiVersion"], stored["kind"] = "v1", "Secret"
+	return secrets[0], stored
+}
+
+// Passwords are made when the release is installed, and kept when it is upgraded, whatever else changes.
+func TestPasswordsAreKept(t *testing.T) {
+	install := rendering{preset: "values-cpu.yaml", cluster: emptyCluster}
+	objects, err := install.objects(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, stored := passwords(t, objects)
+	users := []string{"cluster", "fuser", "gateway", "monitor", "producer", "provisioner", "publisher", "worker"}
+	if got := slices.Sorted(maps.Keys(first.Data)); !slices.Equal(got, users) {
+		t.Errorf("users %v, want %v", got, users)
+	}
+	seen := map[string]bool{}
+	for user, password := range first.Data {
+		if len(password) < 24 || seen[string(password)] {
+			t.Errorf("%s has a password of %d characters, or another's", user, len(password))
+		}
+		seen[string(password)] = true
+	}
+	other, err := install.objects(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if another, _ := passwords(t, other); string(another.Data["fuser"]) == string(first.Data["fuser"]) {
+		t.Error("two releases have one password")
+	}
+
+	upgrade := rendering{values: "{nats: {replicas: 3}, fuser: {replicas: 3}}", cluster: append(slices.Clone(emptyCluster), stored), upgrade: true}
+	objects, err = upgrade.objects(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if second, _ := passwords(t, objects); !maps.EqualFunc(first.Data, second.Data, slices.Equal) {
+		t.Error("an upgrade makes new passwords: no pod that runs would get back to NATS")
+	}
+
+	// One that is missing, as of a user who came with a later version, is made, and the others stay.
+	delete(stored["data"].(map[string]any), "monitor")
+	objects, err = upgrade.objects(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	third, _ := passwords(t, objects)
+	if len(third.Data["monitor"]) < 24 {
+		t.Error("a user who is new has no password")
+	}
+	delete(third.Data, "monitor")
+	for user, password := range third.Data {
+		if !slices.Equal(password, first.Data[user]) {
+			t.Errorf("%s has a new password", user)
+		}
+	}
+}
+
+// Without a cluster each rendering would make new passwords, so it is refused, and says what to do.
+func TestNoPasswordsWithoutACluster(t *testing.T) {
+	for name, r := range map[string]rendering{
+		"helm template": {preset: "values-cpu.yaml"},
+		"an upgrade":    {preset: "values-cpu.yaml", upgrade: true},
+		"a cluster that shows nothing of what every cluster has": {preset: "values-cpu.yaml", cluster: cluster{}},
+	} {
+		_, err := r.render(t)
+		if err == nil || !strings.Contains(err.Error(), "nats.auth.existingSecret") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name, values := range map[string]string{
+		"a Secret that exists": "nats: {auth: {existingSecret: passwords}}",
+		"a store":              "nats: {auth: {externalSecret: {enabled: true, storeName: s, remoteKey: k}}}",
+	} {
+		files, err := rendering{values: values}.render(t)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		for path, text := range files {
+			if strings.Contains(text, "kind: Secret\n") {
+				t.Errorf("%s: %s makes one all the same", name, path)
+			}
+		}
+	}
+	// Where the namespace is to be made, it shows nothing yet, but the cluster does.
+	if _, err := (rendering{preset: "values-cpu.yaml", cluster: emptyCluster[:1]}).render(t); err != nil {
+		t.Errorf("a new namespace: %v", err)
+	}
+}
+
+// What can't be changed must not change with values, or with the chart's version: selectors, and names of what has state.
+func TestUpgradesCanBeApplied(t *testing.T) {
+	before, err := rendering{preset: "values-cpu.yaml"}.objects(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, err := rendering{preset: "values-cpu.yaml", values: `
+pod: {labels: {team: a}}
+log: {level: debug}
+image: {tag: "9.9.9"}
+workers: {detect: {replicas: 3, autoscaling: {type: hpa}}}
+provision: {scenesKeep: 1h}
+nats: {memoryStore: 512Mi}`}.objects(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	selectors := func(objects []object) map[string]string {
+		found := map[string]string{}
+		for _, w := range workloads(objects) {
+			if w.selector != nil {
+				raw, _ := json.Marshal(w.selector)
+				found[w.String()] = string(raw)
+			}
+		}
+		return found
+	}
+	if a, b := selectors(before), selectors(after); !maps.Equal(a, b) || len(a) < 6 {
+		t.Errorf("selectors or names change:\n%v\n%v", a, b)
+	}
+	// A Job can't be changed at all: another one has another name, and the same one the same.
+	jobs := func(objects []object) (found []string) {
+		for _, w := range workloads(objects) {
+			if w.Kind == "Job" {
+				found = append(found, w.name)
+			}
+		}
+		return found
+	}
+	again, err := rendering{preset: "values-cpu.yaml", upgrade: true}.objects(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, b, c := jobs(before), jobs(after), jobs(again); len(a) != 1 || slices.Equal(a, b) || !slices.Equal(a, c) {
+		t.Errorf("the Job is named %v, with other settings %v, with the same ones %v", a, b, c)
+	}
+}
