@@ -2,6 +2,7 @@ package charts_test
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"net/url"
 	"slices"
@@ -114,6 +115,40 @@ func TestScalers(t *testing.T) {
 	})
 	if count < 8 {
 		t.Errorf("%d scalers in all cases", count)
+	}
+}
+
+// triggers are the settings of KEDA's scalers that are used here: KEDA takes any, and fails later.
+var triggers = map[string][]string{
+	"nats-jetstream": {"natsServerMonitoringEndpoint", "account", "stream", "consumer", "lagThreshold", "activationLagThreshold", "useHttps"},
+	"prometheus":     {"serverAddress", "query", "threshold"},
+}
+
+func TestTriggers(t *testing.T) {
+	count := 0
+	forEach(t, func(t *testing.T, _ matrixCase, objects []object) {
+		for _, s := range of[*keda.ScaledObject](objects) {
+			for _, trigger := range s.Spec.Triggers {
+				count++
+				got, want := slices.Sorted(maps.Keys(trigger.Metadata)), slices.Sorted(slices.Values(triggers[trigger.Type]))
+				if !slices.Equal(got, want) || len(want) == 0 {
+					t.Errorf("%s: trigger %s has %v, want %v", s.Name, trigger.Type, got, want)
+				}
+				for key, value := range trigger.Metadata {
+					if number, err := strconv.ParseFloat(value, 64); strings.HasSuffix(strings.ToLower(key), "threshold") && (err != nil || number < 0) {
+						t.Errorf("%s: %s is %q", s.Name, key, value)
+					}
+				}
+				// Streams and consumers are named by flow/bus: FRAMES_<MODE>, and the group.
+				if trigger.Type == "nats-jetstream" && (trigger.Metadata["stream"] != "FRAMES_LOSSLESS" || trigger.Metadata["account"] != "$G" ||
+					!strings.HasSuffix(s.Name, "-worker-"+trigger.Metadata["consumer"])) {
+					t.Errorf("%s looks at consumer %s of %s", s.Name, trigger.Metadata["consumer"], trigger.Metadata["stream"])
+				}
+			}
+		}
+	})
+	if count < 8 {
+		t.Errorf("%d triggers in all cases", count)
 	}
 }
 

@@ -70,7 +70,7 @@ var refusals = map[string]struct {
 func TestRefuses(t *testing.T) {
 	for name, r := range refusals {
 		t.Run(name, func(t *testing.T) {
-			_, err := rendering{values: r.values}.objects(t)
+			_, err := rendering{values: r.values, cluster: emptyCluster}.render(t)
 			if err == nil {
 				t.Fatalf("%s is not refused", r.values)
 			}
@@ -95,12 +95,12 @@ func TestRefusesWhatTheClusterLacks(t *testing.T) {
 		"workers: {depth: {autoscaling: {type: keda}}}":                               "workers.depth.autoscaling.type keda asks for ScaledObject",
 		"nats: {auth: {externalSecret: {enabled: true, storeName: s, remoteKey: k}}}": "nats.auth.externalSecret.enabled asks for ExternalSecret",
 	} {
-		_, err := rendering{values: values, apis: []string{}}.objects(t)
+		_, err := rendering{values: values, apis: []string{}, cluster: emptyCluster}.render(t)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", values, err, want)
 		}
 	}
-	if _, err := (rendering{version: "v1.29.9"}).objects(t); err == nil || !strings.Contains(err.Error(), ">=1.30") {
+	if _, err := (rendering{version: "v1.29.9", cluster: emptyCluster}).render(t); err == nil || !strings.Contains(err.Error(), ">=1.30") {
 		t.Errorf("Kubernetes 1.29: %v", err)
 	}
 }
