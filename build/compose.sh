@@ -52,7 +52,9 @@ if [ "${WATCHED:-0}" != 0 ]; then [[ ,$profiles, == *,watched,* ]] || profiles=$
 umask 022
 mkdir -p media models # else the engine makes them, and they are root's
 
-REVISION=$(git rev-parse --short=12 HEAD 2>/dev/null || true)
+# As build/images.sh says it, so that what make images has built is not built again.
+REVISION=$(git rev-parse HEAD 2>/dev/null || true)
+if [ -n "$REVISION" ] && [ -n "$(git status --porcelain)" ]; then REVISION=$REVISION-dirty; fi
 export REVISION
 docker compose up -d --build --wait
 

@@ -16,6 +16,7 @@ import (
 // composeService is as much of one as is looked at; `docker compose config` and images-test say the rest.
 type composeService struct {
 	Image         string
+	PullPolicy    string `json:"pull_policy"`
 	Build         *struct{ Target string }
 	Command       []string
 	Environment   map[string]string
@@ -55,7 +56,18 @@ func compose(t *testing.T) composeFile {
 	return c
 }
 
+// target is the image of ours that a service runs; empty for another's.
+func (s composeService) target() string {
+	name, _, _ := strings.Cut(s.Image, ":")
+	target, _ := strings.CutPrefix(name, "spatial-flow-")
+	if target == name {
+		return ""
+	}
+	return target
+}
+
 func TestComposeServices(t *testing.T) {
+	built, run := map[string]int{}, map[string]bool{}
 	for name, s := range compose(t).Services {
 		if !regexp.MustCompile(`^[1-9]\d*:[1-9]\d*$`).MatchString(s.User) || !s.ReadOnly || !slices.Equal(s.CapDrop, []string{"ALL"}) ||
 			!slices.Equal(s.SecurityOpt, []string{"no-new-privileges:true"}) {
@@ -75,8 +87,17 @@ func TestComposeServices(t *testing.T) {
 				t.Errorf("%s: port %s is open to others, or can't be another", name, port)
 			}
 		}
-		if s.Build != nil && s.Image != "spatial-flow-"+s.Build.Target+":${VERSION:-"+load(t).Metadata.AppVersion+"}" {
-			t.Errorf("%s: %s is built as %s", name, s.Image, s.Build.Target)
+		if ours := s.target(); ours != "" {
+			run[ours] = true
+			if s.Image != "spatial-flow-"+ours+":${VERSION:-"+load(t).Metadata.AppVersion+"}" || s.PullPolicy != "never" {
+				t.Errorf("%s: %s, pulled: %s", name, s.Image, s.PullPolicy)
+			}
+			if s.Build != nil {
+				built[ours]++
+				if s.Build.Target != ours {
+					t.Errorf("%s: %s is built as %s", name, s.Image, s.Build.Target)
+				}
+			}
 		}
 		if named := strings.HasSuffix(s.Image, ":latest") || !strings.Contains(s.Image, ":"); named {
 			t.Errorf("%s: %s may be another image tomorrow", name, s.Image)
@@ -95,6 +116,14 @@ func TestComposeServices(t *testing.T) {
 			t.Errorf("%s has no healthcheck", name)
 		}
 	}
+	for image := range run {
+		if built[image] != 1 {
+			t.Errorf("%s is built by %d services", image, built[image])
+		}
+	}
+	if len(run) != 3 {
+		t.Errorf("images %v", run)
+	}
 }
 
 func TestComposePrograms(t *testing.T) {
@@ -110,10 +139,10 @@ func TestComposePrograms(t *testing.T) {
 	}
 	c := compose(t)
 	for name, s := range c.Services {
-		if s.Build == nil {
+		if s.target() == "" {
 			continue
 		}
-		checkCommand(t, name, s.Build.Target, s.Command, slices.Collect(maps.Keys(s.Environment)))
+		checkCommand(t, name, s.target(), s.Command, slices.Collect(maps.Keys(s.Environment)))
 		user := s.Environment["SPATIALFLOW_NATS_USER"]
 		if want := fmt.Sprintf("${NATS_%s_PASSWORD:?", strings.ToUpper(user)); !users[user] || !strings.HasPrefix(s.Environment["SPATIALFLOW_NATS_PASSWORD"], want) {
 			t.Errorf("%s is user %q with the password %q", name, user, s.Environment["SPATIALFLOW_NATS_PASSWORD"])
