@@ -71,4 +71,4 @@ if [ -n "$grafana" ]; then
 	echo "Grafana      http://$grafana (to change things: admin, GRAFANA_PASSWORD in .env)"
 	echo "Prometheus   http://$(at prometheus 9090)"
 fi
-echo "And then     docker compose ps, docker compose logs -f, docker compose down"
+echo "And then     docker compose ps, docker compose logs -f, docker compose --profile '*' down"
