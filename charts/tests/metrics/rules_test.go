@@ -87,10 +87,15 @@ var alerts = map[string]behaviour{
 	"SpatialFlowEndToEndSlow": {
 		fires: `spatialflow_end_to_end_seconds_bucket{to="scene", source="a", le="2"} 0+10x120
 			spatialflow_end_to_end_seconds_bucket{to="scene", source="a", le="5"} 0+15x120
-			spatialflow_end_to_end_seconds_bucket{to="scene", source="a", le="+Inf"} 0+15x120`,
+			spatialflow_end_to_end_seconds_bucket{to="scene", source="a", le="+Inf"} 0+15x120
+			spatialflow_frames_total{source="a", outcome="skipped", reason="overtaken"} 0+1x120`,
 		after: 6 * time.Minute,
 		quiet: `spatialflow_end_to_end_seconds_bucket{to="scene", source="a", le="1"} 0+15x120
 			spatialflow_end_to_end_seconds_bucket{to="scene", source="a", le="+Inf"} 0+15x120
+			spatialflow_frames_total{source="a", outcome="skipped", reason="overtaken"} 0+1x120
+			spatialflow_end_to_end_seconds_bucket{to="scene", source="film", le="2"} 0x120
+			spatialflow_end_to_end_seconds_bucket{to="scene", source="film", le="5"} 0+15x120
+			spatialflow_end_to_end_seconds_bucket{to="scene", source="film", le="+Inf"} 0+15x120
 			spatialflow_end_to_end_seconds_bucket{to="viewer", le="1"} 0x120
 			spatialflow_end_to_end_seconds_bucket{to="viewer", le="+Inf"} 0+15x120`,
 	},
