@@ -4,11 +4,11 @@
 # What is compiled, slowest and most rarely changed first: FFmpeg and OpenCV (build/native), then Go.
 # Behind a proxy: the usual --build-arg HTTP_PROXY=… HTTPS_PROXY=… NO_PROXY=…, GOPROXY, GOSUMDB, PIP_INDEX_URL, and
 # APT_MIRROR=https://host/prefix, which takes the place of https://host in Debian's sources. Certificates in build/ca are
-# trusted while building. DEBIAN_IMAGE must be a Debian 12, GO_IMAGE have Go in /usr/local/go.
+# trusted while building. DEBIAN_IMAGE must be a Debian 12, GO_IMAGE one with Go in /usr/local/go.
+# linux/arm64: static is cross-compiled; vision and standalone have not been built for it; vision-cuda is amd64 alone.
+# Debian's packages are not pinned one by one: the release and its signatures are.
 ARG DEBIAN_IMAGE=debian:bookworm-slim
 ARG GO_IMAGE=golang:1.26-bookworm
-
-FROM ${GO_IMAGE} AS go
 
 # ---------------------------------------------------------------- what the other stages begin with
 FROM ${DEBIAN_IMAGE} AS base
@@ -66,8 +66,10 @@ COPY --from=ffmpeg /out/ /built/
 COPY --from=opencv /out/ /built/
 RUN mkdir -p /out/usr/local/lib /out/usr/local/share; \
     cp -a /built/usr/local/lib/*.so.* /out/usr/local/lib/; \
-    cp -a /built/usr/local/share/doc /out/usr/local/share/; \
-    [ ! -d /built/usr/local/bin ] || cp -a /built/usr/local/bin /out/usr/local/
+    cp -a /built/usr/local/share/doc /built/usr/local/share/licenses /out/usr/local/share/; \
+    for program in ffmpeg ffprobe; do \
+      [ ! -e "/built/usr/local/bin/$program" ] || install -D -t /out/usr/local/bin "/built/usr/local/bin/$program"; \
+    done
 
 # ---------------------------------------------------------------- ONNX Runtime, CUDA, cuDNN, out of wheels
 FROM base AS wheels
@@ -110,19 +112,33 @@ RUN python3 -m pip install -q --no-deps --require-hashes --only-binary=:all: --t
     rm -rf wheels
 
 # ---------------------------------------------------------------- Go
-FROM base AS build-static
-COPY --from=go /usr/local/go /usr/local/go
-ENV PATH=/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin GOPATH=/go GOTOOLCHAIN=local CGO_ENABLED=0
+# On the machine that builds, for whichever it is built for, and with what else is in the image static.
+FROM --platform=$BUILDPLATFORM ${GO_IMAGE} AS build-static
+SHELL ["/bin/sh", "-eu", "-c"]
+COPY build/ca/ /usr/local/share/ca-certificates/
+# Debian's authorities only, not those of build/ca, go into the image.
+RUN update-ca-certificates; \
+    mkdir -p /root-of-static/etc/ssl/certs /root-of-static/tmp; \
+    cd /root-of-static; \
+    chmod 1777 tmp; \
+    cat /usr/share/ca-certificates/mozilla/*.crt >etc/ssl/certs/ca-certificates.crt; \
+    printf 'root:x:0:0:root:/:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/tmp:/sbin/nologin\n' >etc/passwd; \
+    printf 'root:x:0:\nnonroot:x:65532:\n' >etc/group; \
+    echo 'hosts: files dns' >etc/nsswitch.conf
 ARG GOPROXY
 ARG GOSUMDB
 WORKDIR /spatial-flow
 COPY . .
+ARG TARGETARCH
 ARG VERSION=dev
 ARG REVISION=
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
     service=github.com/spatial-flow/spatial-flow/flow/service; \
-    go build -trimpath -ldflags "-s -w -X $service.Version=$VERSION -X $service.Revision=$REVISION" -o /out/ \
+    CGO_ENABLED=0 GOARCH=$TARGETARCH GOTOOLCHAIN=local go build -trimpath -o /out/ \
+      -ldflags "-s -w -X $service.Version=$VERSION -X $service.Revision=$REVISION" \
       ./flow/cmd/provision ./fuser/cmd/fuser ./gateway/cmd/gateway ./gateway/cmd/smoke
+
+FROM ${GO_IMAGE} AS go
 
 FROM opencv AS build-vision
 COPY --from=opencv /out/ /
@@ -142,19 +158,9 @@ RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache
       ./producer/cmd/producer ./workers/cmd/worker ./standalone/cmd/spatialflow
 
 # ---------------------------------------------------------------- static
-FROM base AS root
-# Debian's authorities only, not those of build/ca.
-RUN mkdir -p /out/etc/ssl/certs /out/tmp; \
-    chmod 1777 /out/tmp; \
-    cat /usr/share/ca-certificates/mozilla/*.crt >/out/etc/ssl/certs/ca-certificates.crt; \
-    echo 'root:x:0:0:root:/:/sbin/nologin' >/out/etc/passwd; \
-    echo 'nonroot:x:65532:65532:nonroot:/tmp:/sbin/nologin' >>/out/etc/passwd; \
-    printf 'root:x:0:\nnonroot:x:65532:\n' >/out/etc/group; \
-    echo 'hosts: files dns' >/out/etc/nsswitch.conf
-
 FROM scratch AS static
 ENV PATH=/usr/local/bin
-COPY --from=root /out/ /
+COPY --from=build-static /root-of-static/ /
 COPY LICENSE /usr/share/doc/spatial-flow/
 COPY --from=build-static /out/ /usr/local/bin/
 USER 65532:65532
