@@ -94,7 +94,8 @@ func (c Config) Validate() error {
 
 // specs takes the sources of --source and of --source-file apart.
 func (c Config) specs() ([]spec, error) {
-	sources := c.Sources
+	// An environment variable that is set to nothing is none: docker-compose.yml always sets it.
+	sources := slices.DeleteFunc(slices.Clone(c.Sources), func(s string) bool { return s == "" })
 	if c.SourceFile != "" {
 		listed, err := readSourceFile(c.SourceFile)
 		if err != nil {

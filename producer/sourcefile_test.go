@@ -44,6 +44,10 @@ func TestSourceFile(t *testing.T) {
 	if live := cfg.LiveSources(); len(live) != 3 {
 		t.Errorf("live are %q", live)
 	}
+	cfg.Sources, cfg.SourceFile = []string{""}, ""
+	if specs, err := cfg.specs(); err != nil || len(specs) > 0 {
+		t.Errorf("SPATIALFLOW_SOURCE= is %d sources, %v", len(specs), err)
+	}
 	for name, text := range map[string]string{
 		"a name twice":      "first=rtsp://u:secret@h/s\n",
 		"too many":          strings.Repeat("rtsp://u:secret@h/s\n", MaxSources),
