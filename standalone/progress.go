@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -37,7 +39,7 @@ func (p *pipeline) follow(ctx context.Context, progress io.Writer) error {
 		case <-p.ended:
 			return nil // it ends by itself only with an error, which stop tells
 		case address := <-p.listening:
-			fmt.Fprintf(progress, "watch at http://%s/ (REST: /api/v1/sources); stop with Ctrl-C\n", address)
+			fmt.Fprintf(progress, "watch at http://%s/ (REST: /api/v1/sources); stop with Ctrl-C\n", fromHere(address))
 			if p.up.Listening != nil {
 				p.up.Listening(address)
 			}
@@ -120,4 +122,13 @@ func reasons(counts map[string]uint64) string {
 		return "0"
 	}
 	return fmt.Sprintf("%d (%s)", total, strings.Join(parts, ", "))
+}
+
+// fromHere is how a page on this machine reaches an address: one that stands for all of them is reached by the loopback one.
+func fromHere(address net.Addr) string {
+	tcp, ok := address.(*net.TCPAddr)
+	if !ok || !tcp.IP.IsUnspecified() {
+		return address.String()
+	}
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(tcp.Port))
 }

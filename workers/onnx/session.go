@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	ort "github.com/yalue/onnxruntime_go"
 )
@@ -160,10 +161,18 @@ func configure(options *ort.SessionOptions, o Options) error {
 		return fmt.Errorf("%w: session options: %w", ErrLibrary, err)
 	}
 	if err := appendProvider(options, o.Provider); err != nil {
-		return fmt.Errorf("%w %s: %w (this libonnxruntime or machine may lack it; --provider cpu always works)", ErrProvider, o.Provider, err)
+		return fmt.Errorf("%w %s: %w (%s; --provider cpu always works)", ErrProvider, o.Provider, err, providerHint(err))
 	}
 	return nil
 }
 
 // Close frees the model; its runners must be closed before.
 func (s *Session) Close() error { return s.session.Destroy() }
+
+// providerHint is what usually is behind an error of an execution provider.
+func providerHint(err error) string {
+	if strings.Contains(err.Error(), "libcuda.so") {
+		return "no NVIDIA driver here: give the container a GPU (docker run --gpus all, nvidia.com/gpu in Kubernetes)"
+	}
+	return "this libonnxruntime or machine may lack it"
+}
