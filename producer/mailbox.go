@@ -2,17 +2,20 @@ package producer
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/spatial-flow/spatial-flow/flow"
 )
 
-// mailbox holds the newest picture of a live source, and no other.
+// mailbox holds the newest picture of a live source, and no other. Its lock is held while a picture is encoded: who holds
+// a lock that callbacks of NATS need asks fresh, and nothing else.
 type mailbox struct {
 	mu      sync.Mutex
 	id      flow.FrameID
 	picture *picture // nil: none
 	since   time.Time
+	full    atomic.Bool // whether there is a picture
 }
 
 // put makes a picture the newest, and returns the one that it overtakes, or nil. It waits while a picture is taken, so
@@ -22,15 +25,12 @@ func (m *mailbox) put(id flow.FrameID, p picture) (overtaken *picture) {
 	defer m.mu.Unlock()
 	overtaken = m.picture
 	m.id, m.picture, m.since = id, &p, time.Now()
+	m.full.Store(true)
 	return overtaken
 }
 
-// fresh says whether there is a picture.
-func (m *mailbox) fresh() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.picture != nil
-}
+// fresh says whether there is a picture. It waits for nothing.
+func (m *mailbox) fresh() bool { return m.full.Load() }
 
 // take empties the mailbox; the picture is encoded, and booked in its account, before another can be put: so a source that
 // ends finds each of its pictures either here or there. ok is false when there is none.
@@ -41,7 +41,7 @@ func (m *mailbox) take(book func(flow.FrameID, picture)) (id flow.FrameID, p pic
 		return flow.FrameID{}, picture{}, false
 	}
 	id, p = m.id, *m.picture
-	m.picture = nil
+	m.clear()
 	p.finish()
 	book(id, p)
 	return id, p, true
@@ -64,6 +64,11 @@ func (m *mailbox) empty(waited time.Duration) *picture {
 	if had == nil || time.Since(m.since) < waited {
 		return nil
 	}
-	m.picture = nil
+	m.clear()
 	return had
+}
+
+func (m *mailbox) clear() {
+	m.picture = nil
+	m.full.Store(false)
 }

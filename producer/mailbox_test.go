@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -34,6 +35,38 @@ func TestMailboxIsHeldUntilItsPictureIsBooked(t *testing.T) {
 	if m.fresh() || m.empty(0) != nil {
 		t.Error("the picture is there still")
 	}
+}
+
+// Whoever encodes holds the mailbox, for as long as that takes. The selection looks into all mailboxes, and callbacks of
+// NATS wait for the selection: neither may wait for an encoder.
+func TestSelectionWaitsForNoEncoder(t *testing.T) {
+	s := newSelection(Config{}, nil, slog.New(slog.DiscardHandler), flow.DefaultGroups())
+	l := &live{spec: spec{name: "cam"}, selection: s}
+	s.join(l)
+	encoding, encoded := make(chan struct{}), make(chan struct{})
+	l.box.put(flow.FrameID{Source: "cam", Session: "s", Seq: 1}, picture{encodeLater: func() ([]byte, error) {
+		close(encoding)
+		<-encoded
+		return nil, nil
+	}})
+	var settling sync.WaitGroup
+	settling.Go(l.box.settle) // after a picture that is passed over for the camera's rate
+	<-encoding
+	picked := make(chan *live, 1)
+	go func() {
+		source, _, _ := s.pick()
+		picked <- source
+	}()
+	select {
+	case source := <-picked:
+		if source != l {
+			t.Errorf("picked %v while its picture is encoded, want the source", source)
+		}
+	case <-time.After(10 * time.Second): // for ever, as long as it is encoded
+		t.Error("the selection, whose lock a done needs, waits for the encoder")
+	}
+	close(encoded)
+	settling.Wait()
 }
 
 // twoBuffers is a camera that reads into two buffers in turns, as video does.
