@@ -150,4 +150,6 @@ type Done struct {
 	Work    time.Duration `msgpack:"wo"`
 	Outcome Outcome       `msgpack:"out"`
 	Reason  string        `msgpack:"why,omitempty"` // of a frame that was dropped
+	// Queue is how many live frames waited for the group when it took this one, this one included; 0: not told.
+	Queue uint64 `msgpack:"q,omitempty"`
 }

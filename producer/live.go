@@ -171,7 +171,7 @@ func (l *live) skipped(p *picture, reason string) {
 func (l *live) onDone(by string, done flow.Done) {
 	id, now := flow.FrameID{Source: l.spec.name, Session: done.Session, Seq: done.Seq}, time.Now()
 	if by != stageFuser {
-		l.selection.done(by, id, done.Wait, done.Work, now)
+		l.selection.done(by, id, done, now)
 		return
 	}
 	if done.Outcome == flow.OutcomeDropped {

@@ -77,7 +77,11 @@ func (b bench) work(ctx context.Context, t *testing.T, g *group, messages bus.Me
 			t.Error(err)
 			return
 		}
-		wait := time.Since(time.Unix(0, f.Sent))
+		meta, err := msg.Metadata()
+		if err != nil {
+			t.Error(err)
+			return
+		}
 		time.Sleep(g.work)
 		if err := msg.Ack(); err != nil {
 			t.Error(err)
@@ -88,7 +92,7 @@ func (b bench) work(ctx context.Context, t *testing.T, g *group, messages bus.Me
 		g.mu.Lock()
 		g.plans[f.ID()] = f.Plan
 		g.mu.Unlock()
-		done := flow.Done{Version: 1, Session: f.Session, Seq: f.Seq, Wait: wait, Work: g.work, Outcome: flow.OutcomeComplete}
+		done := flow.Done{Version: 1, Session: f.Session, Seq: f.Seq, Work: g.work, Outcome: flow.OutcomeComplete, Queue: meta.NumPending + 1}
 		if err := b.bus.PublishDone(g.name, f.Source, done); err != nil {
 			t.Error(err)
 		}

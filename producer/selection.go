@@ -77,9 +77,9 @@ func (s *selection) leave(l *live) {
 }
 
 // done returns a credit.
-func (s *selection) done(group string, id flow.FrameID, wait, work time.Duration, now time.Time) {
+func (s *selection) done(group string, id flow.FrameID, done flow.Done, now time.Time) {
 	s.mu.Lock()
-	s.selector.done(group, id, wait, work, now)
+	s.selector.done(group, id, done, now)
 	s.mu.Unlock()
 	s.signal()
 }
@@ -202,10 +202,10 @@ func (s *selection) patience(plan []string) time.Duration {
 	slowest := time.Duration(0)
 	for _, name := range plan {
 		g := s.selector.group(name)
-		if g == nil || len(g.lately) == 0 {
+		if g == nil || len(g.trips) == 0 {
 			return 2*firstDeadline + time.Second
 		}
-		slowest = max(slowest, slices.Max(g.lately))
+		slowest = max(slowest, slices.Max(g.trips))
 	}
 	return 2*max(leastDeadline, 2*slowest) + time.Second
 }
@@ -250,7 +250,7 @@ func (s *selection) look(ctx context.Context) {
 	}
 	for _, g := range s.groups.On() {
 		if slots[g.Name] > 0 || now.Sub(s.began) > aliveFor { // before that nobody can have been heard
-			s.selector.follow(g.Name, slots[g.Name], slots[stage], now)
+			s.selector.follow(g.Name, slots[g.Name], 1, slots[stage], now)
 		}
 	}
 }

@@ -3,8 +3,6 @@ package producer
 import (
 	"fmt"
 	"math"
-	"slices"
-	"sort"
 	"testing"
 	"time"
 
@@ -12,148 +10,6 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow"
 )
-
-// street of simulated time: cameras, groups with workers that take frames in order, and the selector between them.
-type simulation struct {
-	selector *selector
-	cameras  []float64                // frames per second
-	works    map[string]time.Duration // of a frame, by group
-	workers  map[string]int
-
-	now      time.Time
-	events   []event
-	queues   map[string][]queued
-	busy     map[string]int
-	pending  map[string]flow.FrameID // newest frame of each source
-	answers  map[flow.FrameID]map[string]time.Duration
-	plans    map[flow.FrameID][]string
-	captured map[flow.FrameID]time.Time
-}
-
-type event struct {
-	at time.Time
-	do func()
-}
-
-type queued struct {
-	id    flow.FrameID
-	since time.Time
-}
-
-func newSimulation(groups []selectorGroup, works map[string]time.Duration, cameras ...float64) *simulation {
-	s := &simulation{
-		selector: newSelector(groups), cameras: cameras, works: works, workers: map[string]int{},
-		now: time.Unix(1000, 0), queues: map[string][]queued{}, busy: map[string]int{}, pending: map[string]flow.FrameID{},
-		answers: map[flow.FrameID]map[string]time.Duration{}, plans: map[flow.FrameID][]string{}, captured: map[flow.FrameID]time.Time{},
-	}
-	for group := range works {
-		s.workers[group] = 1
-	}
-	for i, fps := range cameras {
-		source := fmt.Sprintf("cam%d", i)
-		every := time.Duration(float64(time.Second) / fps)
-		s.after(time.Duration(i)*time.Millisecond, func() { s.capture(source, 1, every) })
-	}
-	return s
-}
-
-func (s *simulation) after(d time.Duration, do func()) {
-	e := event{s.now.Add(d), do}
-	at := sort.Search(len(s.events), func(i int) bool { return s.events[i].at.After(e.at) })
-	s.events = slices.Insert(s.events, at, e)
-}
-
-func (s *simulation) capture(source string, seq uint64, every time.Duration) {
-	id := flow.FrameID{Source: source, Session: "s", Seq: seq}
-	s.captured[id] = s.now
-	s.pending[source] = id
-	s.after(every, func() { s.capture(source, seq+1, every) })
-	s.admit()
-}
-
-func (s *simulation) admit() {
-	for {
-		var fresh []string
-		for source := range s.pending {
-			fresh = append(fresh, source)
-		}
-		slices.Sort(fresh)
-		source, plan, wake, ok := s.selector.pick(fresh, s.now)
-		if !ok {
-			if len(fresh) > 0 && !wake.IsZero() {
-				s.after(max(wake.Sub(s.now), time.Millisecond), s.admit)
-			}
-			return
-		}
-		id := s.pending[source]
-		delete(s.pending, source)
-		s.selector.admit(id, plan, s.now)
-		s.plans[id], s.answers[id] = plan, map[string]time.Duration{}
-		for _, group := range plan {
-			s.queues[group] = append(s.queues[group], queued{id, s.now})
-			s.work(group)
-		}
-	}
-}
-
-func (s *simulation) work(group string) {
-	for s.busy[group] < s.workers[group] && len(s.queues[group]) > 0 {
-		q := s.queues[group][0]
-		s.queues[group] = s.queues[group][1:]
-		s.busy[group]++
-		wait, work := s.now.Sub(q.since), s.works[group]
-		s.after(work, func() {
-			s.busy[group]--
-			s.answers[q.id][group] = s.now.Sub(s.captured[q.id])
-			s.selector.done(group, q.id, wait, work, s.now)
-			s.work(group)
-			s.admit()
-		})
-	}
-}
-
-func (s *simulation) run(d time.Duration) {
-	end := s.now.Add(d)
-	for len(s.events) > 0 && !s.events[0].at.After(end) {
-		e := s.events[0]
-		s.events = s.events[1:]
-		s.now = e.at
-		e.do()
-	}
-	s.now = end
-}
-
-// joined counts the frames that all groups answered, per source, and p50 of the time from capture to the last answer.
-func (s *simulation) joined(groups int) (total int, perSource map[string]int, p50 time.Duration) {
-	perSource = map[string]int{}
-	var times []time.Duration
-	for id, answers := range s.answers {
-		if len(answers) < groups {
-			continue
-		}
-		total++
-		perSource[id.Source]++
-		slowest := time.Duration(0)
-		for _, t := range answers {
-			slowest = max(slowest, t)
-		}
-		times = append(times, slowest)
-	}
-	slices.Sort(times)
-	if len(times) > 0 {
-		p50 = times[len(times)/2]
-	}
-	return total, perSource, p50
-}
-
-func (s *simulation) answered(group string) (n int) {
-	for _, answers := range s.answers {
-		if _, ok := answers[group]; ok {
-			n++
-		}
-	}
-	return n
-}
 
 var both = []selectorGroup{{name: "detect"}, {name: "depth"}}
 
@@ -166,7 +22,7 @@ func TestUnequalGroupsMeetOnTheSameFrames(t *testing.T) {
 	for _, credits := range []int{1, 2} {
 		s := newSimulation(both, millis(60, 100), 30)
 		for _, group := range both {
-			s.selector.follow(group.name, credits-1, 1, s.now)
+			s.selector.follow(group.name, credits-1, 1, 1, s.now)
 		}
 		if credits == 1 {
 			s.selector.group("detect").silent, s.selector.group("depth").silent = false, false
@@ -187,8 +43,8 @@ func TestUnequalGroupsMeetOnTheSameFrames(t *testing.T) {
 // Latency stays flat however slow a group is, and the others do not notice.
 func TestSlowGroupHurtsNobody(t *testing.T) {
 	s := newSimulation(both, millis(60, 1500), 30)
-	s.selector.follow("detect", 1, 1, s.now)
-	s.selector.follow("depth", 1, 1, s.now)
+	s.selector.follow("detect", 1, 1, 1, s.now)
+	s.selector.follow("depth", 1, 1, 1, s.now)
 	s.run(60 * time.Second)
 	if rate := float64(s.answered("detect")) / 60; rate < 15 {
 		t.Errorf("detect %.1f/s beside a slow depth, want 15", rate)
@@ -206,12 +62,12 @@ func TestSlowGroupHurtsNobody(t *testing.T) {
 // Sources of unequal rate get equal shares of the scarce group.
 func TestSourcesShareFairly(t *testing.T) {
 	s := newSimulation(both, millis(20, 100), 60, 10, 10, 60, 10, 60, 10, 10)
-	s.selector.follow("detect", 1, 1, s.now)
-	s.selector.follow("depth", 1, 1, s.now)
+	s.selector.follow("detect", 1, 1, 1, s.now)
+	s.selector.follow("depth", 1, 1, 1, s.now)
 	s.run(60 * time.Second)
 	_, perSource, _ := s.joined(2)
 	least, most := math.MaxInt, 0
-	for i := range s.cameras {
+	for i := range 8 {
 		n := perSource[fmt.Sprintf("cam%d", i)]
 		least, most = min(least, n), max(most, n)
 	}
@@ -266,7 +122,7 @@ func TestLateDoneReturnsNothing(t *testing.T) {
 	if _, _, _, ok := s.pick([]string{"a"}, now); !ok {
 		t.Fatal("the credit did not expire")
 	}
-	s.done("detect", id, 0, time.Second, now)
+	s.done("detect", id, flow.Done{Work: time.Second}, now)
 	if g := s.groups[0]; len(g.free) != 1 || g.silent {
 		t.Errorf("%d credits after a late done, silent %v", len(g.free), g.silent)
 	}
@@ -291,10 +147,11 @@ func TestCreditsAreConserved(t *testing.T) {
 			case 2:
 				if len(out) > 0 {
 					group := rapid.SampledFrom([]string{"detect", "depth"}).Draw(t, "group")
-					s.done(group, rapid.SampledFrom(out).Draw(t, "frame"), time.Duration(rapid.IntRange(0, 500).Draw(t, "wait"))*time.Millisecond, 50*time.Millisecond, now)
+					done := flow.Done{Work: 50 * time.Millisecond, Queue: rapid.Uint64Range(0, 10).Draw(t, "queue")}
+					s.done(group, rapid.SampledFrom(out).Draw(t, "frame"), done, now)
 				}
 			case 3:
-				s.follow(rapid.SampledFrom([]string{"detect", "depth"}).Draw(t, "group"), rapid.IntRange(0, 6).Draw(t, "workers"), rapid.IntRange(1, 4).Draw(t, "producers"), now)
+				s.follow(rapid.SampledFrom([]string{"detect", "depth"}).Draw(t, "group"), rapid.IntRange(0, 6).Draw(t, "workers"), 1, rapid.IntRange(1, 4).Draw(t, "sources"), now)
 			}
 			for _, g := range s.groups {
 				if len(g.free)+len(g.out) < g.credits {

@@ -81,7 +81,15 @@ func (w *worker) handle(ctx context.Context, msg jetstream.Msg, mode flow.Mode) 
 		}
 		w.remember(time.Since(taken))
 	}
-	w.finish(ctx, msg, result, taken)
+	w.finish(ctx, msg, result, taken, queue(meta, mode))
+}
+
+// queue is how many live frames waited for the group when it took this one, this one included; 0 of a lossless one.
+func queue(meta *jetstream.MsgMetadata, mode flow.Mode) uint64 {
+	if mode != flow.ModeLive {
+		return 0
+	}
+	return meta.NumPending + 1
 }
 
 // expired says whether a live frame has waited longer than its budget. The budget limits waiting, never the model's own
@@ -164,7 +172,7 @@ func (w *worker) decode(frame *flow.Frame) error {
 
 // finish stores the result, however long NATS takes, says so, and acks the frame: in this order. When ctx has ended
 // and the result can't be stored for a while, the frame is left to another worker.
-func (w *worker) finish(ctx context.Context, msg jetstream.Msg, result *flow.Result, taken time.Time) {
+func (w *worker) finish(ctx context.Context, msg jetstream.Msg, result *flow.Result, taken time.Time, queue uint64) {
 	hop := &result.Ledger[len(result.Ledger)-1]
 	hop.Work = time.Since(taken)
 	storing := time.Now()
@@ -184,7 +192,7 @@ func (w *worker) finish(ctx context.Context, msg jetstream.Msg, result *flow.Res
 	case result.Dropped != "":
 		outcome = flow.OutcomeDropped
 	}
-	done := flow.Done{Version: flow.DoneVersion, Session: result.Session, Seq: result.Seq, Wait: hop.Wait, Work: hop.Work, Outcome: outcome, Reason: result.Dropped}
+	done := flow.Done{Version: flow.DoneVersion, Session: result.Session, Seq: result.Seq, Wait: hop.Wait, Work: hop.Work, Outcome: outcome, Reason: result.Dropped, Queue: queue}
 	if err := w.env.Bus.PublishDone(w.cfg.Group, result.Source, done); err != nil {
 		w.env.Log.Debug("done not sent", "error", err) // in live mode the credit returns by itself, later
 	}

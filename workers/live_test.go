@@ -1,0 +1,43 @@
+package workers_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+)
+
+// liveFrame is one that may wait for an hour.
+func liveFrame(t testing.TB, seq uint64) *flow.Frame {
+	t.Helper()
+	f := frame(t, seq, detects)
+	f.Mode, f.Budget = flow.ModeLive, time.Hour
+	return f
+}
+
+// With its done a worker says how many live frames waited for the group when it took one, so that producers need no clock
+// of its host to know.
+func TestDoneTellsTheQueue(t *testing.T) {
+	b := newBench(t)
+	done := make(chan flow.Done, 10)
+	if _, err := b.bus.SubscribeDone(detects, "cam1", func(_ string, d flow.Done) { done <- d }); err != nil {
+		t.Fatal(err)
+	}
+	const frames = 5
+	for seq := uint64(1); seq <= frames; seq++ {
+		b.publish(t, liveFrame(t, seq))
+	}
+	cfg := settings(t, detects)
+	cfg.Parallel = 1
+	defer b.start(t, cfg).stop(t)
+	for seq := uint64(1); seq <= frames; seq++ {
+		select {
+		case d := <-done:
+			if want := frames - d.Seq + 1; d.Seq != seq || d.Queue != want {
+				t.Errorf("frame %d met a queue of %d, want %d", d.Seq, d.Queue, want)
+			}
+		case <-time.After(patience):
+			t.Fatalf("after %d of %d no more are done", seq-1, frames)
+		}
+	}
+}
