@@ -17,6 +17,8 @@ const maxReason = 256
 
 // Board shows how the sources of a producer are doing. Its methods may be called from many goroutines.
 type Board struct {
+	instance string // by which the producer's alive messages are known
+
 	mu      sync.Mutex
 	rows    []*row
 	running int
@@ -25,7 +27,9 @@ type Board struct {
 }
 
 // NewBoard is an empty board, for one [Run].
-func NewBoard() *Board { return &Board{named: make(chan struct{}), done: make(chan struct{})} }
+func NewBoard() *Board {
+	return &Board{instance: ulid.Make().String(), named: make(chan struct{}), done: make(chan struct{})}
+}
 
 // row is one source on the board.
 type row struct {

@@ -65,6 +65,7 @@ func carryAll(ctx context.Context, cfg Config, env service.Env, board *Board, sp
 	selecting, stopSelecting := context.WithCancel(context.WithoutCancel(ctx)) // until the last frame is accounted for
 	defer stopSelecting()
 	selection := newSelection(cfg, env.Bus, env.Log, groups)
+	selection.own = flow.AliveSubject(stage, board.instance)
 	var sources, selector, ingested errgroup.Group
 	selector.Go(func() error { return selection.run(selecting) })
 	if cfg.Ingest {
@@ -131,7 +132,7 @@ func waitForGroups(ctx context.Context, env service.Env) (flow.Groups, error) {
 func reporter(board *Board) func() flow.Alive {
 	before, finished := time.Now(), uint64(0)
 	return func() flow.Alive {
-		alive := flow.Alive{Stage: stage, Sources: board.Statuses()}
+		alive := flow.Alive{Stage: stage, Instance: board.instance, Sources: board.Statuses()}
 		now, total := time.Now(), uint64(0)
 		for _, s := range alive.Sources {
 			total += s.Account.Admitted - s.Account.InFlight

@@ -16,7 +16,6 @@ import (
 const (
 	lookEvery     = time.Second            // at the groups entry, and who is alive
 	expireEvery   = 250 * time.Millisecond // look for frames that nothing was heard of
-	aliveFor      = 3 * time.Second
 	leastDeadline = 500 * time.Millisecond // of the fuser, which waits at most twice the slowest group's time
 	firstDeadline = 30 * time.Second       // before that is known
 )
@@ -26,27 +25,21 @@ type selection struct {
 	cfg  Config
 	bus  *bus.Bus
 	log  *slog.Logger
+	own  string        // alive subject of this producer
 	wake chan struct{} // holds a token when there may be something to admit
 
 	mu       sync.Mutex
 	groups   flow.Groups
 	selector *selector
 	sources  map[string]*live
-	heard    map[string]heard // by alive subject
+	hearing  hearing
 	began    time.Time
-}
-
-// heard is what an alive message said.
-type heard struct {
-	stage string
-	slots int
-	at    time.Time
 }
 
 func newSelection(cfg Config, b *bus.Bus, log *slog.Logger, groups flow.Groups) *selection {
 	s := &selection{
 		cfg: cfg, bus: b, log: log, wake: make(chan struct{}, 1),
-		sources: map[string]*live{}, heard: map[string]heard{}, began: time.Now(),
+		sources: map[string]*live{}, hearing: newHearing(), began: time.Now(),
 	}
 	s.setGroups(groups)
 	return s
@@ -217,13 +210,8 @@ func (s *selection) onAlive(msg *nats.Msg) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, known := s.heard[msg.Subject]; known || len(s.heard) < maxHeard {
-		s.heard[msg.Subject] = heard{alive.Stage, max(1, alive.Parallel), time.Now()}
-	}
+	s.hearing.hear(msg.Subject, alive, time.Now())
 }
-
-// maxHeard bounds the services that are told apart.
-const maxHeard = 4096
 
 // look tells the selector who is alive, and follows the groups entry.
 func (s *selection) look(ctx context.Context) {
@@ -237,20 +225,12 @@ func (s *selection) look(ctx context.Context) {
 		s.setGroups(groups)
 	}
 	now := time.Now()
-	slots := map[string]int{}
-	for subject, h := range s.heard {
-		if now.Sub(h.at) > aliveFor {
-			delete(s.heard, subject)
-			continue
-		}
-		if h.stage == stage {
-			h.slots = 1
-		}
-		slots[h.stage] += h.slots
-	}
+	s.hearing.forget(now)
+	slots := s.hearing.slots()
+	mine, all := s.hearing.liveSources(s.own, now)
 	for _, g := range s.groups.On() {
 		if slots[g.Name] > 0 || now.Sub(s.began) > aliveFor { // before that nobody can have been heard
-			s.selector.follow(g.Name, slots[g.Name], 1, slots[stage], now)
+			s.selector.follow(g.Name, slots[g.Name], mine, all, now)
 		}
 	}
 }

@@ -2,6 +2,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -66,7 +67,7 @@ func SignalContext() (context.Context, context.CancelFunc) {
 
 const aliveEvery = time.Second
 
-// Alive publishes, once a second until ctx ends, what status answers; instance and host are filled in.
+// Alive publishes, once a second until ctx ends, what status answers; host is filled in, and instance unless it is given.
 func Alive(ctx context.Context, env Env, status func() flow.Alive) error {
 	instance := ulid.Make().String()
 	host, err := os.Hostname()
@@ -77,7 +78,7 @@ func Alive(ctx context.Context, env Env, status func() flow.Alive) error {
 	defer ticker.Stop()
 	for {
 		alive := status()
-		alive.Instance, alive.Host = instance, host
+		alive.Instance, alive.Host = cmp.Or(alive.Instance, instance), host
 		if err := env.Bus.PublishAlive(alive); err != nil {
 			env.Log.Debug("alive not sent", "error", err) // the connection is away: the next second tells
 		}
