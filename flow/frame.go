@@ -83,7 +83,7 @@ type Frame struct {
 	Width    int      `msgpack:"w"` // pixels; 0 when Error is set and the size is not known
 	Height   int      `msgpack:"h"`
 	Plan     []string `msgpack:"plan"` // the groups that must answer, in slot order
-	// Budget is how long a live frame may wait, in all its queues together; 0 in lossless mode: for ever.
+	// Budget is how long a live frame may wait, in each of its queues; 0 in lossless mode: for ever.
 	Budget  time.Duration `msgpack:"bud,omitempty"`
 	Picture []byte        `msgpack:"pic"` // JPEG; empty when Error is set
 	Error   string        `msgpack:"err,omitempty"`

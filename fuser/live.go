@@ -11,9 +11,10 @@ import (
 const (
 	leastDeadline = 500 * time.Millisecond
 	firstDeadline = 30 * time.Second // until a group's first result tells how long it takes
-	deadlineTimes = 2                // the slowest plan member's mean wait and work
-	meanWeight    = 0.1              // of one more result in a group's mean
-	remembered    = 512              // frame IDs of a source that were given out
+	mostDeadline  = time.Minute
+	deadlineTimes = 2   // how much longer than the first the slowest plan member takes, on average
+	meanWeight    = 0.1 // of one more result in a group's mean
+	remembered    = 512 // frame IDs of a source that were given out
 )
 
 // LiveLimits bound what a live joiner holds.
@@ -30,13 +31,17 @@ type Live[H any] struct {
 	sources map[string]*liveSource
 	open    map[flow.FrameID]*liveFrame[H]
 	bytes   int64
-	means   map[string]time.Duration // wait and work of a group's results
-	delays  flow.Delays              // of results, by source
+	means   map[string]time.Duration // from a frame's first result to a group's
 }
 
 type liveSource struct {
-	given []flow.FrameID // the last that went out
+	given []givenFrame // the last that went out
 	heard time.Time
+}
+
+type givenFrame struct {
+	id    flow.FrameID
+	first time.Time // result
 }
 
 type liveFrame[H any] struct {
@@ -61,19 +66,20 @@ func NewLive[H any](limits LiveLimits) *Live[H] {
 }
 
 // Add takes a result, size bytes large. False is returned, and nothing kept, when its frame has gone out already, or
-// would be opened by it although it has waited longer than its budget, as one that is delivered again has: the result is
-// late, or came twice; ack it.
-func (l *Live[H]) Add(r *flow.Result, size int, again bool, handle H, now time.Time) bool {
+// would be opened by it although it is stale, as one is that is delivered again, or waited longer than its budget: the
+// result is late, or came twice; ack it.
+func (l *Live[H]) Add(r *flow.Result, size int, stale bool, handle H, now time.Time) bool {
 	id := r.ID()
-	l.learn(r)
-	waited := l.waited(r, now)
 	source := l.source(id.Source, now)
-	if slices.Contains(source.given, id) {
+	if i := slices.IndexFunc(source.given, func(g givenFrame) bool { return g.id == id }); i >= 0 {
+		if !stale {
+			l.learn(r, now.Sub(source.given[i].first))
+		}
 		return false
 	}
 	f := l.open[id]
 	if f == nil {
-		if again || waited > max(r.Budget, deadlineTimes*l.means[r.Group]) {
+		if stale {
 			return false
 		}
 		f = &liveFrame[H]{results: map[string]*flow.Result{}, plan: r.Plan, first: now}
@@ -81,6 +87,7 @@ func (l *Live[H]) Add(r *flow.Result, size int, again bool, handle H, now time.T
 	}
 	f.handles = append(f.handles, handle)
 	if f.results[r.Group] == nil {
+		l.learn(r, now.Sub(f.first))
 		f.results[r.Group] = r
 		f.bytes += int64(size)
 		l.bytes += int64(size)
@@ -89,27 +96,17 @@ func (l *Live[H]) Add(r *flow.Result, size int, again bool, handle H, now time.T
 	return true
 }
 
-// waited is how much longer than others of its source the frame was on its way since its capture, without the time that
-// was worked on it.
-func (l *Live[H]) waited(r *flow.Result, now time.Time) time.Duration {
-	since := r.Captured
-	for _, hop := range r.Ledger {
-		since += int64(hop.Work)
-	}
-	return l.delays.Of(r.Source, since, now)
-}
-
-// learn follows how long a group takes. What was dropped was not worked on and tells nothing.
-func (l *Live[H]) learn(r *flow.Result) {
-	if r.Dropped != "" || len(r.Ledger) == 0 {
+// learn follows how much later than a frame's first result a group's comes, by this host's clock: what groups say of
+// their waits depends on other clocks. What was dropped was not worked on and tells nothing.
+func (l *Live[H]) learn(r *flow.Result, after time.Duration) {
+	if r.Dropped != "" {
 		return
 	}
-	hop := r.Ledger[len(r.Ledger)-1]
-	took := hop.Wait + hop.Work
+	after = min(after, firstDeadline)
 	if mean, known := l.means[r.Group]; known {
-		took = mean + time.Duration(meanWeight*float64(took-mean))
+		after = mean + time.Duration(meanWeight*float64(after-mean))
 	}
-	l.means[r.Group] = took
+	l.means[r.Group] = after
 }
 
 // patience is how long a frame of the plan may wait after its first result.
@@ -122,7 +119,7 @@ func (l *Live[H]) patience(plan []string) time.Duration {
 		}
 		slowest = max(slowest, mean)
 	}
-	return max(leastDeadline, deadlineTimes*slowest)
+	return min(max(leastDeadline, deadlineTimes*slowest), mostDeadline)
 }
 
 // source finds or makes a source; beyond the limit the one silent longest, with nothing open, is forgotten.
@@ -181,7 +178,7 @@ func (l *Live[H]) giveOut(id flow.FrameID, pushed bool) Joined[H] {
 	delete(l.open, id)
 	l.bytes -= f.bytes
 	if s := l.sources[id.Source]; s != nil {
-		if s.given = append(s.given, id); len(s.given) > remembered {
+		if s.given = append(s.given, givenFrame{id, f.first}); len(s.given) > remembered {
 			s.given = s.given[1:]
 		}
 	}

@@ -80,11 +80,20 @@ func TestLiveDeadline(t *testing.T) {
 	if add("depth", 1, 2*time.Second, begin.Add(31*time.Second)) {
 		t.Fatal("a late result was kept")
 	}
-	// The late one told how long depth takes: 2 x 2 s.
+	// A late one tells how much later than the first depth comes, as far as 30 s, and a deadline is a minute at most.
 	now := begin.Add(time.Minute)
 	add("detect", 2, 40*time.Millisecond, now)
-	if _, wake := next(j, now); !wake.Equal(now.Add(4 * time.Second)) {
-		t.Fatalf("deadline after %v, want 4 s", wake.Sub(now))
+	if _, wake := next(j, now); !wake.Equal(now.Add(time.Minute)) {
+		t.Fatalf("deadline after %v, want a minute", wake.Sub(now))
+	}
+	// What groups say of their waits, by clocks of other hosts, counts for nothing.
+	slow := newLive(t)
+	slow.Add(live("detect", "a", 1, time.Hour), 1, false, "h", begin)
+	slow.Add(live("depth", "a", 1, time.Hour), 1, false, "h", begin.Add(2*time.Second))
+	next(slow, begin.Add(2*time.Second))
+	slow.Add(live("detect", "a", 2, 0), 1, false, "h", now)
+	if _, wake := next(slow, now); !wake.Equal(now.Add(4 * time.Second)) {
+		t.Fatalf("depth comes 2 s later: deadline after %v, want 4 s", wake.Sub(now))
 	}
 	// At least half a second.
 	fast := newLive(t)
@@ -112,6 +121,48 @@ func TestLiveDroppedIsAnAnswer(t *testing.T) {
 	j.Add(live("detect", "a", 2, time.Millisecond), 1, false, "z", begin)
 	if _, wake := next(j, begin); !wake.Equal(begin.Add(30 * time.Second)) {
 		t.Errorf("deadline after %v: what was dropped was learned from", wake.Sub(begin))
+	}
+}
+
+// What is stale opens no frame, but ends one that waits for it.
+func TestLiveStale(t *testing.T) {
+	j := newLive(t)
+	if j.Add(live("detect", "a", 1, time.Millisecond), 1, true, "x", begin) {
+		t.Error("a stale result opened a frame")
+	}
+	j.Add(live("detect", "a", 2, time.Millisecond), 1, false, "y", begin)
+	if !j.Add(live("depth", "a", 2, time.Millisecond), 1, true, "z", begin) {
+		t.Error("a frame that waits did not take a stale result")
+	}
+	out, _ := next(j, begin)
+	wantOut(t, "all have answered", out, "a/2 detect depth")
+}
+
+// Groups that stood still for 4 s are not waited for any longer some seconds later.
+func TestLiveDeadlineForgetsAStall(t *testing.T) {
+	j := newLive(t)
+	now, seq := begin, uint64(0)
+	frame := func(after time.Duration) (deadline time.Duration) {
+		seq++
+		j.Add(live("detect", "a", seq, time.Millisecond), 1, false, "h", now)
+		_, wake := next(j, now)
+		j.Add(live("depth", "a", seq, time.Millisecond), 1, false, "h", now.Add(after))
+		next(j, now.Add(after))
+		deadline = wake.Sub(now)
+		now = now.Add(100 * time.Millisecond)
+		return deadline
+	}
+	for range 50 {
+		frame(30 * time.Millisecond)
+	}
+	for range 3 {
+		frame(4 * time.Second)
+	}
+	for range 30 {
+		frame(30 * time.Millisecond)
+	}
+	if got := frame(30 * time.Millisecond); got > 700*time.Millisecond {
+		t.Errorf("3 s after a stall of 4 s the deadline is %v, want half a second", got)
 	}
 }
 

@@ -22,6 +22,7 @@ type livePartition struct {
 	metrics  metrics
 	heldMax  time.Duration
 	joiner   *Live[jetstream.Msg]
+	delays   map[string]*flow.Delays // by group: each has a stream of its own
 	unpacker flow.DepthUnpacker
 	sources  map[string]*liveDepth
 	limit    int // of sources
@@ -42,13 +43,15 @@ type liveDepth struct {
 func newLivePartition(cfg Config, env service.Env, m metrics, scenes *rate) *livePartition {
 	return &livePartition{
 		env: env, metrics: m, heldMax: cfg.HeldMax, scenes: scenes, sources: map[string]*liveDepth{}, limit: cfg.Sessions,
+		delays: map[string]*flow.Delays{},
 		joiner: NewLive[jetstream.Msg](LiveLimits{Sources: cfg.Sessions, Bytes: cfg.MaxBytes}),
 	}
 }
 
 // add takes a result. One that is late is acked and counted, and its depth map may still be the newest.
 func (p *livePartition) add(ctx context.Context, t taken) {
-	if p.joiner.Add(t.result, len(t.msg.Data()), t.again, t.msg, time.Now()) {
+	stale := t.again || p.waited(t) > t.result.Budget
+	if p.joiner.Add(t.result, len(t.msg.Data()), stale, t.msg, time.Now()) {
 		return
 	}
 	_ = t.msg.Ack() // unheard it comes again, and is late again
@@ -67,6 +70,16 @@ func (p *livePartition) add(ctx context.Context, t taken) {
 	}
 	d.stable = follow(d.stable, t.result.Depth, samples)
 	d.keep(t.result.Seq, t.result.Captured, t.result.Depth, samples)
+}
+
+// waited is how much longer than the quickest of late a result waited for this fuser, be it that there was none.
+func (p *livePartition) waited(t taken) time.Duration {
+	d := p.delays[t.result.Group]
+	if d == nil {
+		d = new(flow.Delays)
+		p.delays[t.result.Group] = d
+	}
+	return d.Of(flow.Delivery{Connection: p.env.Bus.Reconnects(), Seq: t.sequence, Stored: t.stored, Received: time.Now()})
 }
 
 // giveOut stores the scenes that are due, and returns when the next one is; zero: not before another result comes.

@@ -26,7 +26,8 @@ type taken struct {
 	result   *flow.Result
 	msg      jetstream.Msg
 	sequence uint64
-	again    bool // it was delivered before
+	stored   time.Time // by the stream's server and its clock
+	again    bool      // it was delivered before
 }
 
 // rate counts scenes since it was last asked.
@@ -83,7 +84,7 @@ func (p *partition) take(ctx context.Context, group string, mode flow.Mode, numb
 			p.metrics.redelivered.WithLabelValues(group).Inc()
 		}
 		select {
-		case out <- taken{result, msg, meta.Sequence.Stream, meta.NumDelivered > 1}:
+		case out <- taken{result, msg, meta.Sequence.Stream, meta.Timestamp, meta.NumDelivered > 1}:
 		case <-ctx.Done():
 			_ = msg.Nak() // a successor gets it now
 		}

@@ -26,7 +26,7 @@ type Config struct {
 	FPS        float64            `name:"fps" default:"0" help:"live: pictures a second of a file, 0 as fast as it says; of a camera, at most, 0 all."`
 	Loop       bool               `help:"live: a file begins again at its end, as a new session."`
 	MaxSide    int                `default:"0" placeholder:"PIXELS" help:"Pictures whose longer side is longer are made smaller before they are sent; 0: none."`
-	Budget     time.Duration      `default:"500ms" help:"live: how long a frame may wait, in all its queues together; a worker that comes to it later drops it."`
+	Budget     time.Duration      `default:"500ms" help:"live: how long a frame may wait, in each of its queues; a worker that comes to it later drops it."`
 	Required   []string           `placeholder:"GROUP" help:"live: take only frames that these groups take too."`
 	MaxRate    map[string]float64 `placeholder:"GROUP=RATE" help:"live: frames a second that a group is given at most."`
 	Window     int                `default:"32" help:"Frames of a source, 1 to 1024, that may be under way at once: admitted, and their scene not yet stored."`

@@ -41,3 +41,32 @@ func TestDoneTellsTheQueue(t *testing.T) {
 		}
 	}
 }
+
+// However a producer's clock is set, its frames are looked at: how long they waited is told by the stream's clock.
+func TestProducersClockIsSet(t *testing.T) {
+	b := newBench(t)
+	done := make(chan flow.Done, 30)
+	if _, err := b.bus.SubscribeDone(detects, "cam1", func(_ string, d flow.Done) { done <- d }); err != nil {
+		t.Fatal(err)
+	}
+	defer b.start(t, settings(t, detects)).stop(t)
+	clock := time.Duration(0)
+	for seq := uint64(1); seq <= 30; seq++ {
+		if seq%10 == 0 {
+			clock -= 3 * time.Hour
+		}
+		f := liveFrame(t, seq)
+		f.Sent += clock.Nanoseconds()
+		b.publish(t, f)
+	}
+	for range 30 {
+		select {
+		case d := <-done:
+			if d.Outcome != flow.OutcomeComplete {
+				t.Errorf("frame %d is %s: %s", d.Seq, d.Outcome, d.Reason)
+			}
+		case <-time.After(patience):
+			t.Fatal("no more are done")
+		}
+	}
+}

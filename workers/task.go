@@ -36,7 +36,19 @@ type worker struct {
 	slot    slot
 	load    *load
 	works   []time.Duration // of the last frames that were looked at
-	delays  flow.Delays     // of frames, by source
+	delays  *delays         // of live frames
+}
+
+// delays tells all slots of a worker how much longer live frames waited than the quickest of late.
+type delays struct {
+	mu sync.Mutex
+	flow.Delays
+}
+
+func (d *delays) of(m flow.Delivery) time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.Of(m)
 }
 
 func (w *worker) close() {
@@ -72,7 +84,7 @@ func (w *worker) handle(ctx context.Context, msg jetstream.Msg, mode flow.Mode) 
 		result.Error = frame.Error
 	case attempts >= maxAttempts:
 		result.Error = fmt.Sprintf("given up: taken %d times before without an answer (workers that died over it, were stopped, or lost NATS)", attempts)
-	case mode == flow.ModeLive && w.expired(frame, taken):
+	case mode == flow.ModeLive && w.expired(frame, meta, taken):
 		result.Dropped = flow.DroppedExpired
 		w.metrics.dropped.WithLabelValues(result.Dropped).Inc()
 	default:
@@ -92,15 +104,18 @@ func queue(meta *jetstream.MsgMetadata, mode flow.Mode) uint64 {
 	return meta.NumPending + 1
 }
 
-// expired says whether a live frame has waited longer than its budget. The budget limits waiting, never the model's own
-// time: twice that is always allowed.
-func (w *worker) expired(frame *flow.Frame, taken time.Time) bool {
+// expired says whether a live frame has waited for the group longer than its budget. The budget limits waiting, never the
+// model's own time: twice that is always allowed.
+func (w *worker) expired(frame *flow.Frame, meta *jetstream.MsgMetadata, taken time.Time) bool {
 	works := slices.Sorted(slices.Values(w.works))
 	budget := frame.Budget
 	if len(works) > 0 {
 		budget = max(budget, 2*works[len(works)/2])
 	}
-	return w.delays.Of(frame.Source, frame.Sent, taken) > budget
+	waited := w.delays.of(flow.Delivery{
+		Connection: w.env.Bus.Reconnects(), Seq: meta.Sequence.Stream, Stored: meta.Timestamp, Received: taken,
+	})
+	return waited > budget
 }
 
 func (w *worker) remember(work time.Duration) {

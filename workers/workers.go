@@ -78,11 +78,11 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	}
 	env.Log.Info("model loaded", "group", cfg.Group, "model", session.Name, "provider", cfg.Provider, "parallel", cfg.Parallel, "threads", cfg.threads())
 	m := newMetrics(env.Metrics, cfg, session, family)
-	did := &load{asked: time.Now()}
+	did, waits := &load{asked: time.Now()}, new(delays)
 	var tasks errgroup.Group // a slot that ends does not end the others: ctx does
 	for range cfg.Parallel {
 		tasks.Go(func() error {
-			w := &worker{cfg: cfg, env: env, metrics: m, model: session.Name, picture: tensor.NewPicture(), slot: newSlot(), load: did}
+			w := &worker{cfg: cfg, env: env, metrics: m, model: session.Name, picture: tensor.NewPicture(), slot: newSlot(), load: did, delays: waits}
 			defer w.close()
 			live, lossless := make(chan offer), make(chan offer)
 			var modes errgroup.Group

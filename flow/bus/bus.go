@@ -160,6 +160,9 @@ func redact(urls string) string {
 	return strings.Join(list, ",")
 }
 
+// Reconnects is how many times the connection was made anew, to whatever server.
+func (b *Bus) Reconnects() uint64 { return b.conn.Stats().Reconnects }
+
 // Conn is the connection itself, for core publishes and subscriptions.
 func (b *Bus) Conn() *nats.Conn { return b.conn }
 
