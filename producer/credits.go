@@ -34,7 +34,8 @@ type groupCredits struct {
 	rest     time.Duration   // of a credit that returns
 	trips    []time.Duration // of the last answers, from admission to done
 	works    []time.Duration // of the last answers, by their workers
-	quickest flow.Least      // round trip without the work
+	quickest flow.Least      // of the round trips without the work
+	travel   time.Duration   // what it was lately
 	silent   bool
 	expired  int       // credits since the last answer that returned by themselves
 	last     time.Time // of its frames
@@ -65,26 +66,29 @@ func (g *groupCredits) learn(trip time.Duration, done flow.Done, now time.Time) 
 	done.Work = min(max(done.Work, 0), trip) // another host says so
 	g.trips = lately(g.trips, trip)
 	g.works = lately(g.works, done.Work)
+	g.travel = g.quickest.Of(trip-done.Work, now)
 	work, most := float64(g.work()), g.mostRest()
 	aim := work * (aimLeast + aimMore*float64(g.rest)/float64(max(most, 1)))
-	g.rest += time.Duration(restGain * (float64(g.queueing(trip, done, now)) - aim) / float64(g.credits))
+	g.rest += time.Duration(restGain * (float64(g.queueing(trip, done)) - aim) / float64(g.credits))
 	g.rest = min(max(g.rest, 0), most)
 }
 
-// queueing is how long frames wait for the group. A worker that says how many there are is believed; without that it is
-// what the round trip took longer than the quickest of late.
-func (g *groupCredits) queueing(trip time.Duration, done flow.Done, now time.Time) time.Duration {
-	travel := trip - done.Work
-	least := g.quickest.Of(travel, now)
-	if done.Queue > 0 {
-		return time.Duration(min(done.Queue-1, mostQueue)) * g.work() / time.Duration(max(g.workers, 1))
+// queueing is how long frames wait for the group: as many of them as the worker says that there are, or, if that is
+// longer, as the round trip took longer than the quickest of late. The count knows a queue that never ends, which the
+// quickest has stood in too; the round trip knows the frame that waits while no other does.
+func (g *groupCredits) queueing(trip time.Duration, done flow.Done) time.Duration {
+	counted := time.Duration(0)
+	if done.Queue > 0 { // it is told
+		counted = time.Duration(min(done.Queue-1, mostQueue)) * g.work() / time.Duration(max(g.workers, 1))
 	}
-	return travel - least
+	return max(counted, trip-done.Work-g.travel)
 }
 
 // mostRest bounds the rest: when all producers' credits rest so long, the workers are busy for nine tenths of the time,
-// whatever is measured, and whatever was measured while something stood still.
-func (g *groupCredits) mostRest() time.Duration { return time.Duration(g.excess * float64(g.work())) }
+// the way there and back included, whatever is measured, and whatever was measured while something stood still.
+func (g *groupCredits) mostRest() time.Duration {
+	return max(0, time.Duration(g.excess*float64(g.work()))-g.travel)
+}
 
 // work is the median of late, which one frame that was held up does not change; 0: not known.
 func (g *groupCredits) work() time.Duration {

@@ -131,6 +131,41 @@ func TestProducersDoNotQueueOnEachOther(t *testing.T) {
 	}
 }
 
+// Messages that are under way for longer and shorter times are no queue, even where a frame takes a GPU no longer.
+func TestCreditsTakeTravelForNoQueue(t *testing.T) {
+	for _, workers := range []int{1, 2, 4, 8} {
+		for _, travel := range []time.Duration{0, time.Millisecond, 2 * time.Millisecond} {
+			s := newSimulation(detectAlone, map[string]time.Duration{"detect": 8 * time.Millisecond}, 2000)
+			s.travel, s.jitter = travel, rand.New(rand.NewPCG(1, 2))
+			s.share("detect", workers, 1)
+			full := min(float64(workers)/0.008, float64(workers+1)/(0.008+2*travel.Seconds())) // of workers, of credits
+			s.run(5 * time.Second)
+			s.want(t, full, fmt.Sprintf("%d workers, %v there and %v back", workers, travel, travel))
+		}
+	}
+}
+
+// One or two producers at workers that are always busy: no frame waits for as long as another takes, and shares are equal.
+func TestBusyWorkersAreNotQueuedFor(t *testing.T) {
+	for _, producers := range []int{1, 2} {
+		s := newSimulations(producers, both, millis(60, 100), 30, 30)
+		s.jitter = rand.New(rand.NewPCG(1, 2))
+		s.share("detect", 1, producers)
+		s.share("depth", 1, producers)
+		s.run(time.Minute)
+		joined, perSource, p50 := s.joined(2)
+		if detect := s.answered("detect"); detect < 60*15 || joined < 60*9 {
+			t.Errorf("%d producers: detect did %d frames in a minute, %d were joined", producers, detect, joined)
+		}
+		if p50 > 180*time.Millisecond {
+			t.Errorf("%d producers: p50 %v", producers, p50)
+		}
+		if a, b := perSource["cam0"], perSource["cam1"]; max(a, b)-min(a, b) > joined/10 {
+			t.Errorf("%d producers: %d and %d joined frames", producers, a, b)
+		}
+	}
+}
+
 // Whatever workers say, a credit rests no longer than leaves the workers nine tenths of their work.
 func TestRestIsBounded(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

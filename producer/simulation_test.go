@@ -21,7 +21,7 @@ type simulation struct {
 	travel    time.Duration // of a frame to the workers, and of a done back
 	countless bool          // workers do not tell how long their queue is
 	drops     bool          // workers drop all that they take
-	jitter    *rand.Rand    // of the time that a frame takes: up to a fifth more or less; nil: none
+	jitter    *rand.Rand    // of the time that a frame takes, a fifth more or less, and of travel, half; nil: none
 
 	now      time.Time
 	paused   time.Time // NATS delivers nothing until then
@@ -95,7 +95,11 @@ func (s *simulation) after(d time.Duration, do func()) {
 
 // deliver does what a message does that is sent now.
 func (s *simulation) deliver(do func()) {
-	switch wait := max(s.travel, s.paused.Sub(s.now)); {
+	travel := s.travel
+	if s.jitter != nil {
+		travel = time.Duration(float64(travel) * (0.5 + s.jitter.Float64()))
+	}
+	switch wait := max(travel, s.paused.Sub(s.now)); {
 	case wait > 0:
 		s.after(wait, do)
 	default:
