@@ -121,7 +121,7 @@ func TestScalers(t *testing.T) {
 // triggers are the settings of KEDA's scalers that are used here: KEDA takes any, and fails later.
 var triggers = map[string][]string{
 	"nats-jetstream": {"natsServerMonitoringEndpoint", "account", "stream", "consumer", "lagThreshold", "activationLagThreshold", "useHttps"},
-	"prometheus":     {"serverAddress", "query", "threshold"},
+	"prometheus":     {"serverAddress", "query", "threshold", "ignoreNullValues"},
 }
 
 func TestTriggers(t *testing.T) {
@@ -138,6 +138,10 @@ func TestTriggers(t *testing.T) {
 					if number, err := strconv.ParseFloat(value, 64); strings.HasSuffix(strings.ToLower(key), "threshold") && (err != nil || number < 0) {
 						t.Errorf("%s: %s is %q", s.Name, key, value)
 					}
+				}
+				// No answer is taken for 0, which takes pods away, unless KEDA is told otherwise. Skips alone have none while all is well.
+				if trigger.Type == "prometheus" && (trigger.Metadata["ignoreNullValues"] == "true") != strings.Contains(trigger.Metadata["query"], "skipped") {
+					t.Errorf("%s: ignoreNullValues of %s", s.Name, trigger.Metadata["query"])
 				}
 				// Streams and consumers are named by flow/bus: FRAMES_<MODE>, and the group.
 				if trigger.Type == "nats-jetstream" && (trigger.Metadata["stream"] != "FRAMES_LOSSLESS" || trigger.Metadata["account"] != "$G" ||

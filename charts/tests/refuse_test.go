@@ -58,6 +58,7 @@ var refusals = map[string]struct {
 	"nothing that would bring the first":    {"workers: {depth: {autoscaling: {type: hpa, min: 0}}}", []string{"workers.depth.autoscaling.min 0"}},
 	"a GPU scaled by its CPU":               {"workers: {depth: {provider: cuda, gpu: {enabled: true}, autoscaling: {type: hpa}}}", []string{"workers.depth.autoscaling.type hpa", "keda"}},
 	"live load without Prometheus":          {"workers: {depth: {autoscaling: {type: keda, live: {enabled: true}}}}", []string{"keda.prometheus.address"}},
+	"a lag that a pod holds":                {"workers: {depth: {parallel: 8, autoscaling: {type: keda}}}", []string{"workers.depth.autoscaling.lossless.lag 8", "8 frames"}},
 	"lag of another's NATS":                 {"{nats: {enabled: false, url: 'nats://x', auth: {existingSecret: p}}, workers: {depth: {autoscaling: {type: keda}}}}", []string{"nats.monitoring"}},
 	"a claim without a file":                {"workers: {depth: {model: {kind: pvc, claim: models}}}", []string{"workers.depth.model", "model.file"}},
 	"a model by URL without its checksum":   {"workers: {depth: {model: {kind: url, url: 'https://h/a.onnx'}}}", []string{"workers.depth.model", "sha256"}},

@@ -81,6 +81,8 @@
   {{- if eq .type "keda" -}}
     {{- if not (or .lossless.enabled .live.enabled) -}}{{- fail (printf "%s.autoscaling.type keda asks for lossless.enabled or live.enabled" $at) -}}{{- end -}}
     {{- if and .live.enabled (not $root.Values.keda.prometheus.address) -}}{{- fail (printf "%s.autoscaling.live asks for keda.prometheus.address" $at) -}}{{- end -}}
+    {{- $hand := default 2 $group.parallel -}}{{- /* 2 is the program's default. */ -}}
+    {{- if and .lossless.enabled (le (int .lossless.lag) (int $hand)) -}}{{- fail (printf "%s.autoscaling.lossless.lag %v is not more than the %v frames that a pod has in hand at once: pods at work would call for more pods" $at .lossless.lag $hand) -}}{{- end -}}
     {{- if and .lossless.enabled (not (include "spatial-flow.natsMonitoring" $root)) -}}{{- fail (printf "%s.autoscaling.lossless asks for nats.monitoring when nats.enabled=false" $at) -}}{{- end -}}
   {{- end -}}
 {{- end -}}

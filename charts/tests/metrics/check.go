@@ -77,12 +77,7 @@ func (e *Exported) Check(query string) (Query, error) {
 	parser.Inspect(expr, func(node parser.Node, path []parser.Node) error {
 		switch n := node.(type) {
 		case *parser.VectorSelector:
-			var parent parser.Node
-			if len(path) > 0 {
-				parent = path[len(path)-1]
-			}
-			_, ranged := parent.(*parser.MatrixSelector)
-			name, err := e.selector(n, ranged)
+			name, err := e.selector(n, rated(path))
 			errs = append(errs, err)
 			asked.Metrics = append(asked.Metrics, name)
 			asked.Foreign = asked.Foreign || exporters[name] != nil
@@ -99,6 +94,15 @@ func (e *Exported) Check(query string) (Query, error) {
 		return asked, fmt.Errorf("%s: %w", query, err)
 	}
 	return asked, nil
+}
+
+// rated tells whether a selector's growth is what is asked for. path are the nodes above it.
+func rated(path []parser.Node) bool {
+	if len(path) < 2 {
+		return false
+	}
+	call, ok := path[len(path)-2].(*parser.Call)
+	return ok && slices.Contains([]string{"rate", "irate", "increase"}, call.Func.Name)
 }
 
 // lookup finds a series' metric by its name and the labels it has.
@@ -121,16 +125,16 @@ func (e *Exported) lookup(series string) (name string, labels []string, kind str
 
 var plainWords = regexp.MustCompile(`^[a-z_]+(\|[a-z_]+)*$`)
 
-func (e *Exported) selector(v *parser.VectorSelector, ranged bool) (string, error) {
+func (e *Exported) selector(v *parser.VectorSelector, rated bool) (string, error) {
 	name, has, kind, err := e.lookup(v.Name)
 	if err != nil {
 		return name, err
 	}
 	var errs []error
 	switch {
-	case kind == "counter" && !ranged:
+	case kind == "counter" && !rated:
 		errs = append(errs, fmt.Errorf("%s only ever grows: ask for its rate", v.Name))
-	case kind == "gauge" && ranged:
+	case kind == "gauge" && rated:
 		errs = append(errs, fmt.Errorf("%s is a gauge: it has no rate", v.Name))
 	}
 	for _, matcher := range v.LabelMatchers {

@@ -66,8 +66,10 @@ func TestCheck(t *testing.T) {
 		`spatialflow_viewers * on (group) spatialflow_model_info`:                                          "nothing has label group",
 		`sum(spatialflow_frames_total)`:                                                                    "only ever grows",
 		`rate(spatialflow_viewers[1m])`:                                                                    "is a gauge",
-		`sum(`:                                                                                             "parse error",
-		`max(nats_consumer_num_pending{stream="X"})`:                                                       "has no label stream",
+		`max(avg_over_time(spatialflow_viewers[1m]))`:                                                      "",
+		`avg_over_time(spatialflow_frames_total[1m])`:                                                      "only ever grows",
+		`sum(`: "parse error",
+		`max(nats_consumer_num_pending{stream="X"})`: "has no label stream",
 	} {
 		_, err := e.Check(query)
 		switch {
