@@ -89,10 +89,19 @@ helm test "$RELEASE" -n "$NAMESPACE" --timeout 3m >"$work/test" 2>&1 || fail "he
 step "helm test: $((SECONDS - begin)) s"
 
 # ---------------------------------------------------------------- what looks from outside
-k port-forward "svc/$NAME-nats" 14222:4222 >"$work/forward" 2>&1 &
+PORT=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+forward() { # the way to NATS, again and again: it ends when the pod does, and when the API server is slow
+	while :; do
+		kubectl -n "$NAMESPACE" port-forward "svc/$NAME-nats" "$PORT:4222" >"$work/forward" 2>&1 &
+		trap 'kill $! 2>/dev/null; exit' TERM
+		wait $! || true
+		sleep 1
+	done
+}
+forward &
 forwards+=($!)
 password=$(k get secret "$NAME-nats" -o jsonpath='{.data.monitor}' | base64 -d)
-login=(--server nats://127.0.0.1:14222 --user monitor --password "$password")
+login=(--server "nats://127.0.0.1:$PORT" --user monitor --password "$password")
 nats() { "$work/nats" "${login[@]}" "$@"; }
 until_ok 30 "NATS is not reached" nats server check connection
 stored() { nats stream subjects SCENES_LOSSLESS "scenes.lossless.*.film.$1.*" --json 2>/dev/null | python3 -c '
@@ -102,20 +111,23 @@ print(len(seqs) if seqs == list(range(1, len(seqs) + 1)) else f"not 1 to {len(se
 reached() { local n; n=$(stored "$1"); [[ $n =~ ^[0-9]+$ ]] && [ "$n" -ge "$2" ]; }
 watch_live() {
 	"$work/nats" "${login[@]}" sub 'scenes.live.*.street' --headers-only --delta-time >"$work/live" 2>&1 &
-	recorder=$!
+	recorder=$! since=$(date +%s.%N)
 	forwards+=("$recorder")
 }
 gap() { # the longest time without a scene of the live source, in seconds, and how many came
+	local heard
+	heard=$(python3 -c "import time; print(time.time() - $since)")
 	kill "$recorder" 2>/dev/null || true
 	wait "$recorder" 2>/dev/null || true
-	python3 - "$work/live" <<'PY'
+	python3 - "$work/live" "$heard" <<'PY'
 import re, sys
 times, unit = [], {"µs": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600}
 for line in open(sys.argv[1], errors="replace"):
     found = re.match(r"\[#\d+\] @ (\S+) Received", line)
     if found:
         times.append(sum(float(n) * unit[u] for n, u in re.findall(r"([0-9.]+)(µs|ms|s|m|h)", found[1])))
-print(f"{max((b - a for a, b in zip(times, times[1:])), default=9999):.1f} {len(times)}")
+ends = [0.0] + times + [float(sys.argv[2])]
+print(f"{max(b - a for a, b in zip(ends, ends[1:])):.1f} {len(times)}")
 PY
 }
 
@@ -157,7 +169,7 @@ producers:
 YAML
 watch_live
 helm upgrade "$RELEASE" "$CHART" -n "$NAMESPACE" "${common[@]}" -f "$work/film.yaml" >/dev/null || fail "helm upgrade with a film"
-until_ok 90 "the film does not begin" reached rolled 20
+until_ok 120 "the film does not begin" reached rolled 20
 for deployment in $(k get deployments -l "app.kubernetes.io/instance=$RELEASE" -o name); do
 	k rollout restart "$deployment" >/dev/null
 	k rollout status "$deployment" --timeout=120s >/dev/null || fail "$deployment does not come back"
@@ -210,9 +222,6 @@ begin=$SECONDS
 k delete pod "$NAME-nats-0" --wait=true >/dev/null
 k rollout status "statefulset/$NAME-nats" --timeout=120s >/dev/null || fail "NATS does not come back"
 k wait --for=condition=Available deployment --all --timeout=120s >/dev/null || fail "the services do not come back after NATS"
-kill "${forwards[0]}" 2>/dev/null || true
-k port-forward "svc/$NAME-nats" 14222:4222 >"$work/forward" 2>&1 &
-forwards+=($!)
 until_ok 30 "NATS is not reached again" nats server check connection
 after=$(nats stream info SCENES_LOSSLESS --json | python3 -c 'import json,sys; print(json.load(sys.stdin)["state"]["messages"])')
 [ "$after" = "$before" ] || fail "NATS had $before scenes and has $after"
@@ -222,7 +231,7 @@ step "NATS's pod deleted: everything was there again, and helm test passed, afte
 # ---------------------------------------------------------------- docs/operate.md
 for pid in "${forwards[@]}"; do kill "$pid" 2>/dev/null || true; done
 ln -s "$PWD/charts" "$work/charts"
-(cd "$work" && PATH=$work:$PATH "$OLDPWD/build/page.sh" "$OLDPWD/docs/operate.md" cluster "s/-n $RELEASE /-n $NAMESPACE /g; s/4222:4222/14222:4222/; s/127.0.0.1:4222/127.0.0.1:14222/; s/8000:8000/18000:8000/; s/127.0.0.1:8000/127.0.0.1:18000/") || fail "docs/operate.md"
+(cd "$work" && PATH=$work:$PATH "$OLDPWD/build/page.sh" "$OLDPWD/docs/operate.md" cluster "s/-n $RELEASE /-n $NAMESPACE /g; s/4222:4222/$PORT:4222/; s/127.0.0.1:4222/127.0.0.1:$PORT/; s/8000:8000/18000:8000/; s/127.0.0.1:8000/127.0.0.1:18000/") || fail "docs/operate.md"
 helm test "$RELEASE" -n "$NAMESPACE" --timeout 3m >/dev/null 2>&1 || fail "helm test after the commands of docs/operate.md"
 step "every command of docs/operate.md ran, and helm test passed"
 
