@@ -168,6 +168,22 @@ func TestLiveScenes(t *testing.T) {
 	}
 }
 
+// However a producer's clock is set, its frames have scenes: how long results waited is told by their stream's clock.
+func TestLiveProducersClockIsSet(t *testing.T) {
+	b := newBench(t)
+	f := b.startFuser(t)
+	defer f.stop()
+	watch := b.watchLive(t)
+	for seq := uint64(1); seq <= 6; seq++ {
+		r := now(t, flow.GroupDetect, seq, flow.GroupDetect)
+		r.Captured -= int64(seq/3) * (3 * time.Hour).Nanoseconds()
+		b.publish(t, r)
+		if s := watch.next(); s.Seq != seq {
+			t.Fatalf("frame %d, want %d", s.Seq, seq)
+		}
+	}
+}
+
 // A killed fuser's frames are delivered again, too late to be shown: no scene comes twice, and none of long ago.
 func TestLiveFuserKilled(t *testing.T) {
 	b := newBench(t)
