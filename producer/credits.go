@@ -18,6 +18,7 @@ const (
 	aimLeast       = 0.25            // of the time that a frame takes: what frames may wait while no credit rests,
 	aimMore        = 0.5             // and so much more while credits rest as long as they may
 	mostQueue      = 1 << 16         // frames that are believed to wait
+	mostCredits    = 1 << 12         // of a producer, however many workers say that they are
 )
 
 // groupCredits is one group as the selector sees it: a credit for each frame that it may have under way. Every time here
@@ -48,7 +49,7 @@ func (g *groupCredits) follow(workers, mine, all int, now time.Time) {
 		g.silent = true
 	}
 	g.workers = workers
-	g.credits = max(1, ((workers+1)*mine+all-1)/all)
+	g.credits = min(max(1, ((workers+1)*mine+all-1)/all), mostCredits)
 	g.excess = float64(g.credits*all)/(leastUse*float64(max(workers, 1)*mine)) - 1
 	g.rest = min(g.rest, g.mostRest())
 	for len(g.free)+len(g.out) < g.credits {

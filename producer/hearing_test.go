@@ -116,4 +116,7 @@ func TestCreditsAreSharedBySources(t *testing.T) {
 			t.Errorf("%d of %d live sources: %d of 9 credits, want %d", share.mine, share.all, got, share.credits)
 		}
 	}
+	if s.follow("detect", 1e12, 3, 3, time.Unix(1000, 0)); len(s.group("detect").free) != mostCredits {
+		t.Errorf("%d credits, at most %d", len(s.group("detect").free), mostCredits)
+	}
 }
