@@ -221,7 +221,6 @@ before=$(nats stream info SCENES_LOSSLESS --json | python3 -c 'import json,sys; 
 begin=$SECONDS
 k delete pod "$NAME-nats-0" --wait=true >/dev/null
 k rollout status "statefulset/$NAME-nats" --timeout=120s >/dev/null || fail "NATS does not come back"
-k wait --for=condition=Available deployment --all --timeout=120s >/dev/null || fail "the services do not come back after NATS"
 until_ok 30 "NATS is not reached again" nats server check connection
 after=$(nats stream info SCENES_LOSSLESS --json | python3 -c 'import json,sys; print(json.load(sys.stdin)["state"]["messages"])')
 [ "$after" = "$before" ] || fail "NATS had $before scenes and has $after"

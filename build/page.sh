@@ -8,13 +8,13 @@ page=$1 kind=$2 change=${3:-}
 pids=()
 stop() { for pid in ${pids[@]+"${pids[@]}"}; do kill -- "-$pid" 2>/dev/null; done; }
 trap stop EXIT
-number=0
+number=0 fresh=
 while IFS= read -r -d '' info && IFS= read -r -d '' text; do
 	text=$(sed "$change" <<<"$text")
 	number=$((number + 1))
 	if [ "$info" = "$kind background" ]; then
 		setsid bash -c "$text" >/dev/null 2>&1 &
-		pids+=($!)
+		pids+=($!) fresh=$! fresh_text=$text
 		continue
 	fi
 	end=$((SECONDS + 60))
@@ -25,6 +25,11 @@ while IFS= read -r -d '' info && IFS= read -r -d '' text; do
 		fi
 		sleep 1
 	done
+	if [ -n "$fresh" ] && ! kill -0 "$fresh" 2>/dev/null && ! wait "$fresh"; then
+		printf '%s: in the background this failed:\n%s\n' "$page" "$fresh_text" >&2
+		exit 1
+	fi
+	fresh=
 	printf '%s\n' "$text" | sed 's/^/    $ /'
 	eval "$(grep '^export ' <<<"$text")"
 done < <(python3 - "$page" "$kind" <<'PY'
