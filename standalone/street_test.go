@@ -1,8 +1,11 @@
 package standalone
 
 import (
+	"context"
 	"errors"
 	"io"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -38,9 +41,26 @@ func TestStreetGoesThroughThePipeline(t *testing.T) {
 // A live source beside a lossless one: the newest picture goes through at once, the others are skipped and counted.
 func TestLiveBesideLossless(t *testing.T) {
 	up := newUp(t, "live="+pictures(t, 60)+"#mode=live&fps=1000&loop=true", pictures(t, 60))
-	up.Mode, up.Duration, up.ExitWhenDone = "", 4*time.Second, false
+	up.Mode, up.ExitWhenDone = "", false
+	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	defer stop()
+	up.Listening = func(address net.Addr) { // until the lossless one is through, however long that takes
+		go func() {
+			defer stop()
+			for ctx.Err() == nil {
+				if answer, err := http.Get("http://" + address.String() + "/api/v1/sources"); err == nil {
+					body, _ := io.ReadAll(answer.Body)
+					answer.Body.Close()
+					if strings.Contains(string(body), `"state":"complete"`) {
+						return
+					}
+				}
+				time.Sleep(20 * time.Millisecond)
+			}
+		}()
+	}
 	var out strings.Builder
-	if err := up.RunPipeline(t.Context(), &out, io.Discard, quiet); err != nil {
+	if err := up.RunPipeline(ctx, &out, io.Discard, quiet); err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
 	text := strings.Join(strings.Fields(out.String()), " ")
