@@ -83,6 +83,36 @@ func TestPasswordsAreKept(t *testing.T) {
 	}
 }
 
+// Helm deletes what leaves a release, so an upgrade may not name the release's own Secret as one that exists.
+func TestOwnSecretIsNotNamed(t *testing.T) {
+	objects, err := rendering{preset: "values-cpu.yaml"}.objects(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, _ := passwords(t, objects)
+	for owner, refused := range map[string]bool{release: true, "another": false, "": false} {
+		if owner != "" { // as Helm marks what it makes
+			secret.Annotations = map[string]string{"meta.helm.sh/release-name": owner, "meta.helm.sh/release-namespace": namespace}
+		} else {
+			secret.Annotations = nil
+		}
+		_, stored := passwords(t, objects)
+		c := append(slices.Clone(emptyCluster), stored)
+		for _, elsewhere := range []string{"", "enabled: false, url: 'nats://x:4222', "} {
+			values := "nats: {" + elsewhere + "auth: {existingSecret: " + secret.Name + "}}"
+			_, err := rendering{values: values, cluster: c, upgrade: true}.render(t)
+			if refused && (err == nil || !strings.Contains(err.Error(), "Copy it under another name first")) || !refused && err != nil {
+				t.Errorf("%s, made by %q: %v", values, owner, err)
+			}
+		}
+		// A copy keeps the annotations, perhaps.
+		stored["metadata"].(map[string]any)["name"] = "copy"
+		if _, err := (rendering{values: "nats: {auth: {existingSecret: copy}}", cluster: c, upgrade: true}).render(t); err != nil {
+			t.Errorf("a copy: %v", err)
+		}
+	}
+}
+
 // Without a cluster each rendering would make new passwords, so it is refused, and says what to do.
 func TestNoPasswordsWithoutACluster(t *testing.T) {
 	for name, r := range map[string]rendering{
