@@ -125,11 +125,15 @@ func readSourceFile(path string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: --source-file %s: %w", ErrConfig, path, err)
 	}
+	const byteOrderMark = "\ufeff" // some editors put one at the beginning
 	var sources []string
-	for line := range strings.Lines(string(data)) {
+	for line := range strings.Lines(strings.TrimPrefix(string(data), byteOrderMark)) {
 		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
 			sources = append(sources, line)
 		}
+	}
+	if len(sources) == 0 {
+		return nil, fmt.Errorf("%w: --source-file %s names no source: give one a line, as --source takes it", ErrConfig, path)
 	}
 	return sources, nil
 }

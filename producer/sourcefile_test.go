@@ -26,7 +26,7 @@ func TestSourceFile(t *testing.T) {
 		cfg.Sources, cfg.SourceFile = []string{"first=street:"}, path
 		return cfg
 	}
-	cfg := write("# cameras\n\nyard=rtsp://u:secret@10.0.0.7/s#fps=10\r\n  door=rtsp://u:secret@10.0.0.8/s\n")
+	cfg := write("\ufeff# cameras\n\nyard=rtsp://u:secret@10.0.0.7/s#fps=10\r\n  door=rtsp://u:secret@10.0.0.8/s\n")
 	if err := cfg.Validate(); err != nil {
 		t.Fatal(err)
 	}
@@ -49,10 +49,12 @@ func TestSourceFile(t *testing.T) {
 		t.Errorf("SPATIALFLOW_SOURCE= is %d sources, %v", len(specs), err)
 	}
 	for name, text := range map[string]string{
-		"a name twice":      "first=rtsp://u:secret@h/s\n",
-		"too many":          strings.Repeat("rtsp://u:secret@h/s\n", MaxSources),
-		"what is no camera": "rtmp://u:secret@h/s\n",
-		"too large":         strings.Repeat("# secret\n", maxSourceFile/8),
+		"a name twice":        "first=rtsp://u:secret@h/s\n",
+		"too many":            strings.Repeat("rtsp://u:secret@h/s\n", MaxSources),
+		"what is no camera":   "rtmp://u:secret@h/s\n",
+		"nothing":             "# secret\n\n",
+		"a blank in the name": "back yard=rtsp://u:secret@10.0.0.7/s\n",
+		"too large":           strings.Repeat("# secret\n", maxSourceFile/8),
 	} {
 		if err := write(text).Validate(); err == nil || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v", name, err)

@@ -50,7 +50,7 @@ func (s *spec) base() string {
 	case s.device != nil:
 		return "camera"
 	case s.stream != "":
-		return defaultName(streamPath(s.stream))
+		return defaultName(streamPath(s.uri)) // without credentials, wherever they stood
 	}
 	return defaultName(s.path)
 }
@@ -135,6 +135,9 @@ func (s *spec) locate(uri string) error {
 // in its name.
 func cutFragment(uri string) (before, fragment string, found bool) {
 	i := strings.LastIndexByte(uri, '#')
+	if i < strings.LastIndexByte(uri, '@') && strings.Contains(uri, "://") {
+		return uri, "", false // it is part of a password
+	}
 	if i < 0 || !strings.Contains(uri[i:], "=") {
 		return uri, "", false
 	}
@@ -160,7 +163,7 @@ func splitName(arg string) (name, uri string, err error) {
 		return "", arg, nil
 	}
 	if err := flow.ValidToken("source", before); err != nil {
-		if exists(after) {
+		if exists(after) || strings.Contains(after, "://") { // what follows may hold a password: it is no path
 			return "", "", fmt.Errorf("%w: --source %s: %w", ErrSourceName, redact(arg), err)
 		}
 		return "", arg, nil
@@ -190,6 +193,9 @@ func localPath(uri string) (string, error) {
 	if kind := scheme(uri); kind != "" {
 		return "", fmt.Errorf("%w: --source %s: %s sources; give a video file, a folder of pictures, a picture, a camera (rtsp://…, http://…, or its number), or street:?seed=7", ErrUnsupported, redact(uri), kind)
 	}
+	if strings.Contains(uri, "://") { // never a path: what is said of a path that is not there would tell a password
+		return "", fmt.Errorf("%w: --source %s", ErrUnsupported, redact(uri))
+	}
 	return uri, nil
 }
 
@@ -207,20 +213,16 @@ func scheme(uri string) string {
 	return kind + ":"
 }
 
-// redact hides what may be a secret in a URI (user, password, query), and shortens what is very long. A street has
-// no host and no secret: its query is shown.
+// redact hides what may be a secret in a URI (all between :// and the last @, whatever a password holds, and the query),
+// and shortens what is very long. A street has no host and no secret: its query is shown.
 func redact(uri string) string {
 	if head, rest, found := strings.Cut(uri, "://"); found {
+		rest = rest[strings.LastIndexByte(rest, '@')+1:]
 		rest, _, query := strings.Cut(rest, "?")
 		if query {
 			rest += "?…"
 		}
-		host, path, slash := strings.Cut(rest, "/")
-		host = host[strings.LastIndexByte(host, '@')+1:]
-		if slash {
-			host += "/" + path
-		}
-		uri = head + "://" + host
+		uri = head + "://" + rest
 	}
 	if len(uri) > maxURIShown {
 		uri = strings.ToValidUTF8(uri[:maxURIShown-len("…")], "") + "…"

@@ -53,6 +53,12 @@ func TestNames(t *testing.T) {
 		{args: []string{"rtsp://10.0.0.7", "RTSP://h:554/live/ch1"}, names: []string{"10-0-0-7", "ch1"}},
 		{args: []string{"cam=https://u:secret@h/s?token=secret"}, names: []string{"cam"}},
 		{args: []string{"rtmp://u:secret@h/s?a=b"}, err: ErrUnsupported},
+		{args: []string{"rtsp://u:se/secret@h/s"}, names: []string{"s"}},
+		{args: []string{"rtsp://u:secret#x=1@h/s#fps=10"}, names: []string{"s"}},
+		{args: []string{"rtsp://u:secret?x@h/s"}, names: []string{"s"}},
+		{args: []string{"rtsp://10.0.0.1/user:secret@x"}, names: []string{"x"}},
+		{args: []string{"back yard=rtsp://u:secret@h/s"}, err: flow.ErrName},
+		{args: []string{"yard=//u:secret@h://x"}, err: ErrUnsupported},
 		{args: []string{"rtsp://h/s#fps=10&max_side=640", "yard=clip.avi#mode=live&loop=true"}, names: []string{"s", "yard"}},
 		{args: []string{"rtsp://h/s#mode=lossless"}, err: ErrConfig},
 		{args: []string{"clip.avi#mode=fast"}, err: ErrConfig},
@@ -75,6 +81,9 @@ func TestNames(t *testing.T) {
 		}
 		var names []string
 		for _, s := range specs {
+			if strings.Contains(s.name+s.uri, "secret") {
+				t.Errorf("%q: a secret is in the name %q or in %q", test.args, s.name, s.uri)
+			}
 			names = append(names, s.name)
 		}
 		if diff := cmp.Diff(test.names, names); diff != "" {

@@ -63,12 +63,13 @@ func Connect(o Options) (*Bus, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
+	told := new(repeats)
 	options := []nats.Option{
 		nats.Name("spatialflow-" + o.Role),
 		nats.CustomInboxPrefix("_INBOX_" + o.Role),
 		nats.MaxReconnects(-1),
 		nats.IgnoreAuthErrorAbort(), // a password that changes is at the server a little before or after it is here
-		nats.ReconnectWait(100 * time.Millisecond),
+		nats.CustomReconnectDelay(reconnectDelay),
 		nats.ReconnectBufSize(-1),
 		nats.PingInterval(5 * time.Second),
 		nats.MaxPingsOutstanding(2),
@@ -77,10 +78,12 @@ func Connect(o Options) (*Bus, error) {
 			if s != nil {
 				subject = s.Subject
 			}
-			log.Warn("nats", "error", err, "subject", subject)
+			if told.again(fmt.Sprint(err, subject)) {
+				log.Warn("nats", "error", err, "subject", subject)
+			}
 		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
-			if err != nil {
+			if err != nil && told.again("disconnected: "+err.Error()) {
 				log.Warn("nats disconnected", "error", err)
 			}
 		}),

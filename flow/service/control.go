@@ -60,11 +60,11 @@ func (d Drain) Stop(ctx context.Context) error {
 	case code != http.StatusAccepted:
 		return fmt.Errorf("%w: %s answers %d: %s", ErrDrain, url, code, body)
 	}
-	for err == nil { // the admin address is the last that ends
-		if !bus.Sleep(ctx, 100*time.Millisecond) {
-			return fmt.Errorf("%w: it still runs after %v", ErrDrain, d.Timeout)
-		}
+	for err == nil && bus.Sleep(ctx, 100*time.Millisecond) { // the admin address is the last that ends
 		_, _, err = call(ctx, http.MethodGet, strings.TrimSuffix(url, "/drain")+"/healthz")
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("%w: it still runs after %v", ErrDrain, d.Timeout)
 	}
 	return nil
 }
@@ -73,7 +73,7 @@ func (d Drain) Stop(ctx context.Context) error {
 func adminURL(address, path string) string {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return "http://" + address + path
+		return address + path // which is refused by name
 	}
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
@@ -82,6 +82,9 @@ func adminURL(address, path string) string {
 }
 
 func call(ctx context.Context, method, url string) (code int, body string, err error) {
+	if !strings.HasPrefix(url, "http://") && !strings.HasPrefix(url, "https://") {
+		return 0, "", fmt.Errorf("%q is no http:// address", url)
+	}
 	r, err := http.NewRequestWithContext(ctx, method, url, nil)
 	if err != nil {
 		return 0, "", err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -59,6 +60,8 @@ func TestHealthy(t *testing.T) {
 		"nobody":                   {service.Healthy{Admin: "127.0.0.1:1"}, "refused"},
 		"another page":             {service.Healthy{URL: "http://" + ready + "/none"}, "404"},
 		"no URL":                   {service.Healthy{URL: "://"}, "://"},
+		"no scheme":                {service.Healthy{URL: "127.0.0.1:8001/readyz"}, "is no http:// address"},
+		"no admin address":         {service.Healthy{Admin: ""}, "is no http:// address"},
 	} {
 		one.ask.Timeout = patience
 		err := one.ask.Ask(t.Context())
@@ -82,5 +85,22 @@ func TestDrainWaitsForTheEnd(t *testing.T) {
 	address = admin(t, true, time.Hour)
 	if err := (service.Drain{URL: "http://" + address + "/drain", Timeout: 300 * time.Millisecond}).Stop(t.Context()); !errors.Is(err, service.ErrDrain) || !strings.Contains(err.Error(), "still runs") {
 		t.Errorf("one that does not end: %v", err)
+	}
+}
+
+// One that has stopped answering, but still runs, is not drained.
+func TestDrainIsNotFooledBySilence(t *testing.T) {
+	hang := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/drain" {
+			w.WriteHeader(http.StatusAccepted)
+			return
+		}
+		<-hang
+	}))
+	defer server.Close()
+	defer close(hang)
+	if err := (service.Drain{URL: server.URL + "/drain", Timeout: 300 * time.Millisecond}).Stop(t.Context()); !errors.Is(err, service.ErrDrain) {
+		t.Errorf("a program that hangs: %v", err)
 	}
 }
