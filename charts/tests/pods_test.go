@@ -157,8 +157,12 @@ func checkContainer(t *testing.T, w workload, c corev1.Container) {
 			t.Errorf("%s: %s has no %s probe", w, c.Name, kind)
 			continue
 		}
-		if kind == "liveness" && probe.HTTPGet != nil && strings.HasPrefix(probe.HTTPGet.Path, "/readyz") {
-			t.Errorf("%s: %s is restarted when it is not ready, as while NATS is away", w, c.Name)
+		if probe == nil || probe.HTTPGet == nil || probe.HTTPGet.Port.StrVal != "admin" {
+			continue // not a service's
+		}
+		// While NATS is away nothing is ready, and nothing may be restarted for that.
+		if want := map[string]string{"startup": "/healthz", "liveness": "/healthz", "readiness": "/readyz"}[kind]; probe.HTTPGet.Path != want {
+			t.Errorf("%s: %s: the %s probe asks for %s, want %s", w, c.Name, kind, probe.HTTPGet.Path, want)
 		}
 	}
 	if c.Lifecycle != nil && c.Lifecycle.PreStop != nil && c.Lifecycle.PreStop.Sleep != nil &&
@@ -167,24 +171,35 @@ func checkContainer(t *testing.T, w workload, c corev1.Container) {
 	}
 }
 
-// A model that is loaded, or an engine that is built, may take its time; a probe must not end it.
+// A model that is loaded, or an engine that is built, may take its time, after the node came and the image was pulled: the
+// rollout waits.
 func TestWorkersMayStartSlowly(t *testing.T) {
+	least := func(d *appsv1.Deployment) int32 {
+		if slices.ContainsFunc(d.Spec.Template.Spec.Containers[0].Args, func(a string) bool { return a == "--provider=tensorrt" }) {
+			return 900
+		}
+		return 600
+	}
 	forEach(t, func(t *testing.T, _ matrixCase, objects []object) {
-		for _, w := range workloads(objects) {
-			for _, c := range w.spec.Containers {
-				if c.Name != "worker" {
-					continue
-				}
-				least := int32(300)
-				if slices.ContainsFunc(c.Args, func(a string) bool { return a == "--provider=tensorrt" }) {
-					least = 600
-				}
-				if p := c.StartupProbe; p.PeriodSeconds*p.FailureThreshold < least {
-					t.Errorf("%s may take %d s, less than %d", w, p.PeriodSeconds*p.FailureThreshold, least)
-				}
+		for _, d := range of[*appsv1.Deployment](objects) {
+			if d.Spec.Template.Spec.Containers[0].Name != "worker" {
+				continue
+			}
+			if s := d.Spec.ProgressDeadlineSeconds; s == nil || *s < least(d) {
+				t.Errorf("a rollout of %s waits %v s, less than %d", d.Name, s, least(d))
 			}
 		}
 	})
+	objects, err := rendering{values: "workers: {depth: {startupSeconds: 1800}}"}.objects(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := slices.ContainsFunc(of[*appsv1.Deployment](objects), func(d *appsv1.Deployment) bool {
+		return strings.HasSuffix(d.Name, "-worker-depth") && *d.Spec.ProgressDeadlineSeconds == 2100
+	})
+	if !found {
+		t.Error("startupSeconds 1800: no rollout waits 2100 s")
+	}
 }
 
 // GPU groups roll without a spare GPU; a group with a GPU has its image, its resource and its tolerations.

@@ -114,13 +114,14 @@ annotations:
         path: password
 {{- end -}}
 
-{{- /* Liveness never asks for NATS: no restart brings that back. (startup path, seconds) */ -}}
+{{- /* Startup and liveness never ask for NATS, nor for a model that is loaded: no restart brings either sooner. The admin
+address answers from the first second; readiness alone asks for the rest. */ -}}
 {{- define "spatial-flow.probes" -}}
 startupProbe:
-  httpGet: {path: {{ index . 0 }}, port: admin}
+  httpGet: {path: /healthz, port: admin}
   periodSeconds: 5
   timeoutSeconds: 3
-  failureThreshold: {{ div (add (index . 1 | int) 4) 5 }}
+  failureThreshold: 12
 livenessProbe:
   httpGet: {path: /healthz, port: admin}
   periodSeconds: 10

@@ -63,7 +63,7 @@ spec:
               sleep:
                 seconds: {{ $settings.preStopSeconds }}
           {{- end }}
-          {{- include "spatial-flow.probes" (list "/healthz" 60) | nindent 10 }}
+          {{- include "spatial-flow.probes" . | nindent 10 }}
           resources:
             {{- toYaml $settings.resources | nindent 12 }}
           {{- include "spatial-flow.containerSecurity" $root | nindent 10 }}
