@@ -78,6 +78,7 @@ func (w *worker) handle(ctx context.Context, msg jetstream.Msg, mode flow.Mode) 
 	if meta.NumDelivered > 1 {
 		w.metrics.redelivered.Inc()
 	}
+	w.load.begin(w, taken) // until finish
 	result := w.result(frame, taken)
 	switch attempts := meta.NumDelivered - 1; {
 	case frame.Error != "":
@@ -188,7 +189,8 @@ func (w *worker) decode(frame *flow.Frame) error {
 // finish stores the result, however long NATS takes, says so, and acks the frame: in this order. When ctx has ended
 // and the result can't be stored for a while, the frame is left to another worker.
 func (w *worker) finish(ctx context.Context, msg jetstream.Msg, result *flow.Result, taken time.Time, queue uint64) {
-	hop := &result.Ledger[len(result.Ledger)-1]
+	hop, answered := &result.Ledger[len(result.Ledger)-1], false
+	defer func() { w.load.end(w, time.Now(), answered, hop.Wait) }()
 	hop.Work = time.Since(taken)
 	storing := time.Now()
 	if !w.store(ctx, result) {
@@ -197,9 +199,7 @@ func (w *worker) finish(ctx context.Context, msg jetstream.Msg, result *flow.Res
 	}
 	w.metrics.seconds.WithLabelValues("wait").Observe(hop.Wait.Seconds())
 	w.metrics.seconds.WithLabelValues("publish").Observe(time.Since(storing).Seconds())
-	w.load.frames.Add(1)
-	w.load.wait.Add(int64(hop.Wait))
-	w.load.work.Add(int64(time.Since(taken)))
+	answered = true
 	outcome := flow.OutcomeComplete
 	switch {
 	case result.Error != "":

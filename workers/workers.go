@@ -3,7 +3,6 @@ package workers
 import (
 	"context"
 	"errors"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -55,12 +54,6 @@ func newMetrics(registry prometheus.Registerer, cfg Config, session *onnx.Sessio
 	}
 }
 
-// load is how much the slots did since it was last asked.
-type load struct {
-	frames, wait, work atomic.Int64
-	asked              time.Time
-}
-
 // Run answers the frames of cfg.Group until ctx ends, finishes those in hand, and returns nil. An error is returned
 // when the model can't be loaded; no frame and no outage of NATS ends it.
 func Run(ctx context.Context, cfg Config, env service.Env) error {
@@ -78,7 +71,7 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	}
 	env.Log.Info("model loaded", "group", cfg.Group, "model", session.Name, "provider", cfg.Provider, "parallel", cfg.Parallel, "threads", cfg.threads())
 	m := newMetrics(env.Metrics, cfg, session, family)
-	did, waits := &load{asked: time.Now()}, new(delays)
+	did, waits := newLoad(time.Now()), new(delays)
 	var tasks errgroup.Group // a slot that ends does not end the others: ctx does
 	for range cfg.Parallel {
 		tasks.Go(func() error {
@@ -93,7 +86,8 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	}
 	tasks.Go(func() error {
 		return service.Alive(ctx, env, func() flow.Alive {
-			alive := did.alive(cfg, session, family)
+			alive := flow.Alive{Stage: cfg.Group, Model: session.Name, Family: family, Provider: session.Provider, Parallel: cfg.Parallel}
+			alive.Rate, alive.WaitMS, alive.Busy = did.since(time.Now(), cfg.Parallel)
 			m.busy.Set(alive.Busy)
 			return alive
 		})
@@ -111,20 +105,4 @@ func openModel(session *onnx.Session, cfg Config) (newSlot func() slot, family s
 	}
 	model, err := detect.Open(session, detect.Settings{Confidence: cfg.Confidence, IoU: cfg.IoU, Most: cfg.MaxDet, Size: cfg.DetectSize})
 	return func() slot { return model.NewSlot() }, detect.Family, err
-}
-
-func (l *load) alive(cfg Config, session *onnx.Session, family string) flow.Alive {
-	now := time.Now()
-	elapsed := now.Sub(l.asked)
-	l.asked = now
-	frames, wait, work := l.frames.Swap(0), l.wait.Swap(0), l.work.Swap(0)
-	alive := flow.Alive{
-		Stage: cfg.Group, Model: session.Name, Family: family, Provider: session.Provider, Parallel: cfg.Parallel,
-	}
-	if frames > 0 && elapsed > 0 {
-		alive.Rate = float64(frames) / elapsed.Seconds()
-		alive.WaitMS = float64(wait) / float64(frames) / 1e6
-		alive.Busy = min(1, float64(work)/float64(elapsed)/float64(cfg.Parallel))
-	}
-	return alive
 }
