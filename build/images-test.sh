@@ -16,9 +16,15 @@ began=$SECONDS
 step() { printf '[%4ds] %s\n' $((SECONDS - began)) "$*"; }
 fail() { step "FAILED: $*"; docker compose ps -a 2>/dev/null || true; docker compose logs --tail 20 2>/dev/null || true; exit 1; }
 standalone=spatial-flow-test-standalone
+# A developer's own settings have no say here, and none of the test's stays.
+[ ! -e .env ] || mv .env "$work/env"
 cleanup() {
 	docker rm -f "$standalone" >/dev/null 2>&1 || true
-	[ -n "${KEEP:-}" ] || docker compose down -v --remove-orphans >/dev/null 2>&1 || true
+	if [ -z "${KEEP:-}" ]; then
+		docker compose down -v --remove-orphans >/dev/null 2>&1 || true
+		rm -f .env
+		[ ! -e "$work/env" ] || mv "$work/env" .env
+	fi
 	rm -rf "$work"
 }
 trap cleanup EXIT
