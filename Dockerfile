@@ -185,7 +185,8 @@ RUN --mount=type=bind,from=base,source=/etc/apt,target=/etc/apt \
     rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/*; \
     echo 'nonroot:x:65532:' >>/etc/group; \
     echo 'nonroot:x:65532:65532:nonroot:/tmp:/usr/sbin/nologin' >>/etc/passwd; \
-    install -d -o 65532 -g 65532 /var/cache/spatial-flow
+    install -d -o 65532 -g 65532 /var/cache/spatial-flow; \
+    find / -xdev -type f -perm /6000 -exec chmod a-s {} + # nobody in there becomes root
 # Where TensorRT keeps its engines: /var/cache/spatial-flow/tensorrt.
 ENV XDG_CACHE_HOME=/var/cache
 COPY --from=native /out/ /
