@@ -3,6 +3,7 @@
 package charts_test
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -71,6 +72,7 @@ type rendering struct {
 	preset  string // a file of the chart, below values
 	cluster cluster
 	upgrade bool
+	release string   // its name; without: demo
 	version string   // of Kubernetes; without: 1.34.4
 	apis    []string // that the cluster has besides Kubernetes's own; nil: all that the chart can use
 }
@@ -130,7 +132,7 @@ func (r rendering) render(t *testing.T) (map[string]string, error) {
 		KubeVersion: *kubeVersion, HelmVersion: chartutil.DefaultCapabilities.HelmVersion,
 		APIVersions: append(slices.Clone(chartutil.DefaultVersionSet), apis...),
 	}
-	options := chartutil.ReleaseOptions{Name: release, Namespace: namespace, Revision: 1, IsInstall: !r.upgrade, IsUpgrade: r.upgrade}
+	options := chartutil.ReleaseOptions{Name: cmp.Or(r.release, release), Namespace: namespace, Revision: 1, IsInstall: !r.upgrade, IsUpgrade: r.upgrade}
 	values, err := chartutil.ToRenderValues(c, r.given(t), options, capabilities)
 	if err != nil {
 		return nil, err

@@ -11,6 +11,7 @@ import (
 	"helm.sh/helm/v3/pkg/chartutil"
 	"helm.sh/helm/v3/pkg/lint"
 	"helm.sh/helm/v3/pkg/lint/support"
+	"k8s.io/apimachinery/pkg/util/validation"
 )
 
 // matrixCase is a deployment that people may want. What it names outside of the chart is in outside.
@@ -134,6 +135,26 @@ log: {level: debug, format: text}
 revisionHistoryLimit: 0
 terminationGracePeriodSeconds: 90
 provision: {rerun: "2", replicas: 1, ttlSecondsAfterFinished: 60, scenesKeep: 1h30m, guardBytes: 512Mi}`}},
+	{name: "names that look like something else", rendering: rendering{release: "2024", values: `
+fullnameOverride: "on"
+nameOverride: "0x1"
+nats: {replicas: 3, auth: {existingSecret: "123"}, storage: {className: "1"}, exporter: {enabled: true}}
+serviceAccount: {create: false, name: "1e3"}
+producers:
+  "1": {sources: ["street:"]}
+  "on": {sourcesSecret: {name: "12", key: "1"}}
+  "1e3": {kind: Job, run: "1", sources: [/films/a.mp4], volumes: [{name: "7", persistentVolumeClaim: {claimName: "8"}}], volumeMounts: [{name: "7", mountPath: /films}]}
+  "null": {sources: ["street:"], priorityClassName: "5"}
+  "y": {sources: ["street:"]}
+  "2001-01-01": {sources: ["street:"]}
+workers: {depth: {provider: cuda, gpu: {enabled: true, runtimeClassName: "2", cacheClaim: "3"}, model: {kind: pvc, claim: "4", file: 1.onnx}}}
+pod: {labels: {team: "1", night: "off"}, priorityClassName: "5", nodeSelector: {pool: "6"}}
+ingress: {enabled: true, className: "6", hosts: ["1"]}
+metrics: {podMonitor: {enabled: true}, prometheusRule: {enabled: true}, dashboards: {enabled: true}}
+networkPolicy: {dns: {namespace: "0"}, natsNamespaces: ["123"], monitoringNamespaces: ["1e3", "true"], kedaNamespaces: ["no"]}`},
+		outside: []string{"Secret 123", "Secret 12", "ServiceAccount 1e3", "PersistentVolumeClaim 3", "PersistentVolumeClaim 4", "PersistentVolumeClaim 8"}},
+	{name: "a service account of a name that looks like something else", rendering: rendering{values: `serviceAccount: {name: "1e3"}
+nats: {auth: {externalSecret: {enabled: true, storeName: "1", remoteKey: "2"}}}`}},
 	{name: "an upgrade", rendering: rendering{preset: "values-cpu.yaml", upgrade: true}},
 	{name: "the oldest Kubernetes", rendering: rendering{preset: "values-cpu.yaml", version: "v1.30.0", apis: []string{}}},
 	{name: "a provider's version", rendering: rendering{preset: "values-cpu.yaml", version: "v1.33.1-eks-abcdef"}},
@@ -179,6 +200,13 @@ func TestRenders(t *testing.T) {
 			names[o.String()] = true
 			if len(o.name) > 63 {
 				t.Errorf("%s: %d characters, at most 63", o, len(o.name))
+			}
+			named := validation.IsDNS1123Subdomain
+			if o.Kind == "Service" {
+				named = validation.IsDNS1035Label
+			}
+			if wrong := named(o.name); len(wrong) > 0 {
+				t.Errorf("%s: %v", o, wrong)
 			}
 		}
 	})

@@ -65,6 +65,10 @@ var refusals = map[string]struct {
 	"certificates for no host":              {"ingress: {enabled: true, tls: [{secretName: a, hosts: [b]}]}", []string{"ingress.hosts"}},
 	"a route of no gateway":                 {"httpRoute: {enabled: true}", []string{"httpRoute.parentRefs"}},
 	"metrics that nobody may read":          {"{metrics: {podMonitor: {enabled: true}}, networkPolicy: {monitoringNamespaces: []}}", []string{"networkPolicy.monitoringNamespaces"}},
+	"a label of the chart's own":            {"pod: {labels: {app.kubernetes.io/component: a}}", []string{"pod.labels: app.kubernetes.io/component is the chart's own"}},
+	"the chart's version as a label":        {"metrics: {podMonitor: {labels: {helm.sh/chart: a}}}", []string{"metrics.podMonitor.labels: helm.sh/chart"}},
+	"a Service whose name is a number":      {"fullnameOverride: '2024'", []string{"2024", "begin with a letter", "fullnameOverride"}},
+	"a Service whose name has a dot":        {"fullnameOverride: a.b", []string{"a.b", "no dot", "fullnameOverride"}},
 	"a task that the program does not know": {"workers: {detect: {task: depth}}", []string{"workers.detect.task"}},
 }
 

@@ -9,6 +9,17 @@
 {{- /* What a schema can't say, because it is about several values, or about an entry over its defaults. */ -}}
 {{- define "spatial-flow.check" -}}
 {{- include "spatial-flow.registry" . -}}
+{{- $full := include "spatial-flow.fullname" . -}}
+{{- if not (regexMatch "^[a-z][-a-z0-9]*$" $full) -}}
+  {{- fail (printf "objects would be named %s…: Kubernetes wants a Service's name to begin with a letter and to have no dot. Give fullnameOverride" $full) -}}
+{{- end -}}
+{{- /* One key twice would be the chart's or the other's, as the cluster likes. */ -}}
+{{- $own := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" "app.kubernetes.io/part-of" "spatial-flow/name" -}}
+{{- include "spatial-flow.checkLabels" (list "pod.labels" .Values.pod.labels $own) -}}
+{{- $own = concat $own (list "app.kubernetes.io/managed-by" "app.kubernetes.io/version" "helm.sh/chart") -}}
+{{- range $at := list "podMonitor" "prometheusRule" "dashboards" -}}
+  {{- include "spatial-flow.checkLabels" (list (printf "metrics.%s.labels" $at) (index $.Values.metrics $at).labels $own) -}}
+{{- end -}}
 {{- with .Values.nats -}}
   {{- $auth := .auth -}}
   {{- if and $auth.externalSecret.enabled (not (and $auth.externalSecret.storeName $auth.externalSecret.remoteKey)) -}}
@@ -57,6 +68,14 @@
   {{- if $producer.enabled -}}
     {{- include "spatial-flow.checkProducer" (list (printf "producers.%s" $name) $producer) -}}
   {{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* (list at labels own) */ -}}
+{{- define "spatial-flow.checkLabels" -}}
+{{- $at := index . 0 -}}{{- $own := index . 2 -}}
+{{- range $key, $_ := index . 1 -}}
+  {{- if has $key $own -}}{{- fail (printf "%s: %s is the chart's own label" $at $key) -}}{{- end -}}
 {{- end -}}
 {{- end -}}
 

@@ -26,11 +26,11 @@ that two of them never have one name. */ -}}
 {{- /* Never changes in a release's life: selectors are immutable. (list root component [name]) */ -}}
 {{- define "spatial-flow.selector" -}}
 {{- $root := index . 0 -}}
-app.kubernetes.io/name: {{ include "spatial-flow.name" $root }}
-app.kubernetes.io/instance: {{ $root.Release.Name }}
-app.kubernetes.io/component: {{ index . 1 }}
+app.kubernetes.io/name: {{ include "spatial-flow.name" $root | quote }}
+app.kubernetes.io/instance: {{ $root.Release.Name | quote }}
+app.kubernetes.io/component: {{ index . 1 | quote }}
 {{- if gt (len .) 2 }}
-spatial-flow/name: {{ index . 2 }}
+spatial-flow/name: {{ index . 2 | quote }}
 {{- end }}
 {{- end -}}
 
@@ -39,9 +39,9 @@ spatial-flow/name: {{ index . 2 }}
 {{- $root := index . 0 -}}
 {{ include "spatial-flow.selector" . }}
 app.kubernetes.io/part-of: spatial-flow
-app.kubernetes.io/managed-by: {{ $root.Release.Service }}
+app.kubernetes.io/managed-by: {{ $root.Release.Service | quote }}
 app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
-helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" | quote }}
 {{- end -}}
 
 {{- define "spatial-flow.podLabels" -}}

@@ -2,7 +2,7 @@
 {{- define "spatial-flow.pod" -}}
 {{- $root := index . 0 -}}
 {{- $settings := index . 1 -}}
-serviceAccountName: {{ include "spatial-flow.serviceAccountName" $root }}
+serviceAccountName: {{ include "spatial-flow.serviceAccountName" $root | quote }}
 automountServiceAccountToken: false
 {{- /* A Service named spatialflow-nats would set SPATIALFLOW_NATS_PORT, which is a flag. */}}
 enableServiceLinks: false
@@ -20,7 +20,7 @@ imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with default $root.Values.pod.priorityClassName $settings.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with default $root.Values.pod.nodeSelector $settings.nodeSelector }}
 nodeSelector:
@@ -107,10 +107,10 @@ annotations:
 {{- define "spatial-flow.passwordVolume" -}}
 - name: nats-password
   secret:
-    secretName: {{ include "spatial-flow.natsSecret" (index . 0) }}
+    secretName: {{ include "spatial-flow.natsSecret" (index . 0) | quote }}
     defaultMode: 288 # 0440
     items:
-      - key: {{ index . 1 }}
+      - key: {{ index . 1 | quote }}
         path: password
 {{- end -}}
 
@@ -139,7 +139,7 @@ readinessProbe:
 apiVersion: policy/v1
 kind: PodDisruptionBudget
 metadata:
-  name: {{ index . 1 }}
+  name: {{ index . 1 | quote }}
   labels:
     {{- index . 3 | nindent 4 }}
 spec:

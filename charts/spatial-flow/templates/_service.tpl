@@ -9,7 +9,7 @@ settings, program, image, user and args. */ -}}
 apiVersion: apps/v1
 kind: Deployment
 metadata:
-  name: {{ $object }}
+  name: {{ $object | quote }}
   labels:
     {{- $labels | nindent 4 }}
 spec:
@@ -33,8 +33,8 @@ spec:
       {{- with include "spatial-flow.tolerations" (list $root $settings) }}{{ . | nindent 6 }}{{ end }}
       {{- with include "spatial-flow.spread" (list $settings.topologySpreadConstraints $selector) }}{{ . | nindent 6 }}{{ end }}
       containers:
-        - name: {{ .component }}
-          image: {{ include "spatial-flow.image" (list $root .image) }}
+        - name: {{ .component | quote }}
+          image: {{ include "spatial-flow.image" (list $root .image) | quote }}
           imagePullPolicy: {{ $root.Values.image.pullPolicy }}
           command: [{{ .program }}]
           {{- with concat .args $settings.args }}
