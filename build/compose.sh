@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Writes .env, above all random passwords, starts docker-compose.yml, and says where to look. Passwords that are there
 # stay. What is given (SOURCE=… and the other settings in docker-compose.yml's first comment; WATCHED=1: Prometheus and
-# Grafana too; GPU=1: workers on an NVIDIA GPU instead of CPUs) is kept in .env, so that a plain `docker compose …`
+# Grafana too; GPU=1: workers on an NVIDIA GPU instead of CPUs; 0 takes either back) is kept in .env, so that a plain `docker compose …`
 # afterwards means the same.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -18,11 +18,12 @@ for name in SOURCE SOURCE_FILE DETECT_MODEL DEPTH_MODEL; do
 	fi
 done
 
-has() { grep -q "^$1=" .env; }
+has() { grep -qE "^(export )?$1=" .env; }
+get() { sed -nE "s/^(export )?$1=['\"]?([^'\"]*).*/\2/p" .env | tail -1; }
 put() { # KEY VALUE: in place of the line that is there, or as a new one
 	case $2 in *[\'$'\n']*) fail "$1: no quotes or line ends, please: write .env by hand" ;; esac
 	local rest
-	rest=$(grep -v "^$1=" .env || true)
+	rest=$(grep -vE "^(export )?$1=" .env || true)
 	printf '%s\n' ${rest:+"$rest"} "$1='$2'" >.env.new
 	mv .env.new .env
 }
@@ -42,13 +43,16 @@ has WORKER_CPUS || put WORKER_CPUS "$((cpus > 0 ? cpus : 1))"
 for name in SOURCE SOURCE_FILE RUN DETECT_MODEL DEPTH_MODEL CPU_WORKERS WORKER_CPUS PROVIDER HTTP_PORT NATS_PORT; do
 	[ -z "${!name+given}" ] || put "$name" "${!name}"
 done
-profiles=$(sed -n "s/^COMPOSE_PROFILES='\{0,1\}\([a-z,]*\).*/\1/p" .env)
-if [ "${GPU:-0}" != 0 ]; then
-	[[ ,$profiles, == *,gpu,* ]] || profiles=${profiles:+$profiles,}gpu
-	put CPU_WORKERS 0
-fi
-if [ "${WATCHED:-0}" != 0 ]; then [[ ,$profiles, == *,watched,* ]] || profiles=${profiles:+$profiles,}watched; fi
-[ -z "$profiles" ] || put COMPOSE_PROFILES "$profiles"
+# GPU and WATCHED take a profile in, or with 0 out again; not given, what is there stays.
+before=$(get COMPOSE_PROFILES) profiles=
+for profile in ${before//,/ } ${GPU:+gpu} ${WATCHED:+watched}; do
+	[ "$profile" != gpu ] || [ "${GPU-1}" != 0 ] || continue
+	[ "$profile" != watched ] || [ "${WATCHED-1}" != 0 ] || continue
+	[[ ,$profiles, == *,$profile,* ]] || profiles=${profiles:+$profiles,}$profile
+done
+if [ "${GPU:-0}" != 0 ]; then put CPU_WORKERS 0; fi
+if [ "${GPU-1}" = 0 ] && [ "$(get CPU_WORKERS)" = 0 ]; then put CPU_WORKERS 1; fi
+[ "$profiles" = "$before" ] || put COMPOSE_PROFILES "$profiles"
 umask 022
 mkdir -p media models # else the engine makes them, and they are root's
 
