@@ -212,6 +212,42 @@ func TestRenders(t *testing.T) {
 	})
 }
 
+// Two releases in one namespace never have an object of one name, however alike their names begin; short names stay.
+func TestLongNamesDiffer(t *testing.T) {
+	long := strings.Repeat("camera-", 6) // and a release's name may have 53 characters
+	for name, two := range map[string][2]rendering{
+		"releases":                      {{release: long + "east"}, {release: long + "west"}},
+		"releases that name the chart":  {{release: "spatial-flow-" + long[:35] + "east"}, {release: "spatial-flow-" + long[:35] + "west"}},
+		"fullnameOverride":              {{values: "fullnameOverride: " + long + "east"}, {values: "fullnameOverride: " + long + "west"}},
+		"one that is not cut, one that": {{release: long[:27]}, {release: long[:27] + "x"}},
+	} {
+		seen := map[string]bool{}
+		for _, r := range two {
+			objects, err := r.objects(t)
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			for _, o := range objects {
+				if seen[o.String()] || len(o.name) > 63 {
+					t.Errorf("%s: both have %s, or it is too long", name, o)
+				}
+			}
+			for _, o := range objects {
+				seen[o.String()] = true
+			}
+		}
+	}
+	for r, want := range map[string]string{"demo": "demo-spatial-flow-gateway", "my-spatial-flow": "my-spatial-flow-gateway", long[:27]: long[:27] + "-spatial-flow-gateway"} {
+		objects, err := rendering{release: r}.objects(t)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(objects, func(o object) bool { return o.Kind == "Service" && o.name == want }) {
+			t.Errorf("release %s has no Service %s", r, want)
+		}
+	}
+}
+
 // Each preset in the chart's folder is a case.
 func TestEveryPresetIsACase(t *testing.T) {
 	presets, err := filepath.Glob(filepath.Join(chartDir, "values-*.yaml"))

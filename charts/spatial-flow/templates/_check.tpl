@@ -110,8 +110,11 @@
 {{- define "spatial-flow.checkProducer" -}}
 {{- $at := index . 0 -}}{{- $producer := index . 1 -}}
 {{- with $producer -}}
-{{- range .sources -}}
-  {{- if regexMatch "://[^/?#]*@" . -}}{{- fail (printf "%s.sources: %s holds credentials, which everybody who reads the Deployment would see: put it into a Secret and name that in %s.sourcesSecret" $at (regexReplaceAll "://[^/?#]*@" . "://…@") $at) -}}{{- end -}}
+{{- $values := concat .sources .args -}}
+{{- range .env -}}{{- $values = append $values (default "" .value) -}}{{- end -}}
+{{- range $values -}}
+  {{- /* A password may hold a slash. */ -}}
+  {{- if regexMatch "://[^?#]*@" . -}}{{- fail (printf "%s: %s (sources, args or env) holds credentials, which everybody who reads the Deployment would see: put it into a Secret and name that in %s.sourcesSecret" $at (regexReplaceAll "://[^?#]*@" . "://…@") $at) -}}{{- end -}}
 {{- end -}}
 {{- if not (or .sources .sourcesSecret.name) -}}{{- fail (printf "%s has no source: give %s.sources or %s.sourcesSecret.name" $at $at $at) -}}{{- end -}}
 {{- if and (eq .kind "Job") (not .run) -}}{{- fail (printf "%s.kind is Job, which asks for %s.run: without a run's name a new pod would begin anew" $at $at) -}}{{- end -}}

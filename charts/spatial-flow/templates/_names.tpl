@@ -2,15 +2,19 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" -}}
 {{- end -}}
 
-{{- /* 40 characters leave room for what follows, up to the 63 of a label: -producer-<name>-<hash>. */ -}}
+{{- /* 40 characters leave room for what follows, up to the 63 of a label: -producer-<name>-<hash>. What is cut off shows in
+a hash, so that two releases of long names never have one name. */ -}}
 {{- define "spatial-flow.fullname" -}}
+{{- $name := printf "%s-%s" .Release.Name (include "spatial-flow.name" .) -}}
 {{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- $name = .Values.fullnameOverride -}}
 {{- else if contains (include "spatial-flow.name" .) .Release.Name -}}
-{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
-{{- else -}}
-{{- printf "%s-%s" .Release.Name (include "spatial-flow.name" .) | trunc 40 | trimSuffix "-" -}}
+{{- $name = .Release.Name -}}
 {{- end -}}
+{{- if gt (len $name) 40 -}}
+{{- $name = printf "%s-%s" ($name | trunc 31 | trimSuffix "-") ($name | sha256sum | trunc 8) -}}
+{{- end -}}
+{{- $name | trimSuffix "-" -}}
 {{- end -}}
 
 {{- /* What an object is called whose own part may be long: (list root "producer-yard"). What is cut off shows in a hash, so
