@@ -13,7 +13,7 @@ cd "$(dirname "$0")/.."
 : "${KUBECONFIG:?name the cluster: make cluster-test KUBECONFIG=…}"
 VERSION=$(sed -n 's/^appVersion: *"\{0,1\}\([^"]*\)"\{0,1\}$/\1/p' charts/spatial-flow/Chart.yaml)
 RELEASE=spatial-flow NAMESPACE=spatial-flow-test CHART=charts/spatial-flow MOST_GAP=${MOST_GAP:-5}
-FRAMES=${FRAMES:-2400}
+FRAMES=${FRAMES:-3600}
 NATS_IMAGE=nats:$(sed -n '/^nats:/,/^[a-z]/s/^    tag: *//p' $CHART/values.yaml | head -1)
 NAME=$RELEASE
 work=$(mktemp -d)
