@@ -33,6 +33,9 @@ var outsiders = []actor{
 	{name: "neighbour", namespace: namespace, labels: map[string]string{"app": "another"}, address: netip.MustParseAddr("10.244.0.7")},
 	{name: "camera", address: netip.MustParseAddr("10.0.0.5")},
 	{name: "models", address: netip.MustParseAddr("10.0.0.9")},
+	{name: "metadata", address: netip.MustParseAddr("169.254.169.254")},
+	{name: "metadata of IPv6", address: netip.MustParseAddr("fd00:ec2::254")},
+	{name: "internet of IPv6", address: netip.MustParseAddr("2001:db8::1")},
 	{name: "internet", address: netip.MustParseAddr("203.0.113.1")},
 }
 
@@ -182,5 +185,63 @@ func TestWhoMayReachWhom(t *testing.T) {
 				t.Logf("all:\n%s", strings.Join(got, "\n"))
 			}
 		})
+	}
+}
+
+// A policy lets services reach NATS elsewhere at the port of each of its addresses.
+func TestPortsOfNATSElsewhere(t *testing.T) {
+	for url, want := range map[string][]int32{
+		"nats://nats.messaging":                            {4222},
+		"nats://nats.messaging:4333":                       {4333},
+		"nats://a,nats://b:4223":                           {4222, 4223},
+		"nats://a:4222,tls://b:4222,":                      {4222},
+		"nats://[fd00::12]":                                {4222},
+		"nats://[fd00::12:4444]:4333,nats://[2001:db8::1]": {4222, 4333},
+	} {
+		objects, err := rendering{values: "nats: {enabled: false, url: '" + url + "', auth: {existingSecret: passwords}}"}.objects(t)
+		if err != nil {
+			t.Fatalf("%s: %v", url, err)
+		}
+		var got []int32
+		for _, policy := range of[*networkingv1.NetworkPolicy](objects) {
+			if strings.HasSuffix(policy.Name, "-to-nats") {
+				for _, p := range policy.Spec.Egress[0].Ports {
+					got = append(got, p.Port.IntVal)
+				}
+			}
+		}
+		if slices.Sort(got); !slices.Equal(got, want) {
+			t.Errorf("%s: ports %v, want %v", url, got, want)
+		}
+	}
+}
+
+// Whoever reaches the cloud's metadata has the node's rights, so no rule about everywhere is about that.
+func TestNobodyReachesMetadata(t *testing.T) {
+	objects, err := rendering{values: `
+nats: {enabled: false, url: "nats://nats.example.org", auth: {existingSecret: passwords}}
+producers: {street: {sources: ["street:"]}}
+workers: {detect: {model: {kind: url, url: "https://h/a.onnx", sha256: "` + digest + `"}}}`}.objects(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules := 0
+	for _, policy := range of[*networkingv1.NetworkPolicy](objects) {
+		for _, rule := range policy.Spec.Egress {
+			for _, peer := range rule.To {
+				if peer.IPBlock == nil {
+					continue
+				}
+				rules++
+				for _, address := range []string{"169.254.169.254", "fd00:ec2::254"} {
+					if (network{}).peer(t, peer, actor{address: netip.MustParseAddr(address)}) {
+						t.Errorf("%s lets through to %s", policy.Name, address)
+					}
+				}
+			}
+		}
+	}
+	if rules != 6 {
+		t.Errorf("%d rules about addresses, want two each for cameras, a model and NATS", rules)
 	}
 }

@@ -19,8 +19,11 @@ ingest → dns: 53
 ingest → nats: 4222
 ingress → gateway: 8000
 internet → gateway: 8000
+internet of IPv6 → gateway: 8000
 keda → gateway: 8000
 keda → nats: 8222
+metadata → gateway: 8000
+metadata of IPv6 → gateway: 8000
 models → gateway: 8000
 nats → dns: 53
 neighbour → gateway: 8000
@@ -29,6 +32,7 @@ producer street → dns: all
 producer street → gateway: 8000
 producer street → ingress: all
 producer street → internet: all
+producer street → internet of IPv6: all
 producer street → keda: all
 producer street → models: all
 producer street → nats: 4222
@@ -105,7 +109,10 @@ ingest → dns: 53
 ingest → internet: 4222
 ingress → gateway: 8000
 internet → gateway: 8000
+internet of IPv6 → gateway: 8000
 keda → gateway: 8000
+metadata → gateway: 8000
+metadata of IPv6 → gateway: 8000
 models → gateway: 8000
 neighbour → gateway: 8000
 prometheus → gateway: 8000

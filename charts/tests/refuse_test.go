@@ -74,6 +74,7 @@ var refusals = map[string]struct {
 	"the chart's version as a label":        {"metrics: {podMonitor: {labels: {helm.sh/chart: a}}}", []string{"metrics.podMonitor.labels: helm.sh/chart"}},
 	"a Service whose name is a number":      {"fullnameOverride: '2024'", []string{"2024", "begin with a letter", "fullnameOverride"}},
 	"a Service whose name has a dot":        {"fullnameOverride: a.b", []string{"a.b", "no dot", "fullnameOverride"}},
+	"a gateway that waits and is killed":    {"{terminationGracePeriodSeconds: 45, gateway: {preStopSeconds: 30}}", []string{"terminationGracePeriodSeconds 45", "gateway.preStopSeconds 30", "at least 50"}},
 	"a task that the program does not know": {"workers: {detect: {task: depth}}", []string{"workers.detect.task"}},
 }
 

@@ -45,6 +45,11 @@
     {{- end -}}
   {{- end -}}
 {{- end -}}
+{{- /* What is open at the gateway gets 20 s, after proxies had the time to send viewers elsewhere. */ -}}
+{{- $least := add 20 .Values.gateway.preStopSeconds -}}
+{{- if lt (int .Values.terminationGracePeriodSeconds) (int $least) -}}
+  {{- fail (printf "terminationGracePeriodSeconds %v is less than gateway.preStopSeconds %v and the 20 s in which a gateway ends: at least %v" .Values.terminationGracePeriodSeconds .Values.gateway.preStopSeconds $least) -}}
+{{- end -}}
 {{- if .Values.ingress.enabled -}}
   {{- if and .Values.ingress.tls (not .Values.ingress.hosts) -}}{{- fail "ingress.tls asks for ingress.hosts" -}}{{- end -}}
 {{- end -}}
