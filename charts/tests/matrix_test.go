@@ -3,6 +3,7 @@ package charts_test
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -210,6 +211,24 @@ func TestRenders(t *testing.T) {
 			}
 		}
 	})
+}
+
+// What README.md calls by name is what a release named demo has.
+func TestReadmeNamesWhatIsThere(t *testing.T) {
+	c := cases[slices.IndexFunc(cases, func(c matrixCase) bool { return c.name == "cpu" })]
+	readme := file(t, "charts/spatial-flow/README.md")
+	if strings.Contains(readme, "<release>-") {
+		t.Error("no object is named <release>-…: the chart's name is between, mostly")
+	}
+	named := regexp.MustCompile(`(\w+)[ /]`+"`?"+`(demo-[-a-z]+)`).FindAllStringSubmatch(readme, -1)
+	for _, name := range named {
+		if !slices.ContainsFunc(mustObjects(t, c), func(o object) bool { return strings.EqualFold(o.Kind, name[1]) && o.name == name[2] }) {
+			t.Errorf("README.md names a %s %s, which is not there", name[1], name[2])
+		}
+	}
+	if len(named) < 4 {
+		t.Errorf("README.md names %v", named)
+	}
 }
 
 // Two releases in one namespace never have an object of one name, however alike their names begin; short names stay.
