@@ -44,9 +44,9 @@ func TestMain(m *testing.M) {
 	case "gateway":
 		service.Main("gateway", "", gateway.Run)
 	case "smoke":
-		smoke.Main(os.Args[1:])
+		smoke.Main()
 	case "provision":
-		provision.Main(os.Args[1:])
+		provision.Main()
 	default:
 		Main(os.Args[1:])
 	}

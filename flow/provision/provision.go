@@ -47,21 +47,11 @@ func (c *Command) Validate() error {
 	return err
 }
 
-// Main is the program provision: it exits with 1 when that fails.
-func Main(arguments []string) {
-	var cli struct {
-		service.Versioned
-		Command `embed:""`
-	}
-	parser, err := service.Parser("provision", "Makes the streams, consumers and entries that the services need, on a NATS server. It may be repeated.", &cli)
-	if err != nil {
-		panic(err) // a mistake in the flags' declarations
-	}
-	_, err = parser.Parse(arguments)
-	parser.FatalIfErrorf(err)
-	ctx, stop := service.SignalContext()
-	defer stop()
-	parser.FatalIfErrorf(cli.Run(ctx, os.Stdout, os.Stderr))
+// Main is the program provision.
+func Main() {
+	service.Once("provision", "Makes the streams, consumers and entries that the services need, on a NATS server. It may be repeated.", func(ctx context.Context, c *Command) error {
+		return c.Run(ctx, os.Stdout, os.Stderr)
+	})
 }
 
 func (c *Command) groups() (flow.Groups, error) {

@@ -104,6 +104,26 @@ func Main[C any](name, description string, run Run[C]) {
 	}
 }
 
+// Once is a command as a program of its own: the flags are those of C, and it ends when run does; a failure exits with 1.
+func Once[C any](name, description string, run func(context.Context, *C) error) {
+	var cli struct {
+		Versioned
+		Command C `embed:""`
+	}
+	parser, err := Parser(name, description, &cli)
+	if err != nil {
+		panic(err) // a mistake in the flags' declarations
+	}
+	_, err = parser.Parse(os.Args[1:])
+	parser.FatalIfErrorf(err)
+	ctx, stop := SignalContext()
+	defer stop()
+	if err := run(ctx, &cli.Command); err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+		os.Exit(1)
+	}
+}
+
 // stopper is a Config that knows an end of its own: what is returned when a stop comes before that.
 type stopper interface{ Stopped() error }
 

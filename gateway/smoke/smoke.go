@@ -59,24 +59,11 @@ func (c *Command) Validate() error {
 	return nil
 }
 
-// Main is the program smoke: it exits with 1 when a step fails.
-func Main(arguments []string) {
-	var cli struct {
-		service.Versioned
-		Command `embed:""`
-	}
-	parser, err := service.Parser("smoke", "Tries a deployment: posts a picture, publishes one to NATS, and reads its scene by websocket.", &cli)
-	if err != nil {
-		panic(err) // a mistake in the flags' declarations
-	}
-	_, err = parser.Parse(arguments)
-	parser.FatalIfErrorf(err)
-	ctx, stop := service.SignalContext()
-	defer stop()
-	if err := cli.Run(ctx, os.Stdout, os.Stderr); err != nil {
-		fmt.Fprintf(os.Stderr, "smoke: %v\n", err)
-		os.Exit(1)
-	}
+// Main is the program smoke.
+func Main() {
+	service.Once("smoke", "Tries a deployment: posts a picture, publishes one to NATS, and reads its scene by websocket.", func(ctx context.Context, c *Command) error {
+		return c.Run(ctx, os.Stdout, os.Stderr)
+	})
 }
 
 // Run tells each step on out. [ErrSmoke] is returned, naming the step and what it saw last, when one does not succeed in time.

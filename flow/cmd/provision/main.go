@@ -1,10 +1,6 @@
 // Command provision makes what the services need on a NATS server.
 package main
 
-import (
-	"os"
+import "github.com/spatial-flow/spatial-flow/flow/provision"
 
-	"github.com/spatial-flow/spatial-flow/flow/provision"
-)
-
-func main() { provision.Main(os.Args[1:]) }
+func main() { provision.Main() }

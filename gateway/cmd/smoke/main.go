@@ -1,10 +1,6 @@
 // Command smoke tries a deployment as its users would.
 package main
 
-import (
-	"os"
+import "github.com/spatial-flow/spatial-flow/gateway/smoke"
 
-	"github.com/spatial-flow/spatial-flow/gateway/smoke"
-)
-
-func main() { smoke.Main(os.Args[1:]) }
+func main() { smoke.Main() }
