@@ -100,7 +100,7 @@ chart() {
 	tar --extract --gzip --directory dist/work/chart/packed --file "dist/work/chart/spatial-flow-$version.tgz"
 	pack chart/packed "spatial-flow-$version"
 	mv "dist/spatial-flow-$version.tar.gz" "dist/spatial-flow-$version.tgz"
-	$HELM show chart "dist/spatial-flow-$version.tgz" | grep -qx "version: $version" || fail "helm does not understand the packed chart"
+	[[ $'\n'$($HELM show chart "dist/spatial-flow-$version.tgz")$'\n' == *$'\n'"version: $version"$'\n'* ]] || fail "helm does not understand the packed chart"
 }
 
 sbom() {
