@@ -16,6 +16,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 )
 
 type object = map[string]any
@@ -135,14 +136,14 @@ type schemaCheck struct {
 
 // enums are the words of types that have some.
 var enums = map[reflect.Type][]string{
-	reflect.TypeFor[flow.Mode]():      {string(flow.ModeLossless), string(flow.ModeLive)},
-	reflect.TypeFor[flow.DepthKind](): {string(flow.KindInverseRelative), string(flow.KindRelative), string(flow.KindMetric)},
-	reflect.TypeFor[flow.State]():     {string(flow.StateRunning), string(flow.StateComplete), string(flow.StateStopped), string(flow.StateFailed)},
+	reflect.TypeFor[flow.Mode]():     {string(flow.ModeLossless), string(flow.ModeLive)},
+	reflect.TypeFor[depthmap.Kind](): {string(depthmap.InverseRelative), string(depthmap.Relative), string(depthmap.Metric)},
+	reflect.TypeFor[flow.State]():    {string(flow.StateRunning), string(flow.StateComplete), string(flow.StateStopped), string(flow.StateFailed)},
 }
 
 // named checks the schema of a struct by its name.
 func (c *schemaCheck) named(typ reflect.Type, tag string) {
-	name := typ.Name()
+	name := documentedName(typ)
 	if c.seen[name] {
 		return
 	}
@@ -192,7 +193,7 @@ func (c *schemaCheck) property(at string, schema object, typ reflect.Type, tag s
 		typ = typ.Elem()
 	}
 	if typ.Kind() == reflect.Struct {
-		if want := "#/components/schemas/" + typ.Name(); schema["$ref"] != want {
+		if want := "#/components/schemas/" + documentedName(typ); schema["$ref"] != want {
 			c.t.Errorf("%s is %v, want $ref %s", at, schema, want)
 		}
 		c.named(typ, tag)

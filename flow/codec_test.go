@@ -3,35 +3,17 @@ package flow_test
 import (
 	"bytes"
 	"errors"
-	"io"
 	"runtime"
 	"runtime/debug"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/klauspost/compress/zlib"
 	"github.com/vmihailenco/msgpack/v5"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 )
-
-type counter int
-
-func (c *counter) Write(p []byte) (int, error) { *c += counter(len(p)); return len(p), nil }
-
-func inflate(tb testing.TB, data []byte) []byte {
-	tb.Helper()
-	r, err := zlib.NewReader(bytes.NewReader(data))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	raw, err := io.ReadAll(r)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return raw
-}
 
 func sampleFrame() *flow.Frame {
 	return &flow.Frame{
@@ -46,7 +28,7 @@ func sampleResult() *flow.Result {
 		Version: flow.ResultVersion, Group: "detect", Source: "cam1", Session: "run1", Seq: 7, Mode: flow.ModeLossless,
 		Width: 768, Height: 576, Plan: []string{"detect", "depth"}, Model: "yolov8n.onnx",
 		Detections: []flow.Detection{{Label: "person", ClassID: 0, Score: 0.5, Box: [4]float32{1, 2, 3, 4}}},
-		Depth:      &flow.DepthMap{Width: 2, Height: 1, Kind: flow.KindMetric, Bits: 10, Scale: 1, Data: []byte{1}},
+		Depth:      &depthmap.Map{Width: 2, Height: 1, Kind: depthmap.Metric, Bits: 10, Scale: 1, Data: []byte{1}},
 		Ledger:     []flow.Hop{{Stage: "producer"}, {Stage: "detect"}},
 	}
 }
@@ -55,8 +37,8 @@ func sampleScene() *flow.Scene {
 	return &flow.Scene{
 		Version: flow.SceneVersion, Source: "cam1", Session: "run1", Seq: 7, Mode: flow.ModeLossless, Plan: []string{"detect"},
 		Outcome: flow.OutcomeError, Errors: map[string]string{"detect": "broken"}, Missing: []string{"depth"},
-		Detections: []flow.Detection{{Label: "car", Depth: &flow.BoxDepth{Value: 3, Kind: flow.KindMetric, Nearness: 9}}},
-		Range:      &flow.DepthRange{Low: 1, High: 2}, Held: &flow.Held{Seq: 3, Age: time.Second}, Ledger: []flow.Hop{{Stage: "fuser"}},
+		Detections: []flow.Detection{{Label: "car", Depth: &flow.BoxDepth{Value: 3, Kind: depthmap.Metric, Nearness: 9}}},
+		Range:      &depthmap.Range{Low: 1, High: 2}, Held: &flow.Held{Seq: 3, Age: time.Second}, Ledger: []flow.Hop{{Stage: "fuser"}},
 	}
 }
 

@@ -1,6 +1,10 @@
 package flow
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/spatial-flow/spatial-flow/flow/depthmap"
+)
 
 // Detection is one object found in a frame.
 type Detection struct {
@@ -13,9 +17,9 @@ type Detection struct {
 
 // BoxDepth is how near a box is; the fuser fills it in from the depth map.
 type BoxDepth struct {
-	Value    float32   `msgpack:"v" json:"value"` // median of the map over the inner part of the box, in the map's unit
-	Kind     DepthKind `msgpack:"k" json:"kind"`
-	Nearness float32   `msgpack:"n" json:"nearness"` // 0 (far) to 100 (near): percent of the source's stable range
+	Value    float32       `msgpack:"v" json:"value"` // median of the map over the inner part of the box, in the map's unit
+	Kind     depthmap.Kind `msgpack:"k" json:"kind"`
+	Nearness float32       `msgpack:"n" json:"nearness"` // 0 (far) to 100 (near): percent of the source's stable range
 }
 
 // validDetections returns [ErrMessage] when a number is not finite or a score is not 0 to 1.
@@ -34,3 +38,5 @@ func validDetections(detections []Detection) error {
 	}
 	return nil
 }
+
+func finite(v float32) bool { return v-v == 0 }

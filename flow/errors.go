@@ -9,10 +9,6 @@ var (
 	ErrFrameID = errors.New("bad frame ID")
 	// ErrMessage is returned when bytes are no message of the expected kind, or break a stated bound.
 	ErrMessage = errors.New("bad message")
-	// ErrDepthMap is returned when a depth map can't be packed or unpacked.
-	ErrDepthMap = errors.New("bad depth map")
-	// ErrJPEG is returned when a JPEG is not to be decoded.
-	ErrJPEG = errors.New("bad JPEG")
 	// ErrGroups is returned when the groups entry contradicts itself.
 	ErrGroups = errors.New("bad groups entry")
 	// ErrAccount is returned when frames were lost or counted twice: the sums of a source do not balance.

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 )
 
 // protocolKey is a row of a message's table: its first cell is a key.
@@ -23,27 +24,27 @@ func TestProtocol(t *testing.T) {
 	}
 	tables := protocolTables(string(data))
 	for _, message := range []any{
-		flow.Frame{}, flow.Result{}, flow.Detection{}, flow.BoxDepth{}, flow.DepthMap{}, flow.Scene{},
-		flow.Done{}, flow.Hop{}, flow.Held{}, flow.DepthRange{},
+		flow.Frame{}, flow.Result{}, flow.Detection{}, flow.BoxDepth{}, depthmap.Map{}, flow.Scene{},
+		flow.Done{}, flow.Hop{}, flow.Held{}, depthmap.Range{},
 	} {
 		typ := reflect.TypeOf(message)
-		documented, ok := tables[typ.Name()]
+		documented, ok := tables[documentedName(typ)]
 		if !ok {
-			t.Errorf("docs/protocol.md has no table under a heading ### %s", typ.Name())
+			t.Errorf("docs/protocol.md has no table under a heading ### %s", documentedName(typ))
 			continue
 		}
 		keys := msgpackKeys(typ)
 		for _, key := range keys {
 			if !slices.Contains(documented, key) {
-				t.Errorf("docs/protocol.md lacks key %q of %s", key, typ.Name())
+				t.Errorf("docs/protocol.md lacks key %q of %s", key, documentedName(typ))
 			}
 		}
 		for i, key := range documented {
 			if !slices.Contains(keys, key) {
-				t.Errorf("docs/protocol.md has key %q, which %s has not", key, typ.Name())
+				t.Errorf("docs/protocol.md has key %q, which %s has not", key, documentedName(typ))
 			}
 			if slices.Contains(documented[:i], key) {
-				t.Errorf("docs/protocol.md has key %q of %s twice", key, typ.Name())
+				t.Errorf("docs/protocol.md has key %q of %s twice", key, documentedName(typ))
 			}
 		}
 	}
@@ -77,4 +78,12 @@ func msgpackKeys(typ reflect.Type) []string {
 		keys = append(keys, key)
 	}
 	return keys
+}
+
+// documentedName is what the docs call a type: those of depthmap by their package too.
+func documentedName(typ reflect.Type) string {
+	if strings.HasSuffix(typ.PkgPath(), "/depthmap") {
+		return "Depth" + typ.Name()
+	}
+	return typ.Name()
 }

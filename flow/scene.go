@@ -3,6 +3,8 @@ package flow
 import (
 	"fmt"
 	"time"
+
+	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 )
 
 // Schema versions: a reader refuses a higher one.
@@ -33,7 +35,7 @@ type Result struct {
 	Error      string        `msgpack:"err,omitempty"`  // why there is no answer
 	Dropped    string        `msgpack:"drop,omitempty"` // live mode: why the frame was not looked at
 	Detections []Detection   `msgpack:"det,omitempty"`
-	Depth      *DepthMap     `msgpack:"dep,omitempty"`
+	Depth      *depthmap.Map `msgpack:"dep,omitempty"`
 	Ledger     []Hop         `msgpack:"led"` // the frame's, then this group's hop
 }
 
@@ -101,8 +103,8 @@ type Scene struct {
 	Missing    []string          `msgpack:"mis,omitempty"` // groups of the plan without an answer in this scene
 	Errors     map[string]string `msgpack:"errs,omitempty"`
 	Detections []Detection       `msgpack:"det"`
-	Depth      *DepthMap         `msgpack:"dep,omitempty"`
-	Range      *DepthRange       `msgpack:"rng,omitempty"`
+	Depth      *depthmap.Map     `msgpack:"dep,omitempty"`
+	Range      *depthmap.Range   `msgpack:"rng,omitempty"`
 	Held       *Held             `msgpack:"held,omitempty"`
 	Ledger     []Hop             `msgpack:"led"`
 }

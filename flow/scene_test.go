@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 )
 
 var (
@@ -35,8 +36,8 @@ func TestResultValidate(t *testing.T) {
 		{"score is no number", func(r *flow.Result) { r.Detections[0].Score = nan }, flow.ErrMessage},
 		{"box is no number", func(r *flow.Result) { r.Detections[0].Box[2] = nan }, flow.ErrMessage},
 		{"infinite box", func(r *flow.Result) { r.Detections[0].Box[3] = -inf }, flow.ErrMessage},
-		{"depth map", func(r *flow.Result) { r.Depth.Width = 0 }, flow.ErrDepthMap},
-		{"depth map of infinite values", func(r *flow.Result) { r.Depth.Offset, r.Depth.Scale = 3e38, 3e38 }, flow.ErrDepthMap},
+		{"depth map", func(r *flow.Result) { r.Depth.Width = 0 }, depthmap.ErrMap},
+		{"depth map of infinite values", func(r *flow.Result) { r.Depth.Offset, r.Depth.Scale = 3e38, 3e38 }, depthmap.ErrMap},
 	})
 }
 
@@ -57,8 +58,8 @@ func TestSceneValidate(t *testing.T) {
 		{"range is no number", func(s *flow.Scene) { s.Range.Low = nan }, flow.ErrMessage},
 		{"infinite range", func(s *flow.Scene) { s.Range.High = inf }, flow.ErrMessage},
 		{"depth map", func(s *flow.Scene) {
-			s.Depth = &flow.DepthMap{Width: 1, Height: 1, Kind: "far", Bits: 10, Scale: 1}
-		}, flow.ErrDepthMap},
+			s.Depth = &depthmap.Map{Width: 1, Height: 1, Kind: "far", Bits: 10, Scale: 1}
+		}, depthmap.ErrMap},
 	})
 }
 
@@ -69,11 +70,11 @@ func TestSceneLine(t *testing.T) {
 		Captured: time.Date(2026, 11, 23, 18, 40, 0, 120e6, time.UTC).UnixNano(), Width: 768, Height: 576,
 		Plan: []string{"detect", "depth"}, Outcome: flow.OutcomeComplete,
 		Detections: []flow.Detection{
-			{Label: "person", ClassID: 0, Score: 0.875, Box: [4]float32{1, 2.5, 300, 400}, Depth: &flow.BoxDepth{Value: 3.25, Kind: flow.KindMetric, Nearness: 62.5}},
+			{Label: "person", ClassID: 0, Score: 0.875, Box: [4]float32{1, 2.5, 300, 400}, Depth: &flow.BoxDepth{Value: 3.25, Kind: depthmap.Metric, Nearness: 62.5}},
 			{Label: "<b>\u2028", ClassID: 2, Score: 1, Box: [4]float32{0, 0, 1, 1}},
 		},
-		Depth:  &flow.DepthMap{Width: 2, Height: 1, Kind: flow.KindMetric, Bits: 10, Scale: 1, Data: []byte{1}},
-		Range:  &flow.DepthRange{Low: 1, High: 9},
+		Depth:  &depthmap.Map{Width: 2, Height: 1, Kind: depthmap.Metric, Bits: 10, Scale: 1, Data: []byte{1}},
+		Range:  &depthmap.Range{Low: 1, High: 9},
 		Ledger: []flow.Hop{{Stage: "producer", Wait: 0, Work: 2 * time.Millisecond}, {Stage: "detect", Wait: 1500, Work: 60 * time.Millisecond}},
 	}
 	const fullLine = `{"frame":{"source":"cam1","session":"run1","seq":7},"captured":"2026-11-23T18:40:00.12Z","size":[768,576],` +

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 	"github.com/spatial-flow/spatial-flow/fuser"
 )
 
@@ -17,8 +18,8 @@ func BenchmarkJoin(b *testing.B) {
 		x, y := float64(i%side), float64(i/side)
 		values[i] = float32(4 + y/100 + math.Sin(x/40)*math.Cos(y/30) + 0.02*math.Sin(x*y))
 	}
-	var packer flow.DepthPacker
-	d, err := packer.Pack(values, side, side, flow.KindInverseRelative, flow.DefaultDepthBits)
+	var packer depthmap.Packer
+	d, err := packer.Pack(values, side, side, depthmap.InverseRelative, depthmap.DefaultBits)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -32,8 +33,8 @@ func BenchmarkJoin(b *testing.B) {
 	if _, err := j.Open(session, 0); err != nil {
 		b.Fatal(err)
 	}
-	var unpacker flow.DepthUnpacker
-	var stable *flow.DepthRange
+	var unpacker depthmap.Unpacker
+	var stable *depthmap.Range
 	b.ReportAllocs()
 	seq := uint64(0)
 	for b.Loop() {

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/spatial-flow/spatial-flow/flow"
-	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/clock"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/flow/telemetry"
 )
@@ -107,7 +107,7 @@ func waitForGroups(ctx context.Context, env service.Env) (flow.Groups, error) {
 		if !told {
 			env.Log.Warn("waiting for the groups entry", "error", err)
 		}
-		if !bus.Sleep(ctx, 200*time.Millisecond) {
+		if !clock.Sleep(ctx, 200*time.Millisecond) {
 			return nil, fmt.Errorf("wait for the groups entry: %w", context.Cause(ctx))
 		}
 	}
@@ -123,7 +123,7 @@ type newestGroups struct {
 
 // follow reads the entry until ctx ends.
 func (n *newestGroups) follow(ctx context.Context) error {
-	for bus.Sleep(ctx, groupsEvery) {
+	for clock.Sleep(ctx, groupsEvery) {
 		call, cancel := context.WithTimeout(ctx, stoppedWithin)
 		groups, err := n.env.Bus.Groups(call)
 		cancel()

@@ -10,6 +10,8 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/clock"
+	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 )
 
@@ -22,8 +24,8 @@ type livePartition struct {
 	metrics  metrics
 	heldMax  time.Duration
 	joiner   *Live[jetstream.Msg]
-	delays   map[string]*flow.Delays // by group: each has a stream of its own
-	unpacker flow.DepthUnpacker
+	delays   map[string]*clock.Delays // by group: each has a stream of its own
+	unpacker depthmap.Unpacker
 	sources  map[string]*liveDepth
 	limit    int // of sources
 	scenes   *rate
@@ -32,10 +34,10 @@ type livePartition struct {
 // liveDepth is the newest depth map of a source, and its stable range.
 type liveDepth struct {
 	session  string
-	stable   *flow.DepthRange
+	stable   *depthmap.Range
 	seq      uint64
-	captured int64          // UTC, nanoseconds
-	shape    *flow.DepthMap // without its data; nil: no map yet
+	captured int64         // UTC, nanoseconds
+	shape    *depthmap.Map // without its data; nil: no map yet
 	samples  []uint16
 	heard    time.Time
 }
@@ -43,7 +45,7 @@ type liveDepth struct {
 func newLivePartition(cfg Config, env service.Env, m metrics, scenes *rate) *livePartition {
 	return &livePartition{
 		env: env, metrics: m, heldMax: cfg.HeldMax, scenes: scenes, sources: map[string]*liveDepth{}, limit: cfg.Sessions,
-		delays: map[string]*flow.Delays{},
+		delays: map[string]*clock.Delays{},
 		joiner: NewLive[jetstream.Msg](LiveLimits{Sources: cfg.Sessions, Bytes: cfg.MaxBytes}),
 	}
 }
@@ -76,10 +78,10 @@ func (p *livePartition) add(ctx context.Context, t taken) {
 func (p *livePartition) waited(t taken) time.Duration {
 	d := p.delays[t.result.Group]
 	if d == nil {
-		d = new(flow.Delays)
+		d = new(clock.Delays)
 		p.delays[t.result.Group] = d
 	}
-	return d.Of(flow.Delivery{Connection: p.env.Bus.Reconnects(), Seq: t.sequence, Stored: t.stored, Received: time.Now()})
+	return d.Of(clock.Delivery{Connection: p.env.Bus.Reconnects(), Seq: t.sequence, Stored: t.stored, Received: time.Now()})
 }
 
 // giveOut stores the scenes that are due, and returns when the next one is; zero: not before another result comes.
@@ -150,7 +152,7 @@ func (p *livePartition) store(ctx context.Context, scene *flow.Scene) error {
 			scene.Depth = nil
 			continue
 		}
-		if err == nil || !bus.Sleep(ctx, wait) {
+		if err == nil || !clock.Sleep(ctx, wait) {
 			return err
 		}
 	}
@@ -197,7 +199,7 @@ func (p *livePartition) forget() {
 }
 
 // keep makes a map the newest; samples are copied.
-func (d *liveDepth) keep(seq uint64, captured int64, m *flow.DepthMap, samples []uint16) {
+func (d *liveDepth) keep(seq uint64, captured int64, m *depthmap.Map, samples []uint16) {
 	shape := *m
 	shape.Data = nil
 	d.seq, d.captured, d.shape, d.samples = seq, captured, &shape, append(d.samples[:0], samples...)

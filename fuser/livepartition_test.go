@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 )
 
 // liveScenes are the live scenes of cam1 as they are stored, and what the fuser says of their frames.
@@ -62,7 +63,7 @@ func now(t *testing.T, group string, seq uint64, plan ...string) *flow.Result {
 	t.Helper()
 	r := live(group, "cam1", seq, 20*time.Millisecond)
 	if group == flow.GroupDepth {
-		r.Depth = ramp(t, 32, 24, flow.KindInverseRelative, [4]int{12, 8, 20, 16}, 25)
+		r.Depth = ramp(t, 32, 24, depthmap.InverseRelative, [4]int{12, 8, 20, 16}, 25)
 	} else {
 		r.Detections = []flow.Detection{{Label: "person", Score: 0.9, Box: [4]float32{16, 8, 48, 40}}}
 	}

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 )
 
 const (
@@ -17,21 +18,21 @@ const (
 )
 
 // follow moves a source's stable range towards the 2nd and 98th percentile of one more map. A nil range begins there.
-func follow(last *flow.DepthRange, d *flow.DepthMap, samples []uint16) *flow.DepthRange {
+func follow(last *depthmap.Range, d *depthmap.Map, samples []uint16) *depthmap.Range {
 	all := window{samples: samples, stride: d.Width, right: d.Width, bottom: d.Height}
-	now := flow.DepthRange{Low: d.Value(all.quantile(lowQuantile)), High: d.Value(all.quantile(topQuantile))}
+	now := depthmap.Range{Low: d.Value(all.quantile(lowQuantile)), High: d.Value(all.quantile(topQuantile))}
 	if last == nil {
 		return &now
 	}
 	towards := func(from, to float32) float32 { // as float64: no difference of two float32 overflows
 		return float32(float64(from) + rangeWeight*(float64(to)-float64(from)))
 	}
-	return &flow.DepthRange{Low: towards(last.Low, now.Low), High: towards(last.High, now.High)}
+	return &depthmap.Range{Low: towards(last.Low, now.Low), High: towards(last.High, now.High)}
 }
 
 // boxDepth is the median depth in the inner part of a box. The box is in pixels of a picture of width × height,
 // which the map covers whole, at its own resolution. At least one sample counts.
-func boxDepth(d *flow.DepthMap, samples []uint16, box [4]float32, width, height int, stable flow.DepthRange) *flow.BoxDepth {
+func boxDepth(d *depthmap.Map, samples []uint16, box [4]float32, width, height int, stable depthmap.Range) *flow.BoxDepth {
 	left, right := inner(box[0], box[2], float64(d.Width)/float64(width), d.Width)
 	top, bottom := inner(box[1], box[3], float64(d.Height)/float64(height), d.Height)
 	w := window{samples: samples, stride: d.Width, left: left, top: top, right: right, bottom: bottom}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/clock"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 )
 
@@ -35,7 +36,7 @@ type owner struct {
 // run takes the lease, again and again, and joins while it has it, until ctx ends.
 func (o *owner) run(ctx context.Context) error {
 	name := fmt.Sprintf("partition.%d", o.number)
-	for told := false; ctx.Err() == nil; bus.Sleep(ctx, leaseEvery) {
+	for told := false; ctx.Err() == nil; clock.Sleep(ctx, leaseEvery) {
 		if !o.share.take() {
 			continue
 		}
@@ -83,7 +84,7 @@ func (o *owner) own(ctx context.Context, lease *bus.Lease) (shed bool, err error
 	}
 	tasks.Go(func() error { return p.run(holding, results) })
 	tasks.Go(func() error {
-		for !shed && o.groups.groups.Load() == groups && bus.Sleep(holding, leaseEvery) {
+		for !shed && o.groups.groups.Load() == groups && clock.Sleep(holding, leaseEvery) {
 			shed = o.share.shed()
 		}
 		stop()

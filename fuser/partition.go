@@ -11,6 +11,8 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/clock"
+	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 )
 
@@ -43,8 +45,8 @@ type partition struct {
 	metrics   metrics
 	prefetch  int
 	joiner    *Joiner[jetstream.Msg]
-	unpacker  flow.DepthUnpacker
-	ranges    map[Session]*flow.DepthRange
+	unpacker  depthmap.Unpacker
+	ranges    map[Session]*depthmap.Range
 	positions map[Session]uint64 // to be written: last stored seq
 	scenes    *rate
 }
@@ -54,7 +56,7 @@ func newPartition(cfg Config, leftOut []string, env service.Env, m metrics, scen
 		live: newLivePartition(cfg, env, m, scenes),
 		env:  env, metrics: m, prefetch: cfg.Prefetch, scenes: scenes,
 		joiner: NewJoiner[jetstream.Msg](Limits{Sessions: cfg.Sessions, Bytes: cfg.MaxBytes}, leftOut),
-		ranges: map[Session]*flow.DepthRange{}, positions: map[Session]uint64{},
+		ranges: map[Session]*depthmap.Range{}, positions: map[Session]uint64{},
 	}
 }
 
@@ -235,7 +237,7 @@ func (p *partition) publish(ctx context.Context, scene *flow.Scene) bool {
 			p.hold()
 			held = time.Now()
 		}
-		bus.Sleep(ctx, wait)
+		clock.Sleep(ctx, wait)
 		wait = min(2*wait, retryMax)
 	}
 	return false

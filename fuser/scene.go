@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 )
 
 // stage is the fuser's name in the ledger and in done messages.
@@ -14,13 +15,13 @@ const stage = "fuser"
 // its range so far (nil: none yet). A group of the plan without a result is missing and makes it a partial scene; one
 // that answered with an error makes it an error scene, which keeps what the other groups found. now is the time of
 // the join.
-func Fuse(results []*flow.Result, last *flow.DepthRange, unpacker *flow.DepthUnpacker, now time.Time) *flow.Scene {
+func Fuse(results []*flow.Result, last *depthmap.Range, unpacker *depthmap.Unpacker, now time.Time) *flow.Scene {
 	scene, _ := fuse(results, last, unpacker, now)
 	return scene
 }
 
 // fuse returns the samples of the scene's depth map too, which are the unpacker's; nil without a map.
-func fuse(results []*flow.Result, last *flow.DepthRange, unpacker *flow.DepthUnpacker, now time.Time) (scene *flow.Scene, samples []uint16) {
+func fuse(results []*flow.Result, last *depthmap.Range, unpacker *depthmap.Unpacker, now time.Time) (scene *flow.Scene, samples []uint16) {
 	first := results[0]
 	scene = &flow.Scene{
 		Detections: []flow.Detection{}, // not nil: readers iterate over it
@@ -68,7 +69,7 @@ func fuse(results []*flow.Result, last *flow.DepthRange, unpacker *flow.DepthUnp
 }
 
 // measure gives every box of the scene its depth in a map, by the scene's range.
-func measure(scene *flow.Scene, d *flow.DepthMap, samples []uint16) {
+func measure(scene *flow.Scene, d *depthmap.Map, samples []uint16) {
 	for i := range scene.Detections {
 		box := scene.Detections[i].Box
 		scene.Detections[i].Depth = boxDepth(d, samples, box, max(scene.Width, 1), max(scene.Height, 1), *scene.Range)

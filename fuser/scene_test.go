@@ -6,11 +6,12 @@ import (
 	"time"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 	"github.com/spatial-flow/spatial-flow/fuser"
 )
 
 // ramp is a map whose value is its column; spot sets a rectangle in samples to a value.
-func ramp(t *testing.T, width, height int, kind flow.DepthKind, spot [4]int, value float32) *flow.DepthMap {
+func ramp(t *testing.T, width, height int, kind depthmap.Kind, spot [4]int, value float32) *depthmap.Map {
 	t.Helper()
 	values := make([]float32, width*height)
 	for i := range values {
@@ -21,15 +22,15 @@ func ramp(t *testing.T, width, height int, kind flow.DepthKind, spot [4]int, val
 			values[y*width+x] = value
 		}
 	}
-	var packer flow.DepthPacker
-	d, err := packer.Pack(values, width, height, kind, flow.DefaultDepthBits)
+	var packer depthmap.Packer
+	d, err := packer.Pack(values, width, height, kind, depthmap.DefaultBits)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return d
 }
 
-func withDepth(d *flow.DepthMap, boxes ...[4]float32) []*flow.Result {
+func withDepth(d *depthmap.Map, boxes ...[4]float32) []*flow.Result {
 	detect, depth := result(flow.GroupDetect, "a", 1), result(flow.GroupDepth, "a", 1)
 	for _, box := range boxes {
 		detect.Detections = append(detect.Detections, flow.Detection{Label: "person", Score: 0.9, Box: box})
@@ -40,8 +41,8 @@ func withDepth(d *flow.DepthMap, boxes ...[4]float32) []*flow.Result {
 
 func TestBoxDepthIsTheMedianOfTheInnerPart(t *testing.T) {
 	// Picture 64x48, map 32x24: the spot covers the middle of the box and no more.
-	d := ramp(t, 32, 24, flow.KindInverseRelative, [4]int{12, 8, 20, 16}, 25)
-	var unpacker flow.DepthUnpacker
+	d := ramp(t, 32, 24, depthmap.InverseRelative, [4]int{12, 8, 20, 16}, 25)
+	var unpacker depthmap.Unpacker
 	for _, test := range []struct {
 		name string
 		box  [4]float32
@@ -63,9 +64,9 @@ func TestBoxDepthIsTheMedianOfTheInnerPart(t *testing.T) {
 }
 
 func TestNearnessFollowsKind(t *testing.T) {
-	var unpacker flow.DepthUnpacker
+	var unpacker depthmap.Unpacker
 	left, right := [4]float32{0, 0, 8, 48}, [4]float32{56, 0, 64, 48} // small values left, large right
-	for kind, rightIsNear := range map[flow.DepthKind]bool{flow.KindInverseRelative: true, flow.KindRelative: false, flow.KindMetric: false} {
+	for kind, rightIsNear := range map[depthmap.Kind]bool{depthmap.InverseRelative: true, depthmap.Relative: false, depthmap.Metric: false} {
 		scene := fuser.Fuse(withDepth(ramp(t, 32, 24, kind, [4]int{}, 0), left, right), nil, &unpacker, time.Now())
 		l, r := scene.Detections[0].Depth.Nearness, scene.Detections[1].Depth.Nearness
 		if (r > l) != rightIsNear || l < 0 || r < 0 || l > 100 || r > 100 {
@@ -75,10 +76,10 @@ func TestNearnessFollowsKind(t *testing.T) {
 }
 
 func TestRangeIsStable(t *testing.T) {
-	var unpacker flow.DepthUnpacker
-	steady := ramp(t, 32, 24, flow.KindInverseRelative, [4]int{}, 0)
+	var unpacker depthmap.Unpacker
+	steady := ramp(t, 32, 24, depthmap.InverseRelative, [4]int{}, 0)
 	first := fuser.Fuse(withDepth(steady), nil, &unpacker, time.Now())
-	jump := ramp(t, 32, 24, flow.KindInverseRelative, [4]int{0, 0, 32, 24}, 310)
+	jump := ramp(t, 32, 24, depthmap.InverseRelative, [4]int{0, 0, 32, 24}, 310)
 	jump.Offset = 310
 	second := fuser.Fuse(withDepth(jump), first.Range, &unpacker, time.Now())
 	if moved := second.Range.High - first.Range.High; moved <= 0 || moved > 0.06*(310-first.Range.High) {
@@ -87,8 +88,8 @@ func TestRangeIsStable(t *testing.T) {
 }
 
 func TestErrorsMakeAnErrorSceneThatKeepsTheRest(t *testing.T) {
-	var unpacker flow.DepthUnpacker
-	good := ramp(t, 32, 24, flow.KindInverseRelative, [4]int{}, 0)
+	var unpacker depthmap.Unpacker
+	good := ramp(t, 32, 24, depthmap.InverseRelative, [4]int{}, 0)
 	failed := withDepth(good, [4]float32{1, 1, 9, 9})
 	failed[1].Depth, failed[1].Error = nil, "picture is broken"
 	torn := withDepth(good, [4]float32{1, 1, 9, 9})
@@ -115,7 +116,7 @@ func TestLedgerHasEveryHopOnce(t *testing.T) {
 	for _, r := range results {
 		r.Ledger = []flow.Hop{{Stage: "producer"}, {Stage: r.Group}}
 	}
-	var unpacker flow.DepthUnpacker
+	var unpacker depthmap.Unpacker
 	scene := fuser.Fuse(results, nil, &unpacker, time.Now())
 	var stages []string
 	for _, hop := range scene.Ledger {
@@ -134,14 +135,14 @@ func TestLedgerHasEveryHopOnce(t *testing.T) {
 
 // Numbers at the ends of float32 stay numbers: a scene that is not finite could not be written as JSON.
 func TestRangeOfHugeNumbersIsFinite(t *testing.T) {
-	var packer flow.DepthPacker
-	var unpacker flow.DepthUnpacker
-	stable := &flow.DepthRange{Low: -2.5e38, High: -2.4e38}
+	var packer depthmap.Packer
+	var unpacker depthmap.Unpacker
+	stable := &depthmap.Range{Low: -2.5e38, High: -2.4e38}
 	values := make([]float32, 16*16)
 	for i := range values {
 		values[i] = 2.5e38 + float32(i)*1e36/256
 	}
-	huge, err := packer.Pack(values, 16, 16, flow.KindInverseRelative, 10)
+	huge, err := packer.Pack(values, 16, 16, depthmap.InverseRelative, 10)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,8 +156,8 @@ func TestRangeOfHugeNumbersIsFinite(t *testing.T) {
 }
 
 func TestSceneWithoutDetectionHasAnEmptyList(t *testing.T) {
-	var unpacker flow.DepthUnpacker
-	depth := &flow.Result{Group: flow.GroupDepth, Depth: ramp(t, 32, 24, flow.KindMetric, [4]int{}, 0)}
+	var unpacker depthmap.Unpacker
+	depth := &flow.Result{Group: flow.GroupDepth, Depth: ramp(t, 32, 24, depthmap.Metric, [4]int{}, 0)}
 	scene := fuser.Fuse([]*flow.Result{depth}, nil, &unpacker, time.Now())
 	if scene.Detections == nil || len(scene.Detections) != 0 {
 		t.Errorf("detections are %#v, which readers can't iterate over", scene.Detections)

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 	"github.com/spatial-flow/spatial-flow/gateway"
 )
 
@@ -24,7 +25,7 @@ func TestScenesComeWithTheirOwnPictures(t *testing.T) {
 		b.publishFrame(t, newFrame(t, "cam1", "s", seq))
 		b.publishFrame(t, newFrame(t, "cam2", "s", seq))
 	}
-	var unpacker flow.DepthUnpacker
+	var unpacker depthmap.Unpacker
 	for seq := uint64(1); seq <= frames; seq++ {
 		sent := newScene(t, "cam1", "s", seq)
 		b.publishScene(t, sent)
@@ -39,7 +40,7 @@ func TestScenesComeWithTheirOwnPictures(t *testing.T) {
 		if d == nil || !bytes.Equal(m.depth, sent.Depth.Data) || d.Seq != seq || d.Range == nil || *d.Range != *sent.Range {
 			t.Fatalf("scene %d: depth %+v", seq, d)
 		}
-		got := *d.DepthMap
+		got := *d.Map
 		got.Data = m.depth
 		if _, err := unpacker.Unpack(&got); err != nil {
 			t.Fatal(err)

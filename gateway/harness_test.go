@@ -20,6 +20,7 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 	"github.com/spatial-flow/spatial-flow/flow/natsserver"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/flow/telemetry"
@@ -212,15 +213,15 @@ func picture(t testing.TB, seq uint64) []byte {
 }
 
 // depthMap is a map that falls away to the right.
-func depthMap(t testing.TB, width, height int, kind flow.DepthKind) *flow.DepthMap {
+func depthMap(t testing.TB, width, height int, kind depthmap.Kind) *depthmap.Map {
 	t.Helper()
 	values := make([]float32, width*height)
 	for i := range values {
 		x, y := float64(i%width)/float64(width), float64(i/width)/float64(height)
 		values[i] = float32(9 - 8*x + 0.6*math.Sin(9*x)*math.Cos(7*y))
 	}
-	var packer flow.DepthPacker
-	d, err := packer.Pack(values, width, height, kind, flow.DefaultDepthBits)
+	var packer depthmap.Packer
+	d, err := packer.Pack(values, width, height, kind, depthmap.DefaultBits)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,7 +236,7 @@ func newFrame(t testing.TB, source, session string, seq uint64) *flow.Frame {
 }
 
 func newScene(t testing.TB, source, session string, seq uint64) *flow.Scene {
-	d := depthMap(t, 16, 12, flow.KindInverseRelative)
+	d := depthMap(t, 16, 12, depthmap.InverseRelative)
 	return &flow.Scene{
 		Version: flow.SceneVersion, Source: source, Session: session, Seq: seq, Mode: flow.ModeLossless,
 		Captured: time.Now().UnixNano(), Width: 64, Height: 48, Plan: []string{"detect", "depth"}, Outcome: flow.OutcomeComplete,
@@ -243,7 +244,7 @@ func newScene(t testing.TB, source, session string, seq uint64) *flow.Scene {
 			Label: "person", Score: 0.9, Box: [4]float32{8, 8, 40, 40},
 			Depth: &flow.BoxDepth{Value: 6, Kind: d.Kind, Nearness: 73},
 		}},
-		Depth: d, Range: &flow.DepthRange{Low: 1, High: 9}, Ledger: []flow.Hop{{Stage: "fuser", Wait: 1, Work: 2}},
+		Depth: d, Range: &depthmap.Range{Low: 1, High: 9}, Ledger: []flow.Hop{{Stage: "fuser", Wait: 1, Work: 2}},
 	}
 }
 

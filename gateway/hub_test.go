@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 )
 
 func testHub(change func(*Config)) *hub {
@@ -39,7 +40,7 @@ const base = 1_700_000_000_000_000_000
 func scene(source, session string, seq uint64, withDepth bool) *flow.Scene {
 	s := &flow.Scene{Source: source, Session: session, Seq: seq, Captured: base + int64(seq)*int64(time.Millisecond)}
 	if withDepth {
-		s.Depth = &flow.DepthMap{Width: 1, Height: 1, Bits: 8, Data: []byte{byte(seq)}}
+		s.Depth = &depthmap.Map{Width: 1, Height: 1, Bits: 8, Data: []byte{byte(seq)}}
 	}
 	return s
 }

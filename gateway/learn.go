@@ -8,6 +8,8 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/clock"
+	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 )
 
 const (
@@ -30,7 +32,7 @@ func (g *gateway) waitForGroups(ctx context.Context) (flow.Groups, error) {
 		if wait == retryWait {
 			g.env.Log.Warn("waiting for the groups entry", "error", err)
 		}
-		if !bus.Sleep(ctx, wait) {
+		if !clock.Sleep(ctx, wait) {
 			return nil, fmt.Errorf("wait for the groups entry: %w", context.Cause(ctx))
 		}
 		wait = min(2*wait, retryWaitMax)
@@ -71,7 +73,7 @@ func (g *gateway) learn(ctx context.Context) error {
 			if wait == retryWait {
 				g.env.Log.Warn("stored scenes can't be read yet", "error", err)
 			}
-			bus.Sleep(ctx, wait)
+			clock.Sleep(ctx, wait)
 			wait = min(2*wait, retryWaitMax)
 		}
 	}
@@ -104,7 +106,7 @@ func (g *gateway) lookUpOne(ctx context.Context, source string) error {
 		return nil
 	case errors.Is(err, bus.ErrNotFound):
 		return g.lookUpLive(ctx, source)
-	case errors.Is(err, flow.ErrMessage), errors.Is(err, flow.ErrFrameID), errors.Is(err, flow.ErrDepthMap):
+	case errors.Is(err, flow.ErrMessage), errors.Is(err, flow.ErrFrameID), errors.Is(err, depthmap.ErrMap):
 		g.metrics.refuse(doorScenes, reasonMalformed)
 		return nil
 	default:

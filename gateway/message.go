@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 )
 
 // MaxWatchBytes bounds a viewer's message.
@@ -68,10 +69,10 @@ type SceneHeader struct {
 // row by row: a row's first sample as it is, then each sample's difference to its left neighbour modulo 2^16.
 // A sample stands for Offset + Scale × sample.
 type DepthHeader struct {
-	*flow.DepthMap
-	Seq   uint64           `json:"seq"`   // of the frame that the map belongs to: this one or, when its scene was overtaken, an earlier one
-	Bytes int              `json:"bytes"` // length of the data
-	Range *flow.DepthRange `json:"range"` // the source's stable range, for colours; null: not known
+	*depthmap.Map
+	Seq   uint64          `json:"seq"`   // of the frame that the map belongs to: this one or, when its scene was overtaken, an earlier one
+	Bytes int             `json:"bytes"` // length of the data
+	Range *depthmap.Range `json:"range"` // the source's stable range, for colours; null: not known
 }
 
 // StateGone is the state of a source that was running when it was last heard of, more than 3 s ago.

@@ -14,8 +14,9 @@ import (
 
 	"golang.org/x/image/draw"
 
-	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/depthmap"
+	"github.com/spatial-flow/spatial-flow/flow/picture"
 )
 
 const (
@@ -62,11 +63,11 @@ func (c converting) prepare(ctx context.Context, body []byte) (sent, error) {
 		return sent{}, fmt.Errorf("%w: %dx%d, want at most %d pixels a side", errPicture, size.Width, size.Height, maxLength)
 	}
 	if isJPEG {
-		if err := flow.CheckJPEG(body); err != nil {
+		if err := picture.CheckJPEG(body); err != nil {
 			return sent{}, fmt.Errorf("%w: %w", errPicture, err)
 		}
 	}
-	orientation := flow.Orientation(body)
+	orientation := picture.Orientation(body)
 	s := sent{jpeg: body, width: size.Width, height: size.Height}
 	if orientation >= 5 { // a quarter turn
 		s.width, s.height = s.height, s.width
@@ -175,14 +176,14 @@ func (t turned) SubImage(part image.Rectangle) image.Image {
 
 // rawDepth is a depth map resized to some size, in samples: larger samples are larger values.
 type rawDepth struct {
-	m             *flow.DepthMap
+	m             *depthmap.Map
 	samples       []uint16 // width × height
 	width, height int
 	low, high     uint16
 }
 
 // resize makes a map of width × height out of samples, bilinearly, corners of pixels on corners of pixels.
-func resize(m *flow.DepthMap, samples []uint16, width, height int) rawDepth {
+func resize(m *depthmap.Map, samples []uint16, width, height int) rawDepth {
 	r := rawDepth{m: m, samples: samples, width: width, height: height}
 	r.low, r.high = slices.Min(samples), slices.Max(samples)
 	if m.Width == width && m.Height == height {

@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 )
 
 // corners is a picture of width × height whose quarters are black, red, green and white, row by row.
@@ -234,18 +234,18 @@ func FuzzPrepare(f *testing.F) {
 	})
 }
 
-func rampMap(t *testing.T, width, height int) (*flow.DepthMap, []uint16) {
+func rampMap(t *testing.T, width, height int) (*depthmap.Map, []uint16) {
 	t.Helper()
 	values := make([]float32, width*height)
 	for i := range values {
 		values[i] = float32(i%width) + 10*float32(i/width)
 	}
-	var packer flow.DepthPacker
-	m, err := packer.Pack(values, width, height, flow.KindInverseRelative, 16)
+	var packer depthmap.Packer
+	m, err := packer.Pack(values, width, height, depthmap.InverseRelative, 16)
 	if err != nil {
 		t.Fatal(err)
 	}
-	samples, err := new(flow.DepthUnpacker).Unpack(m)
+	samples, err := new(depthmap.Unpacker).Unpack(m)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -295,7 +295,7 @@ func TestGrey(t *testing.T) {
 	if low, high := grey.GrayAt(0, 0).Y, grey.GrayAt(127, 63).Y; low > 6 || high < 249 {
 		t.Errorf("from %d to %d, want black to white", low, high)
 	}
-	flat := &flow.DepthMap{Width: 2, Height: 2, Bits: 10, Offset: 5}
+	flat := &depthmap.Map{Width: 2, Height: 2, Bits: 10, Offset: 5}
 	if _, err := resize(flat, make([]uint16, 4), 9, 9).grey(); err != nil {
 		t.Errorf("a flat map: %v", err)
 	}

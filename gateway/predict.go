@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 )
 
 const (
@@ -224,7 +225,7 @@ func (q predictQuery) answer(scene *flow.Scene, picture sent) (*Prediction, erro
 	prediction := &Prediction{Detections: []PredictedBox{}}
 	var values *rawDepth
 	if scene.Depth != nil {
-		var unpacker flow.DepthUnpacker
+		var unpacker depthmap.Unpacker
 		samples, err := unpacker.Unpack(scene.Depth)
 		if err != nil {
 			return nil, err

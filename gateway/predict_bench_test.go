@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 )
 
 // BenchmarkAnswer makes the answer of POST /predict out of a scene with a map of 336×252 samples and ten boxes.
@@ -16,8 +17,8 @@ func BenchmarkAnswer(b *testing.B) {
 		x, y := float64(i%width), float64(i/width)
 		values[i] = float32(y + 20*math.Sin(x/9)*math.Cos(y/7) + float64(i*i%7)/4)
 	}
-	var packer flow.DepthPacker
-	m, err := packer.Pack(values, width, height, flow.KindInverseRelative, flow.DefaultDepthBits)
+	var packer depthmap.Packer
+	m, err := packer.Pack(values, width, height, depthmap.InverseRelative, depthmap.DefaultBits)
 	if err != nil {
 		b.Fatal(err)
 	}

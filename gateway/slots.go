@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 )
 
 // shown is a scene as viewers get it.
@@ -27,8 +28,8 @@ func newShown(scene *flow.Scene) *shown {
 type depthMap struct {
 	session string
 	seq     uint64
-	packed  *flow.DepthMap
-	stable  *flow.DepthRange
+	packed  *depthmap.Map
+	stable  *depthmap.Range
 }
 
 // slot holds what a viewer has not been sent yet of one source: the newest scene and the newest depth map.

@@ -14,7 +14,7 @@ import (
 	"github.com/coder/websocket"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/clock"
 )
 
 const (
@@ -102,7 +102,7 @@ func (g *gateway) readWatches(open context.Context, conn *websocket.Conn, v *vie
 		if first {
 			close(watched)
 		}
-		bus.Sleep(open, watchEvery)
+		clock.Sleep(open, watchEvery)
 	}
 }
 
@@ -220,7 +220,7 @@ func encodeHeader(dst *bytes.Buffer, p parcel, pictureBytes int) (latency time.D
 		PictureBytes: pictureBytes, Dropped: p.dropped,
 	}
 	if p.depth != nil {
-		header.Depth = &DepthHeader{DepthMap: p.depth.packed, Seq: p.depth.seq, Bytes: len(p.depth.packed.Data), Range: p.depth.stable}
+		header.Depth = &DepthHeader{Map: p.depth.packed, Seq: p.depth.seq, Bytes: len(p.depth.packed.Data), Range: p.depth.stable}
 	}
 	latency = max(time.Since(p.scene.json.Captured), 0)
 	if !p.stale {

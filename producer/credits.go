@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	flowclock "github.com/spatial-flow/spatial-flow/flow/clock"
 )
 
 const (
@@ -35,7 +36,7 @@ type groupCredits struct {
 	rest     time.Duration   // of a credit that returns
 	trips    []time.Duration // of the last answers, from admission to done
 	works    []time.Duration // of the last answers, by their workers
-	quickest flow.Least      // of the round trips without the work
+	quickest flowclock.Least // of the round trips without the work
 	travel   time.Duration   // what it was lately
 	silent   bool
 	expired  int       // credits since the last answer that returned by themselves

@@ -9,7 +9,7 @@ import (
 
 	"gocv.io/x/gocv"
 
-	"github.com/spatial-flow/spatial-flow/flow/bus"
+	flowclock "github.com/spatial-flow/spatial-flow/flow/clock"
 	"github.com/spatial-flow/spatial-flow/producer/street"
 )
 
@@ -69,7 +69,7 @@ func (g *generated) keepTime(ctx context.Context) bool {
 	}
 	due := time.Duration(float64(g.next-g.first) / g.street.Config().FPS * float64(time.Second))
 	if wait := due - time.Since(g.started); wait > 0 {
-		return bus.Sleep(ctx, wait)
+		return flowclock.Sleep(ctx, wait)
 	}
 	return true
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
+	flowclock "github.com/spatial-flow/spatial-flow/flow/clock"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/flow/telemetry"
 )
@@ -68,7 +69,7 @@ func newIngest(cfg Config, env service.Env, board *Board, s *selection, m metric
 // run takes messages while it has the lease, until ctx ends.
 func (g *ingest) run(ctx context.Context) error {
 	holder := ulid.Make().String()
-	for told := false; ctx.Err() == nil; bus.Sleep(ctx, lookEvery) {
+	for told := false; ctx.Err() == nil; flowclock.Sleep(ctx, lookEvery) {
 		call, cancel := context.WithTimeout(ctx, callTimeout)
 		lease, err := g.env.Bus.Lease(call, ingestLease, holder)
 		cancel()

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
+	flowclock "github.com/spatial-flow/spatial-flow/flow/clock"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 )
 
@@ -112,10 +113,10 @@ func (l *live) captureAll(ctx context.Context) error {
 				l.log.Warn("camera lost; it is opened again and again", "error", err)
 				told = true
 			}
-			bus.Sleep(ctx, wait)
+			flowclock.Sleep(ctx, wait)
 			wait = min(2*wait, reopenMost)
 		case l.left == before: // a file without a picture
-			bus.Sleep(ctx, reopenLeast)
+			flowclock.Sleep(ctx, reopenLeast)
 		}
 	}
 	return nil
@@ -268,7 +269,7 @@ func (c *clock) wait(ctx context.Context, src source) bool {
 	}
 	wait := c.due.Sub(now)
 	c.due = c.due.Add(c.every)
-	return wait <= 0 || bus.Sleep(ctx, wait)
+	return wait <= 0 || flowclock.Sleep(ctx, wait)
 }
 
 // takes says whether a camera's picture is one of those to take.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
+	flowclock "github.com/spatial-flow/spatial-flow/flow/clock"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 )
 
@@ -73,7 +74,7 @@ func (l *lossless) run(ctx context.Context) (state flow.State) {
 func outlive(ctx context.Context, grace time.Duration) (context.Context, context.CancelCauseFunc) {
 	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	context.AfterFunc(ctx, func() {
-		bus.Sleep(work, grace)
+		flowclock.Sleep(work, grace)
 		cancel(fmt.Errorf("stopped, and nothing more for %v", grace))
 	})
 	return work, cancel
@@ -191,7 +192,7 @@ func (l *lossless) position(ctx context.Context) (uint64, error) {
 		if err == nil {
 			return position, nil
 		}
-		if errors.Is(err, nats.ErrConnectionClosed) || time.Since(start) > l.cfg.StoreTimeout || !bus.Sleep(ctx, wait) {
+		if errors.Is(err, nats.ErrConnectionClosed) || time.Since(start) > l.cfg.StoreTimeout || !flowclock.Sleep(ctx, wait) {
 			return 0, err
 		}
 	}
@@ -275,7 +276,7 @@ func (l *lossless) store(ctx context.Context, frame *flow.Frame) error {
 			l.log.Warn("waiting to store a frame", "seq", frame.Seq, "error", err)
 			told = true
 		}
-		if !bus.Sleep(ctx, wait) {
+		if !flowclock.Sleep(ctx, wait) {
 			return fmt.Errorf("%w: %w", ErrStore, err)
 		}
 		wait = min(2*wait, backoffMost)
@@ -344,7 +345,7 @@ func (l *lossless) checkPosition(ctx context.Context, last uint64) error {
 		if position == last {
 			return nil
 		}
-		if time.Since(start) > l.cfg.PositionTimeout || !bus.Sleep(ctx, wait) {
+		if time.Since(start) > l.cfg.PositionTimeout || !flowclock.Sleep(ctx, wait) {
 			return fmt.Errorf("%w: it says %d, the account %d", ErrPosition, position, last)
 		}
 	}

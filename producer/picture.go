@@ -12,7 +12,7 @@ import (
 
 	"gocv.io/x/gocv"
 
-	"github.com/spatial-flow/spatial-flow/flow"
+	flowpicture "github.com/spatial-flow/spatial-flow/flow/picture"
 )
 
 // intake turns picture files into pictures. A JPEG travels byte for byte, unless it must be turned or is too
@@ -69,13 +69,13 @@ func (in intake) take(p *picture, data []byte) error {
 		return fmt.Errorf("%w: %dx%d, want 1 to %d pixels", errBroken, h.width, h.height, maxPixels)
 	}
 	if h.format == formatJPEG {
-		if err := flow.CheckJPEG(data); err != nil {
+		if err := flowpicture.CheckJPEG(data); err != nil {
 			return fmt.Errorf("%w: %w", errBroken, err)
 		}
 	}
 	p.width, p.height = h.width, h.height
 	width, height := in.settings.fit(h.width, h.height)
-	if h.format == formatJPEG && len(data) <= maxPicture && flow.Orientation(data) == 1 && width == h.width && height == h.height {
+	if h.format == formatJPEG && len(data) <= maxPicture && flowpicture.Orientation(data) == 1 && width == h.width && height == h.height {
 		p.data = data
 		return nil
 	}

@@ -15,7 +15,7 @@ import (
 
 	"gocv.io/x/gocv"
 
-	"github.com/spatial-flow/spatial-flow/flow"
+	flowpicture "github.com/spatial-flow/spatial-flow/flow/picture"
 )
 
 // halves is a JPEG whose left half is white and whose right half is black.
@@ -71,7 +71,7 @@ func TestOrientation(t *testing.T) {
 	for _, order := range []binary.AppendByteOrder{binary.LittleEndian, binary.BigEndian} {
 		for o, want := range white {
 			data := withEXIF(plain, order, o)
-			if got := flow.Orientation(data); got != int(o) {
+			if got := flowpicture.Orientation(data); got != int(o) {
 				t.Errorf("%v: orientation %d is read as %d", order, o, got)
 			}
 			p := takeFile(t, "turned.jpg", data)
@@ -95,7 +95,7 @@ func TestOrientation(t *testing.T) {
 					t.Errorf("orientation %d: light %s: %v, want the white half %s", o, place, light, want)
 				}
 			}
-			if flow.Orientation(p.data) != 1 {
+			if flowpicture.Orientation(p.data) != 1 {
 				t.Errorf("orientation %d: the turned picture says that it is to be turned", o)
 			}
 		}
@@ -116,8 +116,8 @@ func TestOrientationIsThatOfOpenCV(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if turned := mat.Cols() < mat.Rows(); turned != (flow.Orientation(data) == 6) {
-				t.Errorf("%v, type %d: orientation %d; OpenCV has turned it: %v", order, kind, flow.Orientation(data), turned)
+			if turned := mat.Cols() < mat.Rows(); turned != (flowpicture.Orientation(data) == 6) {
+				t.Errorf("%v, type %d: orientation %d; OpenCV has turned it: %v", order, kind, flowpicture.Orientation(data), turned)
 			}
 			mat.Close()
 		}
@@ -213,7 +213,7 @@ func FuzzHeader(f *testing.F) {
 	f.Add([]byte("RIFF\x10\x00\x00\x00WEBPVP8L0123456789012345"))
 	f.Add(append([]byte("BM"), make([]byte, 60)...))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if o := flow.Orientation(data); o < 1 || o > 8 {
+		if o := flowpicture.Orientation(data); o < 1 || o > 8 {
 			t.Errorf("orientation %d", o)
 		}
 		_, _ = readHeader(data)

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/spatial-flow/spatial-flow/flow"
-	"github.com/spatial-flow/spatial-flow/flow/bus"
+	flowclock "github.com/spatial-flow/spatial-flow/flow/clock"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 )
 
@@ -121,7 +121,7 @@ func waitForGroups(ctx context.Context, env service.Env) (flow.Groups, error) {
 			env.Log.Warn("waiting for the groups entry", "error", err)
 			told = true
 		}
-		if !bus.Sleep(ctx, wait) {
+		if !flowclock.Sleep(ctx, wait) {
 			return nil, fmt.Errorf("wait for the groups entry: %w", context.Cause(ctx))
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
+	flowclock "github.com/spatial-flow/spatial-flow/flow/clock"
 )
 
 const (
@@ -124,7 +125,7 @@ func (s *selection) admitAll(ctx context.Context) time.Time {
 			s.mu.Lock()
 			s.selector.undo(id, time.Now())
 			s.mu.Unlock()
-			bus.Sleep(ctx, backoffLeast) // NATS is away: not as fast as cameras are
+			flowclock.Sleep(ctx, backoffLeast) // NATS is away: not as fast as cameras are
 		}
 	}
 	return time.Time{}

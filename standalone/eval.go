@@ -8,6 +8,7 @@ import (
 	"log/slog"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 	"github.com/spatial-flow/spatial-flow/producer/street"
 	"github.com/spatial-flow/spatial-flow/standalone/eval"
 )
@@ -75,7 +76,7 @@ func (e *Eval) run(ctx context.Context, progress io.Writer, log *slog.Logger) (e
 type judge struct {
 	streets    map[string]*street.Street
 	frame      street.Frame
-	unpacker   flow.DepthUnpacker
+	unpacker   depthmap.Unpacker
 	evaluation eval.Evaluation
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/clock"
 	"github.com/spatial-flow/spatial-flow/flow/natsserver"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/flow/telemetry"
@@ -118,7 +119,7 @@ func (r *rig) serve(s *sleeper) {
 	r.tasks.Go(func() {
 		for {
 			_ = b.PublishAlive(flow.Alive{Stage: s.group, Instance: "sleeper", Parallel: 1})
-			if !bus.Sleep(r.ctx, time.Second) {
+			if !clock.Sleep(r.ctx, time.Second) {
 				return
 			}
 		}

@@ -14,6 +14,7 @@ import (
 	"gocv.io/x/gocv"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 	"github.com/spatial-flow/spatial-flow/producer"
 	"github.com/spatial-flow/spatial-flow/standalone/drawing"
 )
@@ -161,7 +162,7 @@ func printTable(out io.Writer, path string, scene *flow.Scene) error {
 		}
 		depth := "-"
 		if d.Depth != nil {
-			if depth = fmt.Sprintf("near %.0f %%", d.Depth.Nearness); d.Depth.Kind == flow.KindMetric {
+			if depth = fmt.Sprintf("near %.0f %%", d.Depth.Nearness); d.Depth.Kind == depthmap.Metric {
 				depth = fmt.Sprintf("%.2f m", d.Depth.Value)
 			}
 		}

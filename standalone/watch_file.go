@@ -8,6 +8,7 @@ import (
 	"log/slog"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 	"github.com/spatial-flow/spatial-flow/producer"
 	"github.com/spatial-flow/spatial-flow/standalone/drawing"
 )
@@ -63,9 +64,9 @@ func (f *fileSink) Close() error {
 	return f.pictures.Close()
 }
 
-func mapOf(depth *flow.DepthMap, stable *flow.DepthRange) *drawing.Map {
+func mapOf(depth *depthmap.Map, stable *depthmap.Range) *drawing.Map {
 	if depth == nil {
 		return nil
 	}
-	return &drawing.Map{DepthMap: depth, Range: stable}
+	return &drawing.Map{Map: depth, Range: stable}
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/spatial-flow/spatial-flow/flow"
-	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/clock"
 	"github.com/spatial-flow/spatial-flow/gateway"
 	"github.com/spatial-flow/spatial-flow/standalone/drawing"
 )
@@ -61,7 +61,7 @@ func (w *Watch) watchGateway(ctx context.Context, s *show) error {
 			fmt.Fprintf(s.progress, "connecting again: %v\n", err)
 			told = true
 		}
-		bus.Sleep(ctx, watchAgain)
+		clock.Sleep(ctx, watchAgain)
 	}
 }
 
@@ -119,7 +119,7 @@ func (c *watched) await(ctx context.Context) (connected bool, err error) {
 		connected = true
 		if c.source == "" {
 			c.tell("no source is running yet: waiting for one")
-			if !bus.Sleep(ctx, watchAgain) {
+			if !clock.Sleep(ctx, watchAgain) {
 				return true, ctx.Err()
 			}
 		}
@@ -263,12 +263,12 @@ func parseScene(data []byte) (header gateway.SceneHeader, picture []byte, depth 
 	if header.Depth == nil {
 		return header, picture, nil, nil
 	}
-	if header.Depth.DepthMap == nil {
+	if header.Depth.Map == nil {
 		return header, nil, nil, fmt.Errorf("%w: depth without a map", errMessage)
 	}
-	header.Depth.DepthMap.Data = rest[header.PictureBytes:]
-	if err := header.Depth.DepthMap.Validate(); err != nil {
+	header.Depth.Map.Data = rest[header.PictureBytes:]
+	if err := header.Depth.Map.Validate(); err != nil {
 		return header, nil, nil, fmt.Errorf("%w: %w", errMessage, err)
 	}
-	return header, picture, mapOf(header.Depth.DepthMap, header.Depth.Range), nil
+	return header, picture, mapOf(header.Depth.Map, header.Depth.Range), nil
 }

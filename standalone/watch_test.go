@@ -21,6 +21,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/gateway"
 	"github.com/spatial-flow/spatial-flow/standalone/drawing"
@@ -277,7 +278,7 @@ func FuzzParseScene(f *testing.F) {
 // A message of the gateway's own is taken apart whole.
 func TestParseScene(t *testing.T) {
 	header := gateway.SceneHeader{Type: "scene", PictureBytes: 3, Depth: &gateway.DepthHeader{
-		DepthMap: &flow.DepthMap{Width: 1, Height: 1, Kind: flow.KindMetric, Bits: 8, Scale: 1, Data: []byte{7, 8}}, Bytes: 2,
+		Map: &depthmap.Map{Width: 1, Height: 1, Kind: depthmap.Metric, Bits: 8, Scale: 1, Data: []byte{7, 8}}, Bytes: 2,
 	}}
 	text, err := json.Marshal(header)
 	if err != nil {

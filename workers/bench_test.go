@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 	"github.com/spatial-flow/spatial-flow/workers/depth"
 	"github.com/spatial-flow/spatial-flow/workers/detect"
 	"github.com/spatial-flow/spatial-flow/workers/models"
@@ -40,7 +41,7 @@ func BenchmarkFrame(b *testing.B) {
 	})
 	b.Run(estimates+"252", func(b *testing.B) {
 		session := openSession(b, onnx.File{Name: "nocost_depth.onnx", Data: models.NoCostDepth})
-		model, err := depth.Open(session, depth.Settings{Size: 252, Bits: flow.DefaultDepthBits})
+		model, err := depth.Open(session, depth.Settings{Size: 252, Bits: depthmap.DefaultBits})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -7,6 +7,7 @@ import (
 	"runtime"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 	"github.com/spatial-flow/spatial-flow/workers/tensor"
 )
 
@@ -54,8 +55,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("%w: --detect-size %d is not 32 to 4096", ErrConfig, c.DetectSize)
 	case c.DepthSize < 14 || c.DepthSize > 2048:
 		return fmt.Errorf("%w: --depth-size %d is not 14 to 2048", ErrConfig, c.DepthSize)
-	case c.DepthBits < flow.MinDepthBits || c.DepthBits > flow.MaxDepthBits:
-		return fmt.Errorf("%w: --depth-bits %d is not %d to %d", ErrConfig, c.DepthBits, flow.MinDepthBits, flow.MaxDepthBits)
+	case c.DepthBits < depthmap.MinBits || c.DepthBits > depthmap.MaxBits:
+		return fmt.Errorf("%w: --depth-bits %d is not %d to %d", ErrConfig, c.DepthBits, depthmap.MinBits, depthmap.MaxBits)
 	}
 	return nil
 }

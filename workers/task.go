@@ -12,6 +12,7 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/clock"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/workers/tensor"
 )
@@ -42,10 +43,10 @@ type worker struct {
 // delays tells all slots of a worker how much longer live frames waited than the quickest of late.
 type delays struct {
 	mu sync.Mutex
-	flow.Delays
+	clock.Delays
 }
 
-func (d *delays) of(m flow.Delivery) time.Duration {
+func (d *delays) of(m clock.Delivery) time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.Of(m)
@@ -113,7 +114,7 @@ func (w *worker) expired(frame *flow.Frame, meta *jetstream.MsgMetadata, taken t
 	if len(works) > 0 {
 		budget = max(budget, 2*works[len(works)/2])
 	}
-	waited := w.delays.of(flow.Delivery{
+	waited := w.delays.of(clock.Delivery{
 		Connection: w.env.Bus.Reconnects(), Seq: meta.Sequence.Stream, Stored: meta.Timestamp, Received: taken,
 	})
 	return waited > budget
@@ -236,7 +237,7 @@ func (w *worker) store(ctx context.Context, result *flow.Result) bool {
 			return false
 		}
 		w.env.Log.Warn("result not stored yet", "frame", result.ID().String(), "error", err)
-		bus.Sleep(ctx, wait)
+		clock.Sleep(ctx, wait)
 	}
 }
 

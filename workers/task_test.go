@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/flow/telemetry"
 	"github.com/spatial-flow/spatial-flow/workers/tensor"
@@ -108,7 +109,7 @@ func TestAnswerTurnsTroubleIntoAnError(t *testing.T) {
 			r.Detections = []flow.Detection{d}
 			return nil
 		}, "score 1.5"},
-		"a bad map": {func(r *flow.Result) error { r.Depth = &flow.DepthMap{Width: -1}; return nil }, "bad depth map"},
+		"a bad map": {func(r *flow.Result) error { r.Depth = &depthmap.Map{Width: -1}; return nil }, "bad depth map"},
 	} {
 		registry := prometheus.NewRegistry()
 		w := &worker{

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 	"github.com/spatial-flow/spatial-flow/workers/depth"
 	"github.com/spatial-flow/spatial-flow/workers/detect"
 	"github.com/spatial-flow/spatial-flow/workers/models"
@@ -17,7 +18,7 @@ import (
 // openAs opens a model as a group would.
 func openAs(session *onnx.Session, group string) error {
 	if group == flow.GroupDepth {
-		_, err := depth.Open(session, depth.Settings{Size: 518, Bits: flow.DefaultDepthBits})
+		_, err := depth.Open(session, depth.Settings{Size: 518, Bits: depthmap.DefaultBits})
 		return err
 	}
 	_, err := detect.Open(session, detect.Settings{Confidence: 0.25, IoU: 0.7, Most: 300, Size: 640})

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 	"github.com/spatial-flow/spatial-flow/workers/depth"
 	"github.com/spatial-flow/spatial-flow/workers/detect"
 	"github.com/spatial-flow/spatial-flow/workers/onnx"
@@ -175,7 +176,7 @@ func TestDepthAgreesWithReferenceAfterTheWire(t *testing.T) {
 	}{{"da_v2_dynamic", "official252", 252}, {"da_v2_dynamic", "official518", 518}, {"da_v2_static252", "stretch252", 518}} {
 		t.Run(test.name+"/"+test.set, func(t *testing.T) {
 			session := openSession(t, onnx.File{Path: filepath.Join(folder, "vectors", test.name, "model.onnx")})
-			model, err := depth.Open(session, depth.Settings{Size: test.size, Bits: flow.DefaultDepthBits})
+			model, err := depth.Open(session, depth.Settings{Size: test.size, Bits: depthmap.DefaultBits})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -206,13 +207,13 @@ func TestDepthAgreesWithReferenceAfterTheWire(t *testing.T) {
 }
 
 // difference of a map and a file of float32, as shares of the file's range.
-func difference(t *testing.T, d *flow.DepthMap, file string) (mean, p99 float64) {
+func difference(t *testing.T, d *depthmap.Map, file string) (mean, p99 float64) {
 	t.Helper()
 	data, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var unpacker flow.DepthUnpacker
+	var unpacker depthmap.Unpacker
 	samples, err := unpacker.Unpack(d)
 	if err != nil {
 		t.Fatal(err)
@@ -235,7 +236,7 @@ func TestDepthAnythingV1Loads(t *testing.T) {
 		return
 	}
 	session := openSession(t, onnx.File{Path: filepath.Join(folder, "vectors", "da_v1_dynamic", "model.onnx")})
-	model, err := depth.Open(session, depth.Settings{Size: 252, Bits: flow.DefaultDepthBits})
+	model, err := depth.Open(session, depth.Settings{Size: 252, Bits: depthmap.DefaultBits})
 	if err != nil {
 		t.Fatal(err)
 	}

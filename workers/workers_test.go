@@ -15,6 +15,7 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/flow/telemetry"
 	"github.com/spatial-flow/spatial-flow/workers"
@@ -59,7 +60,7 @@ func TestEachGroupAnswersEveryFrame(t *testing.T) {
 		if len(d.Detections) != 8 || d.Depth != nil || fmt.Sprint(d.Detections[0].Box) != "[3 3 13 21]" || d.Detections[0].Label != "person" {
 			t.Fatalf("detections of frame %d: %+v", seq, d.Detections)
 		}
-		if e.Depth == nil || e.Depth.Width != 42 || e.Depth.Height != 28 || e.Depth.Kind != flow.KindInverseRelative || e.Detections != nil {
+		if e.Depth == nil || e.Depth.Width != 42 || e.Depth.Height != 28 || e.Depth.Kind != depthmap.InverseRelative || e.Detections != nil {
 			t.Fatalf("depth of frame %d: %+v, want a map of 42x28", seq, e.Depth)
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/spatial-flow/spatial-flow/flow/clock"
 )
 
 const (
@@ -31,7 +33,7 @@ func Follow(ctx context.Context, log *slog.Logger, open func(context.Context) (M
 			log.Warn("waiting for nats", "error", err)
 			told = true
 		}
-		Sleep(ctx, wait)
+		clock.Sleep(ctx, wait)
 		wait = min(2*wait, followWaitMax)
 	}
 	return nil
@@ -68,17 +70,5 @@ func giveBack(messages Messages) {
 			break
 		}
 		_ = msg.Nak() // unheard it comes again after AckWait
-	}
-}
-
-// Sleep waits for d, or until ctx ends: then it returns false.
-func Sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
 	}
 }

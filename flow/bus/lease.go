@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/spatial-flow/spatial-flow/flow/clock"
 )
 
 // OwnersBucket is the KV bucket of the leases.
@@ -53,7 +55,7 @@ func (b *Bus) Lease(ctx context.Context, name, holder string) (*Lease, error) {
 
 // Keep renews the lease until ctx ends, and then returns nil; [ErrLeaseLost] is returned when that fails for too long.
 func (l *Lease) Keep(ctx context.Context) error {
-	for Sleep(ctx, leaseRenew) {
+	for clock.Sleep(ctx, leaseRenew) {
 		begin := time.Now()
 		call, cancel := context.WithDeadline(ctx, l.renewed.Add(leaseSafe))
 		revision, err := l.kv.Update(call, l.name, []byte(l.holder), l.revision)

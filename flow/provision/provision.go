@@ -17,6 +17,7 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/clock"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 )
 
@@ -115,7 +116,7 @@ func (c *Command) Run(ctx context.Context, out io.Writer, log io.Writer) error {
 			return err
 		}
 		c.Logger(log).Warn("waiting for jetstream", "error", err)
-		if !bus.Sleep(ctx, retryWait) {
+		if !clock.Sleep(ctx, retryWait) {
 			return err
 		}
 	}

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/clock"
 )
 
 // Healthy is the command `healthy`: it asks a program that runs whether it is, for containers without a shell or curl.
@@ -60,7 +60,7 @@ func (d Drain) Stop(ctx context.Context) error {
 	case code != http.StatusAccepted:
 		return fmt.Errorf("%w: %s answers %d: %s", ErrDrain, url, code, body)
 	}
-	for err == nil && bus.Sleep(ctx, 100*time.Millisecond) { // the admin address is the last that ends
+	for err == nil && clock.Sleep(ctx, 100*time.Millisecond) { // the admin address is the last that ends
 		_, _, err = call(ctx, http.MethodGet, strings.TrimSuffix(url, "/drain")+"/healthz")
 	}
 	if ctx.Err() != nil {

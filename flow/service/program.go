@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/clock"
 	"github.com/spatial-flow/spatial-flow/flow/telemetry"
 )
 
@@ -185,7 +186,7 @@ func (c Connection) Connect(ctx context.Context, role string, log *slog.Logger) 
 		if wait == connectWait {
 			log.Warn("waiting for nats", "error", err)
 		}
-		if !bus.Sleep(ctx, wait) {
+		if !clock.Sleep(ctx, wait) {
 			return nil, fmt.Errorf("wait for nats: %w", context.Cause(ctx))
 		}
 	}

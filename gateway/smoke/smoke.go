@@ -22,6 +22,7 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/clock"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/gateway"
 )
@@ -89,7 +90,7 @@ func (c *Command) Run(ctx context.Context, out, log io.Writer) error {
 	} {
 		begin := time.Now()
 		saw, err := step.do(ctx)
-		for err != nil && bus.Sleep(ctx, retryEvery) {
+		for err != nil && clock.Sleep(ctx, retryEvery) {
 			saw, err = step.do(ctx)
 		}
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 	"gocv.io/x/gocv"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 )
 
 // ErrDraw is returned when something can't be drawn, or not be written where it should go.
@@ -19,7 +20,7 @@ var ErrDraw = errors.New("can't draw")
 
 // Painter draws scenes, one after the other. Close frees its memory.
 type Painter struct {
-	unpacker flow.DepthUnpacker
+	unpacker depthmap.Unpacker
 	picture  gocv.Mat // 8-bit BGR, as the canvas
 	canvas   gocv.Mat // twice as wide
 	levels   gocv.Mat // 0 (far) to 255 (near), at the map's size
@@ -39,8 +40,8 @@ func (p *Painter) Close() error {
 
 // Map is a depth map with the range that its colours span; without a range, its own.
 type Map struct {
-	*flow.DepthMap
-	Range *flow.DepthRange
+	*depthmap.Map
+	Range *depthmap.Range
 }
 
 // Forget drops the last depth map: another source is drawn next.
@@ -51,7 +52,7 @@ func (p *Painter) Forget() {
 
 // Draw draws a scene: picture is its JPEG, or empty when it has none, and size then what it would have (width, height);
 // depth is its map, or nil, and then the last one is drawn again. What it returns, 8-bit BGR of twice the picture's
-// width, is valid until the next call. [ErrDraw] or [flow.ErrDepthMap] is returned when either can't be decoded.
+// width, is valid until the next call. [ErrDraw] or [depthmap.ErrMap] is returned when either can't be decoded.
 func (p *Painter) Draw(picture []byte, size [2]int, detections []flow.Detection, depth *Map) (*gocv.Mat, error) {
 	if err := p.decode(picture, size); err != nil {
 		return nil, err
@@ -108,13 +109,13 @@ func (p *Painter) colour(depth *Map, size image.Point) error {
 		}
 		return gocv.Resize(p.colours, &p.heat, size, 0, 0, gocv.InterpolationLinear)
 	}
-	samples, err := p.unpacker.Unpack(depth.DepthMap)
+	samples, err := p.unpacker.Unpack(depth.Map)
 	if err != nil {
 		return err
 	}
 	stable := depth.Range
 	if stable == nil {
-		stable = &flow.DepthRange{Low: depth.Value(0), High: depth.Value(uint16(1<<depth.Bits - 1))}
+		stable = &depthmap.Range{Low: depth.Value(0), High: depth.Value(uint16(1<<depth.Bits - 1))}
 	}
 	if p.levels.Cols() != depth.Width || p.levels.Rows() != depth.Height {
 		p.levels.Close()
@@ -142,7 +143,7 @@ func texts(d flow.Detection) [2]string {
 	full := fmt.Sprintf("%s %.0f%%", d.Label, 100*d.Score)
 	switch {
 	case d.Depth == nil:
-	case d.Depth.Kind == flow.KindMetric:
+	case d.Depth.Kind == depthmap.Metric:
 		full += fmt.Sprintf(" %.1f m", d.Depth.Value)
 	default:
 		full += fmt.Sprintf(" near %.0f%%", d.Depth.Nearness)

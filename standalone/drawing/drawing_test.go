@@ -15,6 +15,7 @@ import (
 	"gocv.io/x/gocv"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 	"github.com/spatial-flow/spatial-flow/standalone/drawing"
 )
 
@@ -33,7 +34,7 @@ func grey(t *testing.T, width, height int) []byte {
 }
 
 // halves is a depth map whose left half is at the near end of the range, and its right half at the far end.
-func halves(t *testing.T, kind flow.DepthKind, near, far float32) *drawing.Map {
+func halves(t *testing.T, kind depthmap.Kind, near, far float32) *drawing.Map {
 	t.Helper()
 	values := make([]float32, 16*8)
 	for i := range values {
@@ -41,26 +42,26 @@ func halves(t *testing.T, kind flow.DepthKind, near, far float32) *drawing.Map {
 			values[i] = near
 		}
 	}
-	var packer flow.DepthPacker
-	depth, err := packer.Pack(values, 16, 8, kind, flow.DefaultDepthBits)
+	var packer depthmap.Packer
+	depth, err := packer.Pack(values, 16, 8, kind, depthmap.DefaultBits)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &drawing.Map{DepthMap: depth, Range: &flow.DepthRange{Low: min(near, far), High: max(near, far)}}
+	return &drawing.Map{Map: depth, Range: &depthmap.Range{Low: min(near, far), High: max(near, far)}}
 }
 
 func TestDraw(t *testing.T) {
 	p := drawing.NewPainter()
 	defer p.Close()
-	person := flow.Detection{Label: "person", Score: .9, Box: [4]float32{100, 60, 200, 160}, Depth: &flow.BoxDepth{Kind: flow.KindInverseRelative, Nearness: 81}}
+	person := flow.Detection{Label: "person", Score: .9, Box: [4]float32{100, 60, 200, 160}, Depth: &flow.BoxDepth{Kind: depthmap.InverseRelative, Nearness: 81}}
 	wild := flow.Detection{Label: "car", ClassID: 2, Score: .5, Box: [4]float32{-1e30, -5, 1e30, 3e38}} // beyond the picture: at its edges
 	inferno := map[string]color.RGBA{"near": {252, 255, 164, 255}, "far": {0, 0, 4, 255}}
 	for _, test := range []struct {
 		name  string
 		depth *drawing.Map
 	}{
-		{"inverse", halves(t, flow.KindInverseRelative, 9, 1)},
-		{"metric", halves(t, flow.KindMetric, 1, 9)},
+		{"inverse", halves(t, depthmap.InverseRelative, 9, 1)},
+		{"metric", halves(t, depthmap.Metric, 1, 9)},
 		{"the last map again", nil},
 	} {
 		drawn, err := p.Draw(grey(t, 320, 180), [2]int{}, []flow.Detection{person, wild}, test.depth)

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 )
 
 // FarthestMetres is how far true depth is judged; aligned depth is cut there too.
@@ -72,7 +72,7 @@ func judgedDepth(metres float32) bool { return metres > 0 && metres <= FarthestM
 
 // Resample brings a map's samples to another resolution, bilinear, with the corners of the pixel grids aligned at their
 // outer edges (as OpenCV's INTER_LINEAR).
-func Resample(d *flow.DepthMap, samples []uint16, width, height int) []float32 {
+func Resample(d *depthmap.Map, samples []uint16, width, height int) []float32 {
 	columns := taps(width, d.Width)
 	out := make([]float32, width*height)
 	for y, row := range taps(height, d.Height) {

@@ -4,7 +4,7 @@ import (
 	"math"
 	"testing"
 
-	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 	"github.com/spatial-flow/spatial-flow/standalone/eval"
 )
 
@@ -52,7 +52,7 @@ func TestAlignRefuses(t *testing.T) {
 }
 
 func TestResample(t *testing.T) {
-	d := &flow.DepthMap{Width: 2, Height: 1, Offset: 10, Scale: 2}
+	d := &depthmap.Map{Width: 2, Height: 1, Offset: 10, Scale: 2}
 	got := eval.Resample(d, []uint16{0, 4}, 4, 2)
 	want := []float32{10, 12, 16, 18} // pixel centres at -.25, .25, .75, 1.25 of the map's
 	for y := range 2 {

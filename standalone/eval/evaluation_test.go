@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 	"github.com/spatial-flow/spatial-flow/standalone/eval"
 )
 
@@ -15,10 +16,10 @@ func frame(seq uint64, nearness float32) eval.Frame {
 	dog := truth("dog", 1, 0, 2, 1)
 	dog.Instance, dog.Distance = 7, 2
 	d := found("dog", 0.9, 1, 0, 2, 1)
-	d.Depth = &flow.BoxDepth{Value: 500, Kind: flow.KindInverseRelative, Nearness: nearness}
+	d.Depth = &flow.BoxDepth{Value: 500, Kind: depthmap.InverseRelative, Nearness: nearness}
 	return eval.Frame{
 		Source: "street", Seq: seq, Truths: []eval.Truth{dog}, Depth: []float32{1, 2, 4, 8}, Width: 4, Height: 1,
-		Scene:   &flow.Scene{Source: "street", Seq: seq, Detections: []flow.Detection{d}, Depth: &flow.DepthMap{Width: 4, Height: 1, Scale: 1}},
+		Scene:   &flow.Scene{Source: "street", Seq: seq, Detections: []flow.Detection{d}, Depth: &depthmap.Map{Width: 4, Height: 1, Scale: 1}},
 		Samples: []uint16{1000, 500, 250, 125},
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 	"github.com/spatial-flow/spatial-flow/workers/onnx"
 	"github.com/spatial-flow/spatial-flow/workers/tensor"
 )
@@ -77,7 +78,7 @@ func (m *Model) inputSize(width, height int) (int, int, error) {
 		return 0, 0, fmt.Errorf("a picture of %dx%d: depth is for those at most %d times longer than wide", width, height, maxShape)
 	}
 	w, h := tensor.LowerBound(width, height, m.settings.Size, patch)
-	if max(w, h) > flow.MaxDepthSide || w*h > flow.MaxDepthSamples {
+	if max(w, h) > depthmap.MaxSide || w*h > depthmap.MaxSamples {
 		return 0, 0, fmt.Errorf("a picture of %dx%d would need a depth map of %dx%d: choose a smaller --depth-size", width, height, w, h)
 	}
 	return w, h, nil
@@ -87,7 +88,7 @@ func (m *Model) inputSize(width, height int) (int, int, error) {
 type Slot struct {
 	model  *Model
 	runner *onnx.Runner
-	packer flow.DepthPacker
+	packer depthmap.Packer
 }
 
 // NewSlot makes a slot; Close frees it.
@@ -120,7 +121,7 @@ func (s *Slot) Answer(picture *tensor.Picture, result *flow.Result, lap func(ste
 	if len(shape) != 3 {
 		return fmt.Errorf("decode %s: output is %v, want [1,H,W]", m.session.Name, shape)
 	}
-	result.Depth, err = s.packer.Pack(output, int(shape[2]), int(shape[1]), flow.KindInverseRelative, m.settings.Bits)
+	result.Depth, err = s.packer.Pack(output, int(shape[2]), int(shape[1]), depthmap.InverseRelative, m.settings.Bits)
 	lap("postprocess")
 	return err
 }

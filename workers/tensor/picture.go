@@ -12,7 +12,7 @@ import (
 
 	"gocv.io/x/gocv"
 
-	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/picture"
 )
 
 // MaxPixels bounds a picture: its header is read before anything is allocated for it.
@@ -71,7 +71,7 @@ func readHeader(data []byte) (header, error) {
 		return h, fmt.Errorf("%w: %dx%d pixels, at most %d in all", ErrPicture, h.width, h.height, MaxPixels)
 	}
 	if format == "jpeg" {
-		if err := flow.CheckJPEG(data); err != nil {
+		if err := picture.CheckJPEG(data); err != nil {
 			return h, fmt.Errorf("%w: %w", ErrPicture, err)
 		}
 	}

@@ -1,4 +1,5 @@
-package flow
+// Package clock measures delays without comparing the clocks of two hosts, and waits.
+package clock
 
 import "time"
 

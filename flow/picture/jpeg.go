@@ -1,13 +1,18 @@
-package flow
+// Package picture judges picture files by their bytes, before they are decoded.
+package picture
 
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"iter"
 )
 
 // A JPEG's markers: ITU-T T.81, table B.1. A frame header's is 0xc0 to 0xcf, but for three.
+// ErrJPEG is returned when a JPEG is not to be decoded.
+var ErrJPEG = errors.New("bad JPEG")
+
 const (
 	markerTables = 0xc4 // DHT
 	markerJPG    = 0xc8

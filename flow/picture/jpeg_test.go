@@ -1,4 +1,4 @@
-package flow_test
+package picture_test
 
 import (
 	"bytes"
@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/picture"
 )
 
 func smallJPEG(t testing.TB) []byte {
@@ -54,11 +54,11 @@ func TestCheckJPEG(t *testing.T) {
 		{"16 scans of 64 Mi pixels", scans(8192, 16), ""},
 		{"17", scans(8192, 17), "8192x8192 in 17 or more scans"},
 	} {
-		err := flow.CheckJPEG(test.data)
+		err := picture.CheckJPEG(test.data)
 		if test.says == "" && err != nil {
 			t.Errorf("%s: %v", test.name, err)
 		}
-		if test.says != "" && (!errors.Is(err, flow.ErrJPEG) || !strings.Contains(err.Error(), test.says)) {
+		if test.says != "" && (!errors.Is(err, picture.ErrJPEG) || !strings.Contains(err.Error(), test.says)) {
 			t.Errorf("%s: %v, want ErrJPEG that says %q", test.name, err, test.says)
 		}
 	}
@@ -69,10 +69,10 @@ func FuzzCheckJPEG(f *testing.F) {
 	f.Add(smallJPEG(f))
 	f.Add(scans(8, 3))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if o := flow.Orientation(data); o < 1 || o > 8 {
+		if o := picture.Orientation(data); o < 1 || o > 8 {
 			t.Fatalf("orientation %d", o)
 		}
-		if flow.CheckJPEG(data) == nil && !bytes.Contains(data, []byte{0xff, 0xd9}) {
+		if picture.CheckJPEG(data) == nil && !bytes.Contains(data, []byte{0xff, 0xd9}) {
 			t.Fatal("a JPEG without an end is whole")
 		}
 	})
@@ -89,7 +89,7 @@ func BenchmarkCheckJPEG(b *testing.B) {
 	}
 	b.SetBytes(int64(out.Len()))
 	for b.Loop() {
-		if err := flow.CheckJPEG(out.Bytes()); err != nil {
+		if err := picture.CheckJPEG(out.Bytes()); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -1,15 +1,15 @@
-package flow_test
+package clock_test
 
 import (
 	"testing"
 	"time"
 
-	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/clock"
 )
 
 // delivery is a stream in simulated time, whose server's clock is skew ahead of the receiver's.
 type delivery struct {
-	flow.Delays
+	clock.Delays
 	skew time.Duration
 	seq  uint64
 	now  time.Time
@@ -22,7 +22,7 @@ func (d *delivery) after(gap, waited time.Duration) time.Duration {
 	}
 	d.seq++
 	d.now = d.now.Add(gap)
-	return d.Of(flow.Delivery{Seq: d.seq, Stored: d.now.Add(d.skew - waited), Received: d.now})
+	return d.Of(clock.Delivery{Seq: d.seq, Stored: d.now.Add(d.skew - waited), Received: d.now})
 }
 
 // Whatever the server's clock says, what counts is how much longer a message waited than the quickest of late.
@@ -83,10 +83,10 @@ func TestDelaysSeeAStall(t *testing.T) {
 
 // A message that is delivered again is late, and no sign that a clock was set.
 func TestDelaysOfMessagesDeliveredAgain(t *testing.T) {
-	var d flow.Delays
+	var d clock.Delays
 	now := time.Unix(1000, 0)
 	at := func(seq uint64, stored, received time.Duration) time.Duration {
-		return d.Of(flow.Delivery{Seq: seq, Stored: now.Add(stored), Received: now.Add(received)})
+		return d.Of(clock.Delivery{Seq: seq, Stored: now.Add(stored), Received: now.Add(received)})
 	}
 	at(1, 0, time.Millisecond)
 	at(2, 10*time.Millisecond, 11*time.Millisecond)
@@ -103,10 +103,10 @@ func TestDelaysOfMessagesDeliveredAgain(t *testing.T) {
 
 // What was learned by another connection, which may lead to another server, is forgotten.
 func TestDelaysBeginAnewWithTheConnection(t *testing.T) {
-	var d flow.Delays
+	var d clock.Delays
 	now := time.Unix(1000, 0)
-	d.Of(flow.Delivery{Connection: 1, Seq: 1, Stored: now, Received: now})
-	m := flow.Delivery{Connection: 2, Seq: 2, Stored: now.Add(time.Second), Received: now.Add(time.Minute)}
+	d.Of(clock.Delivery{Connection: 1, Seq: 1, Stored: now, Received: now})
+	m := clock.Delivery{Connection: 2, Seq: 2, Stored: now.Add(time.Second), Received: now.Add(time.Minute)}
 	if got := d.Of(m); got != 0 {
 		t.Errorf("the first message of a new connection is %v late", got)
 	}

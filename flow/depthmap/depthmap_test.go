@@ -1,8 +1,10 @@
-package flow_test
+package depthmap_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"runtime/debug"
 	"slices"
@@ -11,17 +13,17 @@ import (
 	"github.com/klauspost/compress/zlib"
 	"pgregory.net/rapid"
 
-	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 )
 
-func TestDepthMapSurvivesTheWire(t *testing.T) {
-	var packer flow.DepthPacker
-	var unpacker flow.DepthUnpacker
+func TestMapSurvivesTheWire(t *testing.T) {
+	var packer depthmap.Packer
+	var unpacker depthmap.Unpacker
 	rapid.Check(t, func(t *rapid.T) {
 		width, height := rapid.IntRange(1, 40).Draw(t, "width"), rapid.IntRange(1, 40).Draw(t, "height")
-		bits := rapid.IntRange(flow.MinDepthBits, flow.MaxDepthBits).Draw(t, "bits")
+		bits := rapid.IntRange(depthmap.MinBits, depthmap.MaxBits).Draw(t, "bits")
 		values := rapid.SliceOfN(rapid.Float32Range(-1e6, 1e6), width*height, width*height).Draw(t, "values")
-		d, err := packer.Pack(values, width, height, flow.KindMetric, bits)
+		d, err := packer.Pack(values, width, height, depthmap.Metric, bits)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -42,10 +44,10 @@ func TestDepthMapSurvivesTheWire(t *testing.T) {
 	})
 }
 
-func TestDepthMapOfOddValues(t *testing.T) {
+func TestMapOfOddValues(t *testing.T) {
 	nan, inf := float32(math.NaN()), float32(math.Inf(1))
-	var packer flow.DepthPacker
-	var unpacker flow.DepthUnpacker
+	var packer depthmap.Packer
+	var unpacker depthmap.Unpacker
 	for _, test := range []struct {
 		name   string
 		values []float32
@@ -58,10 +60,10 @@ func TestDepthMapOfOddValues(t *testing.T) {
 		{"wrong count", []float32{1, 2, 3}, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			d, err := packer.Pack(test.values, 2, 2, flow.KindRelative, 16)
+			d, err := packer.Pack(test.values, 2, 2, depthmap.Relative, 16)
 			if test.want == nil {
-				if !errors.Is(err, flow.ErrDepthMap) {
-					t.Fatalf("packed %v, %v; want ErrDepthMap", d, err)
+				if !errors.Is(err, depthmap.ErrMap) {
+					t.Fatalf("packed %v, %v; want ErrMap", d, err)
 				}
 				return
 			}
@@ -83,27 +85,27 @@ func TestDepthMapOfOddValues(t *testing.T) {
 }
 
 func TestUnpackRefusesWhatIsNotTheMap(t *testing.T) {
-	var packer flow.DepthPacker
-	good, err := packer.Pack(make([]float32, 64), 8, 8, flow.KindMetric, 10)
+	var packer depthmap.Packer
+	good, err := packer.Pack(make([]float32, 64), 8, 8, depthmap.Metric, 10)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var unpacker flow.DepthUnpacker
-	for name, breakIt := range map[string]func(*flow.DepthMap){
-		"more samples claimed": func(d *flow.DepthMap) { d.Height = 9 },
-		"fewer claimed":        func(d *flow.DepthMap) { d.Height = 7 },
-		"huge":                 func(d *flow.DepthMap) { d.Width, d.Height = 1<<30, 1<<30 },
-		"negative":             func(d *flow.DepthMap) { d.Width = -8 },
-		"torn":                 func(d *flow.DepthMap) { d.Data = d.Data[:len(d.Data)-5] },
-		"no zlib":              func(d *flow.DepthMap) { d.Data = []byte("picture") },
-		"bits":                 func(d *flow.DepthMap) { d.Bits = 17 },
-		"kind":                 func(d *flow.DepthMap) { d.Kind = "far" },
-		"scale":                func(d *flow.DepthMap) { d.Scale = float32(math.NaN()) },
+	var unpacker depthmap.Unpacker
+	for name, breakIt := range map[string]func(*depthmap.Map){
+		"more samples claimed": func(d *depthmap.Map) { d.Height = 9 },
+		"fewer claimed":        func(d *depthmap.Map) { d.Height = 7 },
+		"huge":                 func(d *depthmap.Map) { d.Width, d.Height = 1<<30, 1<<30 },
+		"negative":             func(d *depthmap.Map) { d.Width = -8 },
+		"torn":                 func(d *depthmap.Map) { d.Data = d.Data[:len(d.Data)-5] },
+		"no zlib":              func(d *depthmap.Map) { d.Data = []byte("picture") },
+		"bits":                 func(d *depthmap.Map) { d.Bits = 17 },
+		"kind":                 func(d *depthmap.Map) { d.Kind = "far" },
+		"scale":                func(d *depthmap.Map) { d.Scale = float32(math.NaN()) },
 	} {
 		d := *good
 		breakIt(&d)
-		if _, err := unpacker.Unpack(&d); !errors.Is(err, flow.ErrDepthMap) {
-			t.Errorf("%s: %v, want ErrDepthMap", name, err)
+		if _, err := unpacker.Unpack(&d); !errors.Is(err, depthmap.ErrMap) {
+			t.Errorf("%s: %v, want ErrMap", name, err)
 		}
 		if _, err := unpacker.Unpack(good); err != nil {
 			t.Fatalf("after %s the good map fails: %v", name, err)
@@ -112,16 +114,16 @@ func TestUnpackRefusesWhatIsNotTheMap(t *testing.T) {
 }
 
 func FuzzUnpack(f *testing.F) {
-	var packer flow.DepthPacker
-	d, err := packer.Pack([]float32{1, 2, 3, 4, 5, 6}, 3, 2, flow.KindMetric, 10)
+	var packer depthmap.Packer
+	d, err := packer.Pack([]float32{1, 2, 3, 4, 5, 6}, 3, 2, depthmap.Metric, 10)
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Add(3, 2, 10, d.Data)
 	f.Fuzz(func(t *testing.T, width, height, bits int, data []byte) {
 		debug.SetMemoryLimit(256 << 20)
-		var unpacker flow.DepthUnpacker
-		m := &flow.DepthMap{Width: width, Height: height, Bits: bits, Kind: flow.KindMetric, Data: data}
+		var unpacker depthmap.Unpacker
+		m := &depthmap.Map{Width: width, Height: height, Bits: bits, Kind: depthmap.Metric, Data: data}
 		samples, err := unpacker.Unpack(m)
 		if err == nil && len(samples) != width*height {
 			t.Fatalf("%d samples for %dx%d", len(samples), width, height)
@@ -143,14 +145,14 @@ func depthValues(side int) []float32 {
 	return values
 }
 
-func BenchmarkDepthPack(b *testing.B) {
+func BenchmarkPack(b *testing.B) {
 	for _, side := range []int{252, 518} {
 		b.Run(fmt.Sprint(side), func(b *testing.B) {
 			values := depthValues(side)
-			var packer flow.DepthPacker
+			var packer depthmap.Packer
 			b.ReportAllocs()
 			for b.Loop() {
-				d, err := packer.Pack(values, side, side, flow.KindInverseRelative, flow.DefaultDepthBits)
+				d, err := packer.Pack(values, side, side, depthmap.InverseRelative, depthmap.DefaultBits)
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -160,15 +162,15 @@ func BenchmarkDepthPack(b *testing.B) {
 	}
 }
 
-func BenchmarkDepthUnpack(b *testing.B) {
+func BenchmarkUnpack(b *testing.B) {
 	for _, side := range []int{252, 518} {
 		b.Run(fmt.Sprint(side), func(b *testing.B) {
-			var packer flow.DepthPacker
-			d, err := packer.Pack(depthValues(side), side, side, flow.KindInverseRelative, flow.DefaultDepthBits)
+			var packer depthmap.Packer
+			d, err := packer.Pack(depthValues(side), side, side, depthmap.InverseRelative, depthmap.DefaultBits)
 			if err != nil {
 				b.Fatal(err)
 			}
-			var unpacker flow.DepthUnpacker
+			var unpacker depthmap.Unpacker
 			b.ReportAllocs()
 			for b.Loop() {
 				if _, err := unpacker.Unpack(d); err != nil {
@@ -179,10 +181,27 @@ func BenchmarkDepthUnpack(b *testing.B) {
 	}
 }
 
+type counter int
+
+func (c *counter) Write(p []byte) (int, error) { *c += counter(len(p)); return len(p), nil }
+
+func inflate(tb testing.TB, data []byte) []byte {
+	tb.Helper()
+	r, err := zlib.NewReader(bytes.NewReader(data))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	raw, err := io.ReadAll(r)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return raw
+}
+
 // BenchmarkDeflateLevels compares zlib's levels on a map's differences, to choose the one that Pack uses.
 func BenchmarkDeflateLevels(b *testing.B) {
-	var packer flow.DepthPacker
-	d, err := packer.Pack(depthValues(518), 518, 518, flow.KindInverseRelative, flow.DefaultDepthBits)
+	var packer depthmap.Packer
+	d, err := packer.Pack(depthValues(518), 518, 518, depthmap.InverseRelative, depthmap.DefaultBits)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package flow
+package depthmap
 
 import (
 	"encoding/binary"
@@ -19,7 +19,7 @@ var (
 
 // inflater reads zlib streams (RFC 1950) of a size that is known. Depth maps hold hardly anything but literals, two to a
 // sample: its tables give two at a time, which makes it twice as quick as a reader for all kinds of data
-// (BenchmarkDepthUnpack).
+// (BenchmarkUnpack).
 // It keeps its tables, so one inflater serves one goroutine.
 type inflater struct {
 	src  []byte

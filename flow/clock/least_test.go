@@ -1,16 +1,16 @@
-package flow_test
+package clock_test
 
 import (
 	"testing"
 	"time"
 
-	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/clock"
 )
 
 // What changes for good is the least of late within a second, or eight values.
 func TestLeastForgets(t *testing.T) {
 	for _, every := range []time.Duration{time.Millisecond, 33 * time.Millisecond, time.Second, time.Hour} {
-		var l flow.Least
+		var l clock.Least
 		now := time.Unix(1000, 0)
 		for range 100 {
 			if got := l.Of(5*time.Millisecond, now); got != 5*time.Millisecond {
@@ -33,7 +33,7 @@ func TestLeastForgets(t *testing.T) {
 
 // A stall, in which nothing is measured, makes nothing forgotten: what comes after it is known to be late.
 func TestLeastOutlivesAStall(t *testing.T) {
-	var l flow.Least
+	var l clock.Least
 	now := time.Unix(1000, 0)
 	for range 100 {
 		l.Of(5*time.Millisecond, now)

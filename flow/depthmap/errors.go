@@ -1,0 +1,6 @@
+package depthmap
+
+import "errors"
+
+// ErrMap is returned when a depth map can't be packed or unpacked.
+var ErrMap = errors.New("bad depth map")
