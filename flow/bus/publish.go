@@ -1,9 +1,7 @@
 package bus
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -121,35 +119,4 @@ func refusal(err error) error {
 		return fmt.Errorf("%w: %w", ErrFull, err)
 	}
 	return err
-}
-
-// PublishDone tells, on core NATS, that a frame is finished at a stage.
-func (b *Bus) PublishDone(stage, source string, done flow.Done) error {
-	data, err := flow.Encode(nil, &done)
-	if err != nil {
-		return err
-	}
-	if err := b.conn.Publish(flow.DoneSubject(stage, source), data); err != nil {
-		return fmt.Errorf("publish done of %s: %w", stage, err)
-	}
-	return nil
-}
-
-// PublishAlive tells, on core NATS, how a service is. [ErrTooLarge] is returned when it exceeds
-// [flow.MaxAliveBytes], which nobody would read.
-func (b *Bus) PublishAlive(alive flow.Alive) error {
-	var text bytes.Buffer
-	encoder := json.NewEncoder(&text)
-	encoder.SetEscapeHTML(false) // no page is made of it, and a < would take six bytes
-	if err := encoder.Encode(alive); err != nil {
-		return fmt.Errorf("encode alive: %w", err)
-	}
-	data := text.Bytes()
-	if len(data) > flow.MaxAliveBytes {
-		return fmt.Errorf("publish alive: %w: %d bytes, at most %d", ErrTooLarge, len(data), flow.MaxAliveBytes)
-	}
-	if err := b.conn.Publish(flow.AliveSubject(alive.Stage, alive.Instance), data); err != nil {
-		return fmt.Errorf("publish alive: %w", err)
-	}
-	return nil
 }
