@@ -1,4 +1,6 @@
-package fuser
+// Package join joins the results of the worker groups by frame ID, of lossless and of live frames, and fuses those of
+// one frame into its scene. It is pure: it knows no NATS, and is told the time.
+package join
 
 import (
 	"fmt"

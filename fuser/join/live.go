@@ -1,4 +1,4 @@
-package fuser
+package join
 
 import (
 	"cmp"

@@ -1,4 +1,4 @@
-package fuser_test
+package join_test
 
 import (
 	"fmt"
@@ -9,7 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/spatial-flow/spatial-flow/flow"
-	"github.com/spatial-flow/spatial-flow/fuser"
+	"github.com/spatial-flow/spatial-flow/fuser/join"
 )
 
 var begin = time.Unix(1000, 0)
@@ -23,7 +23,7 @@ func live(group, source string, seq uint64, took time.Duration) *flow.Result {
 }
 
 // next takes what comes out now, as "source/seq groups", until nothing does.
-func next(j *fuser.Live[string], now time.Time) (out []string, wake time.Time) {
+func next(j *join.Live[string], now time.Time) (out []string, wake time.Time) {
 	for {
 		joined, at, ok := j.Next(now)
 		if !ok {
@@ -37,9 +37,9 @@ func next(j *fuser.Live[string], now time.Time) (out []string, wake time.Time) {
 	}
 }
 
-func newLive(t *testing.T) *fuser.Live[string] {
+func newLive(t *testing.T) *join.Live[string] {
 	t.Helper()
-	return fuser.NewLive[string](fuser.LiveLimits{Sources: 10, Bytes: 1 << 20})
+	return join.NewLive[string](join.LiveLimits{Sources: 10, Bytes: 1 << 20})
 }
 
 func wantOut(t *testing.T, what string, got []string, want ...string) {
@@ -168,7 +168,7 @@ func TestLiveDeadlineForgetsAStall(t *testing.T) {
 
 // Full, it lets the oldest go as it is.
 func TestLiveMakesRoom(t *testing.T) {
-	j := fuser.NewLive[string](fuser.LiveLimits{Sources: 10, Bytes: 100})
+	j := join.NewLive[string](join.LiveLimits{Sources: 10, Bytes: 100})
 	for seq := range uint64(3) {
 		j.Add(live("detect", "a", seq+1, time.Millisecond), 40, false, "h", begin.Add(time.Duration(seq)))
 	}
@@ -184,7 +184,7 @@ func TestLiveMakesRoom(t *testing.T) {
 // Whatever comes in whatever order and however often: no frame goes out twice, and every handle that was kept comes out.
 func TestLiveGivesEveryFrameOnce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		j := fuser.NewLive[int](fuser.LiveLimits{Sources: 4, Bytes: rapid.Int64Range(1, 500).Draw(t, "bytes")})
+		j := join.NewLive[int](join.LiveLimits{Sources: 4, Bytes: rapid.Int64Range(1, 500).Draw(t, "bytes")})
 		now, handle := begin, 0
 		kept, given := map[int]bool{}, map[flow.FrameID]bool{}
 		take := func() {

@@ -1,4 +1,4 @@
-package fuser_test
+package join_test
 
 import (
 	"math"
@@ -7,7 +7,7 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
-	"github.com/spatial-flow/spatial-flow/fuser"
+	"github.com/spatial-flow/spatial-flow/fuser/join"
 )
 
 // ramp is a map whose value is its column; spot sets a rectangle in samples to a value.
@@ -55,7 +55,7 @@ func TestBoxDepthIsTheMedianOfTheInnerPart(t *testing.T) {
 		{"a box beyond the picture", [4]float32{200, 200, 300, 300}, 31},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			scene := fuser.Fuse(withDepth(d, test.box), nil, &unpacker, time.Now())
+			scene := join.Fuse(withDepth(d, test.box), nil, &unpacker, time.Now())
 			if got := scene.Detections[0].Depth; got == nil || math.Abs(float64(got.Value)-test.want) > 1 {
 				t.Errorf("depth %+v, want value %v", got, test.want)
 			}
@@ -67,7 +67,7 @@ func TestNearnessFollowsKind(t *testing.T) {
 	var unpacker depthmap.Unpacker
 	left, right := [4]float32{0, 0, 8, 48}, [4]float32{56, 0, 64, 48} // small values left, large right
 	for kind, rightIsNear := range map[depthmap.Kind]bool{depthmap.InverseRelative: true, depthmap.Relative: false, depthmap.Metric: false} {
-		scene := fuser.Fuse(withDepth(ramp(t, 32, 24, kind, [4]int{}, 0), left, right), nil, &unpacker, time.Now())
+		scene := join.Fuse(withDepth(ramp(t, 32, 24, kind, [4]int{}, 0), left, right), nil, &unpacker, time.Now())
 		l, r := scene.Detections[0].Depth.Nearness, scene.Detections[1].Depth.Nearness
 		if (r > l) != rightIsNear || l < 0 || r < 0 || l > 100 || r > 100 {
 			t.Errorf("%s: nearness left %v, right %v", kind, l, r)
@@ -78,10 +78,10 @@ func TestNearnessFollowsKind(t *testing.T) {
 func TestRangeIsStable(t *testing.T) {
 	var unpacker depthmap.Unpacker
 	steady := ramp(t, 32, 24, depthmap.InverseRelative, [4]int{}, 0)
-	first := fuser.Fuse(withDepth(steady), nil, &unpacker, time.Now())
+	first := join.Fuse(withDepth(steady), nil, &unpacker, time.Now())
 	jump := ramp(t, 32, 24, depthmap.InverseRelative, [4]int{0, 0, 32, 24}, 310)
 	jump.Offset = 310
-	second := fuser.Fuse(withDepth(jump), first.Range, &unpacker, time.Now())
+	second := join.Fuse(withDepth(jump), first.Range, &unpacker, time.Now())
 	if moved := second.Range.High - first.Range.High; moved <= 0 || moved > 0.06*(310-first.Range.High) {
 		t.Errorf("one map of 310 moved the upper end from %v to %v: want a twentieth of the way", first.Range.High, second.Range.High)
 	}
@@ -97,7 +97,7 @@ func TestErrorsMakeAnErrorSceneThatKeepsTheRest(t *testing.T) {
 	cut.Data = cut.Data[:len(cut.Data)/2]
 	torn[1].Depth = &cut
 	for name, results := range map[string][]*flow.Result{"group error": failed, "torn map": torn} {
-		scene := fuser.Fuse(results, nil, &unpacker, time.Now())
+		scene := join.Fuse(results, nil, &unpacker, time.Now())
 		if scene.Outcome != flow.OutcomeError || scene.Errors[flow.GroupDepth] == "" || scene.Depth != nil {
 			t.Errorf("%s: outcome %s, errors %v, depth %v", name, scene.Outcome, scene.Errors, scene.Depth)
 		}
@@ -117,7 +117,7 @@ func TestLedgerHasEveryHopOnce(t *testing.T) {
 		r.Ledger = []flow.Hop{{Stage: "producer"}, {Stage: r.Group}}
 	}
 	var unpacker depthmap.Unpacker
-	scene := fuser.Fuse(results, nil, &unpacker, time.Now())
+	scene := join.Fuse(results, nil, &unpacker, time.Now())
 	var stages []string
 	for _, hop := range scene.Ledger {
 		stages = append(stages, hop.Stage)
@@ -146,7 +146,7 @@ func TestRangeOfHugeNumbersIsFinite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	scene := fuser.Fuse(withDepth(huge, [4]float32{1, 1, 9, 9}), stable, &unpacker, time.Now())
+	scene := join.Fuse(withDepth(huge, [4]float32{1, 1, 9, 9}), stable, &unpacker, time.Now())
 	if err := scene.Validate(); err != nil {
 		t.Errorf("range %+v: %v", scene.Range, err)
 	}
@@ -158,7 +158,7 @@ func TestRangeOfHugeNumbersIsFinite(t *testing.T) {
 func TestSceneWithoutDetectionHasAnEmptyList(t *testing.T) {
 	var unpacker depthmap.Unpacker
 	depth := &flow.Result{Group: flow.GroupDepth, Depth: ramp(t, 32, 24, depthmap.Metric, [4]int{}, 0)}
-	scene := fuser.Fuse([]*flow.Result{depth}, nil, &unpacker, time.Now())
+	scene := join.Fuse([]*flow.Result{depth}, nil, &unpacker, time.Now())
 	if scene.Detections == nil || len(scene.Detections) != 0 {
 		t.Errorf("detections are %#v, which readers can't iterate over", scene.Detections)
 	}

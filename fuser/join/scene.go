@@ -1,4 +1,4 @@
-package fuser
+package join
 
 import (
 	"slices"
@@ -8,20 +8,20 @@ import (
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 )
 
-// stage is the fuser's name in the ledger and in done messages.
-const stage = "fuser"
+// Stage is the fuser's name in the ledger and in done messages.
+const Stage = "fuser"
 
 // Fuse makes the scene of a frame out of the results of its plan, and the source's next stable range out of last,
 // its range so far (nil: none yet). A group of the plan without a result is missing and makes it a partial scene; one
 // that answered with an error makes it an error scene, which keeps what the other groups found. now is the time of
 // the join.
 func Fuse(results []*flow.Result, last *depthmap.Range, unpacker *depthmap.Unpacker, now time.Time) *flow.Scene {
-	scene, _ := fuse(results, last, unpacker, now)
+	scene, _ := FuseSamples(results, last, unpacker, now)
 	return scene
 }
 
-// fuse returns the samples of the scene's depth map too, which are the unpacker's; nil without a map.
-func fuse(results []*flow.Result, last *depthmap.Range, unpacker *depthmap.Unpacker, now time.Time) (scene *flow.Scene, samples []uint16) {
+// FuseSamples is [Fuse], and returns the samples of the scene's depth map too, which are the unpacker's; nil without a map.
+func FuseSamples(results []*flow.Result, last *depthmap.Range, unpacker *depthmap.Unpacker, now time.Time) (scene *flow.Scene, samples []uint16) {
 	first := results[0]
 	scene = &flow.Scene{
 		Detections: []flow.Detection{}, // not nil: readers iterate over it
@@ -53,8 +53,8 @@ func fuse(results []*flow.Result, last *depthmap.Range, unpacker *depthmap.Unpac
 		samples, scene.Depth = unpacked, r.Depth
 	}
 	if scene.Depth != nil {
-		scene.Range = follow(last, scene.Depth, samples)
-		measure(scene, scene.Depth, samples)
+		scene.Range = MoveRange(last, scene.Depth, samples)
+		Measure(scene, scene.Depth, samples)
 	}
 	for _, group := range scene.Plan {
 		if !slices.ContainsFunc(results, func(r *flow.Result) bool { return r.Group == group }) {
@@ -68,8 +68,8 @@ func fuse(results []*flow.Result, last *depthmap.Range, unpacker *depthmap.Unpac
 	return scene, samples
 }
 
-// measure gives every box of the scene its depth in a map, by the scene's range.
-func measure(scene *flow.Scene, d *depthmap.Map, samples []uint16) {
+// Measure gives every box of the scene its depth in a map, by the scene's range.
+func Measure(scene *flow.Scene, d *depthmap.Map, samples []uint16) {
 	for i := range scene.Detections {
 		box := scene.Detections[i].Box
 		scene.Detections[i].Depth = boxDepth(d, samples, box, max(scene.Width, 1), max(scene.Height, 1), *scene.Range)
@@ -89,5 +89,5 @@ func ledger(results []*flow.Result, now time.Time) []flow.Hop {
 			hops = append(hops, r.Ledger[own])
 		}
 	}
-	return append(hops, flow.Hop{Stage: stage, Wait: max(0, time.Duration(now.UnixNano()-sent))})
+	return append(hops, flow.Hop{Stage: Stage, Wait: max(0, time.Duration(now.UnixNano()-sent))})
 }

@@ -1,4 +1,4 @@
-package fuser_test
+package join_test
 
 import (
 	"errors"
@@ -10,7 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/spatial-flow/spatial-flow/flow"
-	"github.com/spatial-flow/spatial-flow/fuser"
+	"github.com/spatial-flow/spatial-flow/fuser/join"
 )
 
 var plan = []string{flow.GroupDetect, flow.GroupDepth}
@@ -22,7 +22,7 @@ func result(group, source string, seq uint64) *flow.Result {
 	}
 }
 
-var unbounded = fuser.Limits{Sessions: 100, Bytes: 1 << 30}
+var unbounded = join.Limits{Sessions: 100, Bytes: 1 << 30}
 
 // Whatever the order, duplicates and redeliveries: every frame comes out exactly once, in order, and every
 // handle that went in comes out.
@@ -49,9 +49,9 @@ func TestJoinerGivesEveryFrameOnceInOrder(t *testing.T) {
 		seed := rapid.Uint64().Draw(t, "seed")
 		rand.New(rand.NewPCG(seed, 1)).Shuffle(len(deliveries), func(i, j int) { deliveries[i], deliveries[j] = deliveries[j], deliveries[i] })
 
-		j := fuser.NewJoiner[string](unbounded, nil)
+		j := join.NewJoiner[string](unbounded, nil)
 		for _, source := range sources {
-			if _, err := j.Open(fuser.Session{Source: source, Name: "s"}, start); err != nil {
+			if _, err := j.Open(join.Session{Source: source, Name: "s"}, start); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -67,7 +67,7 @@ func TestJoinerGivesEveryFrameOnceInOrder(t *testing.T) {
 				continue
 			}
 			waiting[handle] = true
-			session := fuser.Session{Source: d.result.Source, Name: "s"}
+			session := join.Session{Source: d.result.Source, Name: "s"}
 			for results := j.Next(session); results != nil; results = j.Next(session) {
 				for i, r := range results {
 					if r.Group != plan[i] || r.Seq != results[0].Seq || r.Source != d.result.Source {
@@ -102,8 +102,8 @@ func TestJoinerGivesEveryFrameOnceInOrder(t *testing.T) {
 func TestJoinerWithoutRoomStillProgresses(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		frames := rapid.IntRange(1, 20).Draw(t, "frames")
-		j := fuser.NewJoiner[int](fuser.Limits{Sessions: 1, Bytes: rapid.Int64Range(0, 50).Draw(t, "bytes")}, nil)
-		session := fuser.Session{Source: "a", Name: "s"}
+		j := join.NewJoiner[int](join.Limits{Sessions: 1, Bytes: rapid.Int64Range(0, 50).Draw(t, "bytes")}, nil)
+		session := join.Session{Source: "a", Name: "s"}
 		if _, err := j.Open(session, 0); err != nil {
 			t.Fatal(err)
 		}
@@ -120,7 +120,7 @@ func TestJoinerWithoutRoomStillProgresses(t *testing.T) {
 			}
 			r := queue[0]
 			queue = queue[1:]
-			if _, err := j.Add(r, r.Seq, 10, 0); errors.Is(err, fuser.ErrFull) {
+			if _, err := j.Add(r, r.Seq, 10, 0); errors.Is(err, join.ErrFull) {
 				queue = append(queue, r)
 				continue
 			}
@@ -136,8 +136,8 @@ func TestJoinerWithoutRoomStillProgresses(t *testing.T) {
 }
 
 func TestJoinerForgetsTheSessionLongestUnused(t *testing.T) {
-	j := fuser.NewJoiner[int](fuser.Limits{Sessions: 2, Bytes: 100}, nil)
-	open := func(name string) (*fuser.Session, error) { return j.Open(fuser.Session{Source: name, Name: "s"}, 0) }
+	j := join.NewJoiner[int](join.Limits{Sessions: 2, Bytes: 100}, nil)
+	open := func(name string) (*join.Session, error) { return j.Open(join.Session{Source: name, Name: "s"}, 0) }
 	open("a")
 	open("b")
 	if _, err := j.Add(result(flow.GroupDetect, "a", 1), 1, 1, 1); err != nil {
@@ -150,15 +150,15 @@ func TestJoinerForgetsTheSessionLongestUnused(t *testing.T) {
 	if _, err := j.Add(result(flow.GroupDetect, "c", 1), 1, 1, 1); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := open("d"); !errors.Is(err, fuser.ErrFull) {
+	if _, err := open("d"); !errors.Is(err, join.ErrFull) {
 		t.Fatalf("opened a third session beside two that wait: %v", err)
 	}
 }
 
 // A group that is left out is waited for no more, but what it answered before counts.
 func TestJoinerDoesNotWaitForWhatIsLeftOut(t *testing.T) {
-	j := fuser.NewJoiner[int](unbounded, []string{flow.GroupDepth})
-	session := fuser.Session{Source: "a", Name: "s"}
+	j := join.NewJoiner[int](unbounded, []string{flow.GroupDepth})
+	session := join.Session{Source: "a", Name: "s"}
 	if _, err := j.Open(session, 0); err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package fuser
+package join
 
 import (
 	"math"
@@ -17,8 +17,8 @@ const (
 	innerShare = 0.5
 )
 
-// follow moves a source's stable range towards the 2nd and 98th percentile of one more map. A nil range begins there.
-func follow(last *depthmap.Range, d *depthmap.Map, samples []uint16) *depthmap.Range {
+// MoveRange moves a source's stable range towards the 2nd and 98th percentile of one more map. A nil range begins there.
+func MoveRange(last *depthmap.Range, d *depthmap.Map, samples []uint16) *depthmap.Range {
 	all := window{samples: samples, stride: d.Width, right: d.Width, bottom: d.Height}
 	now := depthmap.Range{Low: d.Value(all.quantile(lowQuantile)), High: d.Value(all.quantile(topQuantile))}
 	if last == nil {
@@ -33,15 +33,15 @@ func follow(last *depthmap.Range, d *depthmap.Map, samples []uint16) *depthmap.R
 // boxDepth is the median depth in the inner part of a box. The box is in pixels of a picture of width × height,
 // which the map covers whole, at its own resolution. At least one sample counts.
 func boxDepth(d *depthmap.Map, samples []uint16, box [4]float32, width, height int, stable depthmap.Range) *flow.BoxDepth {
-	left, right := inner(box[0], box[2], float64(d.Width)/float64(width), d.Width)
-	top, bottom := inner(box[1], box[3], float64(d.Height)/float64(height), d.Height)
+	left, right := innerSamples(box[0], box[2], float64(d.Width)/float64(width), d.Width)
+	top, bottom := innerSamples(box[1], box[3], float64(d.Height)/float64(height), d.Height)
 	w := window{samples: samples, stride: d.Width, left: left, top: top, right: right, bottom: bottom}
 	value := d.Value(w.quantile(0.5))
 	return &flow.BoxDepth{Value: value, Kind: d.Kind, Nearness: stable.Nearness(d.Kind, value)}
 }
 
-// inner maps the middle innerShare of [low, high] in pixels to samples [from, to) of 0 to size.
-func inner(low, high float32, scale float64, size int) (from, to int) {
+// innerSamples maps the middle innerShare of [low, high] in pixels to samples [from, to) of 0 to size.
+func innerSamples(low, high float32, scale float64, size int) (from, to int) {
 	middle, half := float64(low+high)/2, float64(high-low)/2*innerShare
 	from = min(max(int(math.Floor((middle-half)*scale)), 0), size-1)
 	to = min(max(int(math.Ceil((middle+half)*scale)), from+1), size)

@@ -1,4 +1,4 @@
-package fuser_test
+package join_test
 
 import (
 	"math"
@@ -7,7 +7,7 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
-	"github.com/spatial-flow/spatial-flow/fuser"
+	"github.com/spatial-flow/spatial-flow/fuser/join"
 )
 
 // BenchmarkJoin is what one core joins: 518x518 maps, 20 boxes a frame, in and out of the joiner.
@@ -28,8 +28,8 @@ func BenchmarkJoin(b *testing.B) {
 		x, y := float32(i%5*150), float32(i/5*130)
 		boxes[i] = flow.Detection{Label: "person", Score: 0.8, Box: [4]float32{x, y, x + 80, y + 160}}
 	}
-	j := fuser.NewJoiner[int](unbounded, nil)
-	session := fuser.Session{Source: "a", Name: "s"}
+	j := join.NewJoiner[int](unbounded, nil)
+	session := join.Session{Source: "a", Name: "s"}
 	if _, err := j.Open(session, 0); err != nil {
 		b.Fatal(err)
 	}
@@ -46,7 +46,7 @@ func BenchmarkJoin(b *testing.B) {
 				b.Fatal(err)
 			}
 		}
-		stable = fuser.Fuse(j.Next(session), stable, &unpacker, time.Now()).Range
+		stable = join.Fuse(j.Next(session), stable, &unpacker, time.Now()).Range
 		j.Stored(session)
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "scenes/s")

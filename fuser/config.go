@@ -1,0 +1,32 @@
+package fuser
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spatial-flow/spatial-flow/fuser/partition"
+)
+
+// Config is the fuser's settings.
+type Config struct {
+	Sessions int           `default:"1024" help:"Sessions of sources that a partition knows at once."`
+	MaxBytes int64         `default:"268435456" help:"Bytes of results that may wait in a partition for the rest of their frame."`
+	Prefetch int           `default:"32" help:"Results of a group that may be on their way to a partition at once."`
+	HeldMax  time.Duration `default:"2s" help:"Oldest depth map, by capture, that gives a live frame without one its nearness; 0: none does."`
+}
+
+// Validate returns an error that names the flag that is out of its range.
+func (c Config) Validate() error {
+	if c.Sessions < 1 || c.MaxBytes < 1 || c.Prefetch < 1 {
+		return errors.New("fuser: --sessions, --max-bytes and --prefetch must be at least 1")
+	}
+	if c.HeldMax < 0 {
+		return fmt.Errorf("fuser: --held-max %v is below 0", c.HeldMax)
+	}
+	return nil
+}
+
+func (c Config) limits() partition.Limits {
+	return partition.Limits{Sessions: c.Sessions, Bytes: c.MaxBytes, Prefetch: c.Prefetch, HeldMax: c.HeldMax}
+}
