@@ -11,6 +11,8 @@ type Alive struct {
 	Stage    string `json:"stage"`    // producer, a group's name, fuser or gateway
 	Instance string `json:"instance"` // unique to the process
 	Host     string `json:"host"`
+	Wire     int    `json:"wire,omitempty"` // newest version of messages that it reads ([Wire]); 0 is 1
+	Note     string `json:"note,omitempty"` // what it can't do now, and what mends that; empty: nothing
 
 	// Worker groups.
 	Model    string  `json:"model,omitempty"`    // base name of the file
@@ -21,8 +23,10 @@ type Alive struct {
 	WaitMS   float64 `json:"wait_ms"`            // mean wait of those
 	Busy     float64 `json:"busy"`               // share of its slots that worked, 0 to 1
 
-	// Producers.
-	Sources []SourceStatus `json:"sources,omitempty"`
+	// Producers. Sources are those that changed, and as many of the others, in turn, as the message holds.
+	Sources     []SourceStatus `json:"sources,omitempty"`
+	SourceCount int            `json:"source_count,omitempty"` // of all of them
+	LiveSources int            `json:"live_sources,omitempty"` // of them, those in live mode that run
 }
 
 // State is how far a source is.
@@ -109,6 +113,9 @@ func ParseAlive(data []byte) (Alive, error) {
 		if !(value >= 0 && value <= maxAliveNumber) {
 			return alive, fmt.Errorf("%w: alive: %s %v is not 0 to %v", ErrMessage, name, value, maxAliveNumber)
 		}
+	}
+	if alive.Wire < 0 || alive.SourceCount < 0 || alive.LiveSources < 0 || len(alive.Note) > maxAliveText {
+		return alive, fmt.Errorf("%w: alive: wire %d, %d sources, %d live, a note of %d bytes, at most %d", ErrMessage, alive.Wire, alive.SourceCount, alive.LiveSources, len(alive.Note), maxAliveText)
 	}
 	for _, source := range alive.Sources {
 		if err := source.validate(); err != nil {

@@ -78,14 +78,13 @@ func TestAsyncAPIIsValid(t *testing.T) {
 func TestAsyncAPISubjects(t *testing.T) {
 	groups, id := flow.DefaultGroups(), flow.FrameID{Source: "cam1", Session: "s", Seq: 7}
 	plan := []string{flow.GroupDetect, flow.GroupDepth}
-	partition := fmt.Sprint(flow.Partition("cam1"))
 	want := map[string]string{
 		"ingest": "ingest.cam1", "frames": groups.FrameSubject(flow.ModeLive, plan, "cam1"),
 		"accepted": "accepted" + strings.TrimPrefix(groups.FrameSubject(flow.ModeLive, plan, "cam1"), "frames"),
-		"results":  flow.ResultSubject("depth", flow.ModeLive, "cam1"), "scenesLossless": flow.SceneSubject(flow.ModeLossless, id),
-		"scenesLive": flow.SceneSubject(flow.ModeLive, id), "done": flow.DoneSubject("depth", "cam1"), "alive": flow.AliveSubject("depth", "i"),
+		"results":  flow.ResultSubject("depth", flow.ModeLive, 5, "cam1"), "scenesLossless": flow.SceneSubject(flow.ModeLossless, 5, id),
+		"scenesLive": flow.SceneSubject(flow.ModeLive, 5, id), "done": flow.DoneSubject("depth", "cam1"), "alive": flow.AliveSubject("depth", "i"),
 	}
-	values := map[string]string{"mode": "live", "slots": "detect.depth", "source": "cam1", "group": "depth", "partition": partition, "session": "s", "seq": "7", "stage": "depth", "instance": "i"}
+	values := map[string]string{"mode": "live", "slots": "detect.depth", "source": "cam1", "group": "depth", "partition": "5", "session": "s", "seq": "7", "stage": "depth", "instance": "i"}
 	channels := readAsyncAPI(t)["channels"].(object)
 	if !slices.Equal(slices.Sorted(maps.Keys(channels)), slices.Sorted(maps.Keys(want))) {
 		t.Errorf("channels %v, want %v", slices.Sorted(maps.Keys(channels)), slices.Sorted(maps.Keys(want)))

@@ -32,7 +32,7 @@ func Encode[M Message](dst []byte, message M) ([]byte, error) {
 }
 
 // Decode reads one message. [ErrMessage] is returned when the bytes break a bound (see [Scan]), are no
-// msgpack, or are followed by more.
+// msgpack, or are followed by more; [ErrNewer] when they say that they are of a newer version, and don't fit this one.
 func Decode[M Message](data []byte, message M) error {
 	if err := Scan(data); err != nil {
 		return err
@@ -41,6 +41,9 @@ func Decode[M Message](data []byte, message M) error {
 	defer msgpack.PutDecoder(decoder)
 	decoder.Reset(bytes.NewReader(data))
 	if err := decoder.Decode(message); err != nil {
+		if isNewer(data) {
+			return fmt.Errorf("%w: decode %T: %w", ErrNewer, message, err)
+		}
 		return fmt.Errorf("%w: decode %T: %w", ErrMessage, message, err)
 	}
 	return nil

@@ -17,7 +17,7 @@ import (
 
 func sampleFrame() *flow.Frame {
 	return &flow.Frame{
-		Version: flow.FrameVersion, Source: "cam1", Session: "run1", Seq: 7, Mode: flow.ModeLossless,
+		Version: flow.Wire, Source: "cam1", Session: "run1", Seq: 7, Mode: flow.ModeLossless,
 		Captured: 1795461600000000000, Sent: 1795461600001000000, Width: 768, Height: 576,
 		Plan: []string{"detect", "depth"}, Picture: []byte{0xff, 0xd8, 0xff}, Ledger: []flow.Hop{{Stage: "producer", Work: time.Millisecond}},
 	}
@@ -25,7 +25,7 @@ func sampleFrame() *flow.Frame {
 
 func sampleResult() *flow.Result {
 	return &flow.Result{
-		Version: flow.ResultVersion, Group: "detect", Source: "cam1", Session: "run1", Seq: 7, Mode: flow.ModeLossless,
+		Version: flow.Wire, Group: "detect", Source: "cam1", Session: "run1", Seq: 7, Mode: flow.ModeLossless,
 		Width: 768, Height: 576, Plan: []string{"detect", "depth"}, Model: "yolov8n.onnx",
 		Detections: []flow.Detection{{Label: "person", ClassID: 0, Score: 0.5, Box: [4]float32{1, 2, 3, 4}}},
 		Depth:      &depthmap.Map{Width: 2, Height: 1, Kind: depthmap.Metric, Bits: 10, Scale: 1, Data: []byte{1}},
@@ -35,7 +35,7 @@ func sampleResult() *flow.Result {
 
 func sampleScene() *flow.Scene {
 	return &flow.Scene{
-		Version: flow.SceneVersion, Source: "cam1", Session: "run1", Seq: 7, Mode: flow.ModeLossless, Plan: []string{"detect"},
+		Version: flow.Wire, Source: "cam1", Session: "run1", Seq: 7, Mode: flow.ModeLossless, Plan: []string{"detect"},
 		Outcome: flow.OutcomeError, Errors: map[string]string{"detect": "broken"}, Missing: []string{"depth"},
 		Detections: []flow.Detection{{Label: "car", Depth: &flow.BoxDepth{Value: 3, Kind: depthmap.Metric, Nearness: 9}}},
 		Range:      &depthmap.Range{Low: 1, High: 2}, Held: &flow.Held{Seq: 3, Age: time.Second}, Ledger: []flow.Hop{{Stage: "fuser"}},

@@ -32,6 +32,9 @@ func validDetections(detections []Detection) error {
 		if d.Depth != nil {
 			ok = ok && finite(d.Depth.Value) && finite(d.Depth.Nearness)
 		}
+		if err := validText("label", d.Label); err != nil {
+			return err
+		}
 		if !ok {
 			return fmt.Errorf("%w: detection %d: score %v, box %v", ErrMessage, i, d.Score, d.Box)
 		}

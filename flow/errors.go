@@ -9,8 +9,10 @@ var (
 	ErrFrameID = errors.New("bad frame ID")
 	// ErrMessage is returned when bytes are no message of the expected kind, or break a stated bound.
 	ErrMessage = errors.New("bad message")
-	// ErrGroups is returned when the groups entry contradicts itself.
-	ErrGroups = errors.New("bad groups entry")
+	// ErrDeployment is returned when the deployment object contradicts itself.
+	ErrDeployment = errors.New("bad deployment")
+	// ErrGroups is returned when the list of groups contradicts itself.
+	ErrGroups = errors.New("bad groups")
 	// ErrAccount is returned when frames were lost or counted twice: the sums of a source do not balance.
 	ErrAccount = errors.New("account does not balance")
 )

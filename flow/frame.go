@@ -6,6 +6,7 @@
 package flow
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -73,7 +74,7 @@ type Hop struct {
 
 // Frame is one captured picture on its way to the worker groups of its plan.
 type Frame struct {
-	Version  int      `msgpack:"v"` // [FrameVersion]
+	Version  int      `msgpack:"v"` // [Wire], or an older one that all services of the deployment read
 	Source   string   `msgpack:"src"`
 	Session  string   `msgpack:"ses"`
 	Seq      uint64   `msgpack:"seq"`
@@ -82,7 +83,11 @@ type Frame struct {
 	Sent     int64    `msgpack:"sent"`
 	Width    int      `msgpack:"w"` // pixels; 0 when Error is set and the size is not known
 	Height   int      `msgpack:"h"`
-	Plan     []string `msgpack:"plan"` // the groups that must answer, in slot order
+	Plan     []string `msgpack:"plan"` // the groups that answer, in slot order
+	// Partition is that of the session, which it keeps; see [Frame.Place].
+	Partition int `msgpack:"par,omitempty"`
+	// Copy counts how often the frame was published again because nothing of it was to be found any more. Joins ignore it.
+	Copy int `msgpack:"cp,omitempty"`
 	// Budget is how long a live frame may wait, in each of its queues; 0 in lossless mode: for ever.
 	Budget  time.Duration `msgpack:"bud,omitempty"`
 	Picture []byte        `msgpack:"pic"` // JPEG; empty when Error is set
@@ -90,27 +95,45 @@ type Frame struct {
 	Ledger  []Hop         `msgpack:"led"`
 }
 
-// FrameVersion is the schema version of [Frame]: a reader refuses a higher one.
-const FrameVersion = 1
-
 // ID is the frame's identity.
 func (f *Frame) ID() FrameID { return FrameID{f.Source, f.Session, f.Seq} }
 
-// Validate returns [ErrMessage] when the frame can't have come from a producer.
+// Place is the partition of the frame's results and scene.
+func (f *Frame) Place() int { return place(f.Version, f.Partition, f.Source) }
+
+func place(version, partition int, source string) int {
+	if version < 2 {
+		return FirstPartition(source)
+	}
+	return partition
+}
+
+// MessageID is the Nats-Msg-Id of the frame: its ID, and the number of a copy.
+func (f *Frame) MessageID() string { return messageID(f.ID(), f.Copy) }
+
+func messageID(id FrameID, copies int) string {
+	if copies == 0 {
+		return id.String()
+	}
+	return id.String() + "/copy" + strconv.Itoa(copies)
+}
+
+// Validate returns [ErrNewer] when the frame is of a version that this program does not read, [ErrMessage] when it can't have
+// come from a producer.
 func (f *Frame) Validate() error {
+	if err := validVersion("frame", f.Version); err != nil {
+		return err
+	}
 	if err := f.ID().Validate(); err != nil {
 		return err
 	}
-	switch {
-	case f.Version < 1 || f.Version > FrameVersion:
-		return fmt.Errorf("%w: frame version %d, this reader knows 1 to %d", ErrMessage, f.Version, FrameVersion)
-	case f.Mode != ModeLive && f.Mode != ModeLossless:
+	if f.Mode != ModeLive && f.Mode != ModeLossless {
 		return fmt.Errorf("%w: frame mode %q", ErrMessage, f.Mode)
 	}
 	if f.Mode == ModeLive && f.Budget <= 0 {
 		return fmt.Errorf("%w: a live frame without a budget", ErrMessage)
 	}
-	return validPlan(f.Plan)
+	return cmp.Or(validPlace(f.Version, f.Partition, f.Copy), validSize(f.Width, f.Height), validText("error", f.Error), validLedger(f.Ledger), validPlan(f.Plan))
 }
 
 func validPlan(plan []string) error {

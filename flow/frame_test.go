@@ -116,7 +116,7 @@ func TestFrameValidate(t *testing.T) {
 		{"session", func(f *flow.Frame) { f.Session = "" }, flow.ErrFrameID},
 		{"seq", func(f *flow.Frame) { f.Seq = 0 }, flow.ErrFrameID},
 		{"no version", func(f *flow.Frame) { f.Version = 0 }, flow.ErrMessage},
-		{"later version", func(f *flow.Frame) { f.Version = flow.FrameVersion + 1 }, flow.ErrMessage},
+		{"later version", func(f *flow.Frame) { f.Version = flow.Wire + 1 }, flow.ErrMessage},
 		{"no mode", func(f *flow.Frame) { f.Mode = "" }, flow.ErrMessage},
 		{"unknown mode", func(f *flow.Frame) { f.Mode = "fast" }, flow.ErrMessage},
 		{"no plan", func(f *flow.Frame) { f.Plan = nil }, flow.ErrMessage},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Names and slots of the groups that Spatial-Flow brings along.
@@ -16,14 +17,60 @@ const (
 // Group is one worker group of a deployment. A group owns its slot for ever.
 type Group struct {
 	Name string `json:"name"`
-	Slot int    `json:"slot"`          // 1 is the first token after the mode in a frame's subject
-	Off  bool   `json:"off,omitempty"` // left out: no consumer, `_` in its slot, in no plan
+	Slot int    `json:"slot"`           // 1 is the first token after the mode in a frame's subject
+	Task Task   `json:"task,omitempty"` // what its answers are; without it, what its name says ([Group.Does])
+	Need Need   `json:"need,omitempty"` // how a frame waits for it; without it, required
+	Off  bool   `json:"off,omitempty"`  // left out: no consumer, `_` in its slot, in no plan
+	// Retired is off for good: its streams and consumers go once they are empty.
+	Retired bool `json:"retired,omitempty"`
 	// LiveOnly keeps the group out of lossless plans.
 	LiveOnly bool `json:"live_only,omitempty"`
+	// From is when the group enters plans; zero: at once.
+	From time.Time `json:"from,omitzero"`
 }
 
-// Groups is the deployment's list of worker groups: one KV entry, written by provisioning and watched by
-// producers, fusers and gateways. The first group that is on leads in live mode.
+// Task is what a group's answers are.
+type Task string
+
+const (
+	TaskDetect Task = "detect" // detections
+	TaskDepth  Task = "depth"  // a depth map
+	TaskOther  Task = "other"  // answers that flow does not know: [Result.Answers]
+)
+
+// Does is the group's task: what its name says unless it is given, and answers of its own if that says nothing.
+func (g Group) Does() Task {
+	switch {
+	case g.Task != "":
+		return g.Task
+	case g.Name == GroupDetect:
+		return TaskDetect
+	case g.Name == GroupDepth:
+		return TaskDepth
+	}
+	return TaskOther
+}
+
+// Need is how a frame waits for a group.
+type Need string
+
+const (
+	// NeedRequired holds a lossless frame until the group has answered, and a live one until its deadline.
+	NeedRequired Need = "required"
+	// NeedOptional never leads in live mode. A lossless frame is given to it only while one of its workers is alive and keeps up,
+	// and waits for it until its deadline.
+	NeedOptional Need = "optional"
+	// NeedShadow is optional, and what it finds is joined and counted but not shown.
+	NeedShadow Need = "shadow"
+)
+
+// Required says whether every frame waits for the group.
+func (g Group) Required() bool { return g.Need == "" || g.Need == NeedRequired }
+
+// MaxGroups bounds the worker groups of a deployment, and so the length of a plan.
+const MaxGroups = 16
+
+// Groups is the deployment's list of worker groups. The first required group that is on leads in live mode.
 type Groups []Group
 
 // DefaultGroups is detect in slot 1 and depth in slot 2.
@@ -62,19 +109,42 @@ func (g Groups) Validate() error {
 		if group.Slot < 1 || group.Slot > len(g) || slots[group.Slot] || names[group.Name] {
 			return fmt.Errorf("%w: group %q, slot %d: each name and each slot of 1 to %d is given once", ErrGroups, group.Name, group.Slot, len(g))
 		}
+		switch group.Does() {
+		case TaskDetect, TaskDepth, TaskOther:
+		default:
+			return fmt.Errorf("%w: group %q: task %q, want detect, depth or other", ErrGroups, group.Name, group.Task)
+		}
+		switch group.Need {
+		case "", NeedRequired, NeedOptional, NeedShadow:
+		default:
+			return fmt.Errorf("%w: group %q: need %q, want required, optional or shadow", ErrGroups, group.Name, group.Need)
+		}
+		if group.Retired && !group.Off {
+			return fmt.Errorf("%w: group %q is retired but not off", ErrGroups, group.Name)
+		}
 		names[group.Name], slots[group.Slot] = true, true
 	}
 	return nil
 }
 
-// On lists the groups that are not left out.
-func (g Groups) On() Groups {
-	return slices.DeleteFunc(slices.Clone(g), func(group Group) bool { return group.Off })
+// On lists the groups that take part now: neither left out nor still to come.
+func (g Groups) On(now time.Time) Groups {
+	return slices.DeleteFunc(slices.Clone(g), func(group Group) bool { return group.Off || now.Before(group.From) })
 }
 
-// LosslessPlan names, in slot order, the groups that must answer every frame of a lossless source.
-func (g Groups) LosslessPlan() []string {
-	on := slices.DeleteFunc(g.On(), func(group Group) bool { return group.LiveOnly })
+// Find is the group of that name; ok is false when there is none.
+func (g Groups) Find(name string) (group Group, ok bool) {
+	i := slices.IndexFunc(g, func(group Group) bool { return group.Name == name })
+	if i < 0 {
+		return Group{}, false
+	}
+	return g[i], true
+}
+
+// LosslessPlan names, in slot order, the groups that answer a frame of a lossless source now: all that are required, and
+// those of the others that takes says.
+func (g Groups) LosslessPlan(now time.Time, takes func(Group) bool) []string {
+	on := slices.DeleteFunc(g.On(now), func(group Group) bool { return group.LiveOnly || !group.Required() && !takes(group) })
 	slices.SortFunc(on, func(a, b Group) int { return a.Slot - b.Slot })
 	plan := make([]string, len(on))
 	for i, group := range on {
@@ -100,7 +170,15 @@ func (g Group) FrameFilter(mode Mode) string {
 	return "frames." + string(mode) + "." + strings.Repeat("*.", g.Slot-1) + g.Name + ".>"
 }
 
-// AcceptedSubject selects the stored frames of one source as the server republishes them.
+// AcceptedSubject selects the stored frames of one source as the server republishes them, of a producer that knows just
+// these groups.
 func (g Groups) AcceptedSubject(mode Mode, source string) string {
 	return "accepted." + string(mode) + "." + strings.Repeat("*.", len(g)) + source
 }
+
+// AllAccepted selects the stored frames of all sources in one mode as the server republishes them, however many groups
+// their producers know. Such a subject ends in the source ([AcceptedSource]).
+func AllAccepted(mode Mode) string { return "accepted." + string(mode) + ".>" }
+
+// AcceptedSource is the source of a stored frame as the server republishes it.
+func AcceptedSource(subject string) string { return subject[strings.LastIndexByte(subject, '.')+1:] }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"pgregory.net/rapid"
@@ -56,7 +57,7 @@ func TestLosslessPlan(t *testing.T) {
 		{"nothing on", flow.Groups{{Name: "detect", Slot: 1, Off: true}}, []string{}},
 	} {
 		before := slices.Clone(test.groups)
-		if got := test.groups.LosslessPlan(); !slices.Equal(got, test.want) {
+		if got := test.groups.LosslessPlan(time.Now(), nil); !slices.Equal(got, test.want) {
 			t.Errorf("%s: plan %q, want %q", test.name, got, test.want)
 		}
 		if !slices.Equal(before, test.groups) {
@@ -68,7 +69,7 @@ func TestLosslessPlan(t *testing.T) {
 func TestOnKeepsTheOrderAndTheEntry(t *testing.T) {
 	groups := flow.Groups{{Name: "depth", Slot: 2}, {Name: "detect", Slot: 1, Off: true}, {Name: "pose", Slot: 3, LiveOnly: true}}
 	before := slices.Clone(groups)
-	if got, want := groups.On(), (flow.Groups{groups[0], groups[2]}); !slices.Equal(got, want) {
+	if got, want := groups.On(time.Now()), (flow.Groups{groups[0], groups[2]}); !slices.Equal(got, want) {
 		t.Errorf("on are %v, want %v", got, want)
 	}
 	if !slices.Equal(before, groups) {
@@ -180,7 +181,7 @@ func FuzzParseGroups(f *testing.F) {
 		if err != nil || !slices.Equal(again, groups) {
 			t.Errorf("%v became %v, %v", groups, again, err)
 		}
-		subject := groups.FrameSubject(flow.ModeLossless, groups.LosslessPlan(), "cam1")
+		subject := groups.FrameSubject(flow.ModeLossless, groups.LosslessPlan(time.Now(), nil), "cam1")
 		if slots := strings.Count(subject, "."); slots != len(groups)+2 {
 			t.Errorf("%v: %s has %d slots", groups, subject, slots-2)
 		}

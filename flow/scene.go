@@ -1,71 +1,14 @@
 package flow
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
+	"github.com/vmihailenco/msgpack/v5"
+
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 )
-
-// Schema versions: a reader refuses a higher one.
-const (
-	ResultVersion = 1
-	SceneVersion  = 1
-	DoneVersion   = 1
-)
-
-// MaxGroups bounds the worker groups of a deployment, and so the length of a plan.
-const MaxGroups = 16
-
-// Result is one group's answer for one frame.
-type Result struct {
-	Version    int           `msgpack:"v"`
-	Group      string        `msgpack:"g"`
-	Source     string        `msgpack:"src"`
-	Session    string        `msgpack:"ses"`
-	Seq        uint64        `msgpack:"seq"`
-	Mode       Mode          `msgpack:"mode"`
-	Captured   int64         `msgpack:"cap"` // of the frame: UTC, nanoseconds
-	Sent       int64         `msgpack:"sent"`
-	Width      int           `msgpack:"w"`
-	Height     int           `msgpack:"h"`
-	Plan       []string      `msgpack:"plan"`           // of the frame: whoever holds one result knows what to wait for
-	Budget     time.Duration `msgpack:"bud,omitempty"`  // of the frame
-	Model      string        `msgpack:"mdl,omitempty"`  // base name of the model file
-	Error      string        `msgpack:"err,omitempty"`  // why there is no answer
-	Dropped    string        `msgpack:"drop,omitempty"` // live mode: why the frame was not looked at
-	Detections []Detection   `msgpack:"det,omitempty"`
-	Depth      *depthmap.Map `msgpack:"dep,omitempty"`
-	Ledger     []Hop         `msgpack:"led"` // the frame's, then this group's hop
-}
-
-// ID is the identity of the frame that was answered.
-func (r *Result) ID() FrameID { return FrameID{r.Source, r.Session, r.Seq} }
-
-// Validate returns [ErrMessage] when the result can't have come from a worker.
-func (r *Result) Validate() error {
-	if err := r.ID().Validate(); err != nil {
-		return err
-	}
-	if r.Version < 1 || r.Version > ResultVersion {
-		return fmt.Errorf("%w: result version %d, this reader knows 1 to %d", ErrMessage, r.Version, ResultVersion)
-	}
-	if err := ValidGroup(r.Group); err != nil {
-		return fmt.Errorf("%w: %w", ErrMessage, err)
-	}
-	if r.Mode != ModeLive && r.Mode != ModeLossless {
-		return fmt.Errorf("%w: result mode %q", ErrMessage, r.Mode)
-	}
-	if r.Depth != nil {
-		if err := r.Depth.Validate(); err != nil {
-			return err
-		}
-	}
-	if err := validDetections(r.Detections); err != nil {
-		return err
-	}
-	return validPlan(r.Plan)
-}
 
 // Outcome is how a frame ended.
 type Outcome string
@@ -89,7 +32,7 @@ type Held struct {
 
 // Scene is all that is known of one frame.
 type Scene struct {
-	Version    int               `msgpack:"v"`
+	Version    int               `msgpack:"v"` // of the frame
 	Source     string            `msgpack:"src"`
 	Session    string            `msgpack:"ses"`
 	Seq        uint64            `msgpack:"seq"`
@@ -99,6 +42,7 @@ type Scene struct {
 	Width      int               `msgpack:"w"`
 	Height     int               `msgpack:"h"`
 	Plan       []string          `msgpack:"plan"`
+	Partition  int               `msgpack:"par,omitempty"` // of the frame; see [Scene.Place]
 	Outcome    Outcome           `msgpack:"out"`
 	Missing    []string          `msgpack:"mis,omitempty"` // groups of the plan without an answer in this scene
 	Errors     map[string]string `msgpack:"errs,omitempty"`
@@ -106,19 +50,25 @@ type Scene struct {
 	Depth      *depthmap.Map     `msgpack:"dep,omitempty"`
 	Range      *depthmap.Range   `msgpack:"rng,omitempty"`
 	Held       *Held             `msgpack:"held,omitempty"`
-	Ledger     []Hop             `msgpack:"led"`
+	// Answers are what groups say beside detections and depth, by the group's name and their own.
+	Answers map[string]map[string]msgpack.RawMessage `msgpack:"ans,omitempty"`
+	Ledger  []Hop                                    `msgpack:"led"`
 }
 
 // ID is the identity of the frame.
 func (s *Scene) ID() FrameID { return FrameID{s.Source, s.Session, s.Seq} }
 
-// Validate returns [ErrMessage] when the scene can't have come from a fuser.
+// Place is the partition of the scene.
+func (s *Scene) Place() int { return place(s.Version, s.Partition, s.Source) }
+
+// Validate returns [ErrNewer] when the scene is of a version that this program does not read, [ErrMessage] when it can't have
+// come from a fuser.
 func (s *Scene) Validate() error {
-	if err := s.ID().Validate(); err != nil {
+	if err := validVersion("scene", s.Version); err != nil {
 		return err
 	}
-	if s.Version < 1 || s.Version > SceneVersion {
-		return fmt.Errorf("%w: scene version %d, this reader knows 1 to %d", ErrMessage, s.Version, SceneVersion)
+	if err := s.ID().Validate(); err != nil {
+		return err
 	}
 	if s.Mode != ModeLive && s.Mode != ModeLossless {
 		return fmt.Errorf("%w: scene mode %q", ErrMessage, s.Mode)
@@ -136,22 +86,13 @@ func (s *Scene) Validate() error {
 	if s.Range != nil && !(finite(s.Range.Low) && finite(s.Range.High)) {
 		return fmt.Errorf("%w: depth range %v to %v", ErrMessage, s.Range.Low, s.Range.High)
 	}
-	if err := validDetections(s.Detections); err != nil {
-		return err
+	if len(s.Answers) > MaxGroups || len(s.Errors) > MaxGroups+1 || len(s.Missing) > MaxGroups {
+		return fmt.Errorf("%w: %d groups answered, %d failed, %d are missing, at most %d", ErrMessage, len(s.Answers), len(s.Errors), len(s.Missing), MaxGroups)
 	}
-	return validPlan(s.Plan)
-}
-
-// Done tells, in a few bytes of core NATS, that a frame is finished at a stage. From a group it returns a
-// credit; from the fuser it closes the producer's account of the frame.
-type Done struct {
-	Version int           `msgpack:"v"`
-	Session string        `msgpack:"ses"`
-	Seq     uint64        `msgpack:"seq"`
-	Wait    time.Duration `msgpack:"wa"`
-	Work    time.Duration `msgpack:"wo"`
-	Outcome Outcome       `msgpack:"out"`
-	Reason  string        `msgpack:"why,omitempty"` // of a frame that was dropped
-	// Queue is how many live frames waited for the group when it took this one, this one included; 0: not told.
-	Queue uint64 `msgpack:"q,omitempty"`
+	for group, answers := range s.Answers {
+		if err := cmp.Or(ValidGroup(group), validAnswers(answers)); err != nil {
+			return fmt.Errorf("%w: group %.16q: %w", ErrMessage, group, err)
+		}
+	}
+	return cmp.Or(validPlace(s.Version, s.Partition, 0), validSize(s.Width, s.Height), validDetections(s.Detections), validLedger(s.Ledger), validPlan(s.Plan))
 }

@@ -26,7 +26,7 @@ func TestResultValidate(t *testing.T) {
 		{"source", func(r *flow.Result) { r.Source = ">" }, flow.ErrFrameID},
 		{"seq", func(r *flow.Result) { r.Seq = 0 }, flow.ErrFrameID},
 		{"no version", func(r *flow.Result) { r.Version = 0 }, flow.ErrMessage},
-		{"later version", func(r *flow.Result) { r.Version = flow.ResultVersion + 1 }, flow.ErrMessage},
+		{"later version", func(r *flow.Result) { r.Version = flow.Wire + 1 }, flow.ErrMessage},
 		{"group", func(r *flow.Result) { r.Group = "a.b" }, flow.ErrMessage},
 		{"mode", func(r *flow.Result) { r.Mode = "" }, flow.ErrMessage},
 		{"no plan", func(r *flow.Result) { r.Plan = nil }, flow.ErrMessage},
@@ -48,7 +48,7 @@ func TestSceneValidate(t *testing.T) {
 		{"nothing found, no depth", func(s *flow.Scene) { s.Detections, s.Depth, s.Range, s.Held, s.Ledger = nil, nil, nil, nil, nil }, nil},
 		{"session", func(s *flow.Scene) { s.Session = "a b" }, flow.ErrFrameID},
 		{"no version", func(s *flow.Scene) { s.Version = 0 }, flow.ErrMessage},
-		{"later version", func(s *flow.Scene) { s.Version = flow.SceneVersion + 1 }, flow.ErrMessage},
+		{"later version", func(s *flow.Scene) { s.Version = flow.Wire + 1 }, flow.ErrMessage},
 		{"mode", func(s *flow.Scene) { s.Mode = "soon" }, flow.ErrMessage},
 		{"outcome", func(s *flow.Scene) { s.Outcome = "fine" }, flow.ErrMessage},
 		{"no plan", func(s *flow.Scene) { s.Plan = nil }, flow.ErrMessage},
@@ -66,7 +66,7 @@ func TestSceneValidate(t *testing.T) {
 // Programs read these lines: a change here is a change for them.
 func TestSceneLine(t *testing.T) {
 	full := &flow.Scene{
-		Version: flow.SceneVersion, Source: "cam1", Session: "run1", Seq: 7, Mode: flow.ModeLossless,
+		Version: flow.Wire, Source: "cam1", Session: "run1", Seq: 7, Mode: flow.ModeLossless,
 		Captured: time.Date(2026, 11, 23, 18, 40, 0, 120e6, time.UTC).UnixNano(), Width: 768, Height: 576,
 		Plan: []string{"detect", "depth"}, Outcome: flow.OutcomeComplete,
 		Detections: []flow.Detection{
@@ -84,7 +84,7 @@ func TestSceneLine(t *testing.T) {
 		`"outcome":"complete","missing":[],"held":null,` +
 		`"ledger":[{"stage":"producer","wait_ns":0,"work_ns":2000000},{"stage":"detect","wait_ns":1500,"work_ns":60000000}]}` + "\n"
 	failed := &flow.Scene{
-		Version: flow.SceneVersion, Source: "cam2", Session: "s", Seq: 1, Mode: flow.ModeLive, Plan: []string{"detect", "depth"},
+		Version: flow.Wire, Source: "cam2", Session: "s", Seq: 1, Mode: flow.ModeLive, Plan: []string{"detect", "depth"},
 		Outcome: flow.OutcomeError, Missing: []string{"depth"}, Errors: map[string]string{"detect": "broken\n"}, Held: &flow.Held{Seq: 3, Age: time.Second},
 	}
 	const failedLine = `{"frame":{"source":"cam2","session":"s","seq":1},"captured":"1970-01-01T00:00:00Z","size":[0,0],` +

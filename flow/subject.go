@@ -7,9 +7,6 @@ import (
 	"strings"
 )
 
-// Partitions is the number of partitions of results and scenes: a partition has one fuser.
-const Partitions = 4
-
 // ValidToken returns [ErrName], naming field, when name is not [A-Za-z0-9_-]{1,64}.
 func ValidToken(field, name string) error {
 	if len(name) == 0 || len(name) > 64 {
@@ -39,16 +36,29 @@ func ValidGroup(name string) error {
 	return nil
 }
 
-// Partition is FNV-1a (32 bit) of the source's name modulo [Partitions].
-func Partition(source string) int {
+// Partition is where a session of source that begins now has its results and scenes, of so many partitions: FNV-1a (32 bit) of
+// the name, http://www.isthe.com/chongo/tech/comp/fnv/, whose low bits each depend on the low bits of the letters alone, so the
+// finalizer of MurmurHash3 (fmix32, https://github.com/aappleby/smhasher/blob/master/src/MurmurHash3.cpp) mixes all of them.
+func Partition(source string, partitions int) int {
 	h := fnv.New32a()
 	h.Write([]byte(source))
-	return int(h.Sum32() % Partitions)
+	mixed := h.Sum32()
+	mixed = (mixed ^ mixed>>16) * 0x85ebca6b
+	mixed = (mixed ^ mixed>>13) * 0xc2b2ae35
+	mixed ^= mixed >> 16
+	return int(mixed % uint32(partitions))
+}
+
+// FirstPartition is the partition of messages of version 1, which do not name it: FNV-1a (32 bit) of the source modulo 4.
+func FirstPartition(source string) int {
+	h := fnv.New32a()
+	h.Write([]byte(source))
+	return int(h.Sum32() % 4)
 }
 
 // ResultSubject is results.<group>.<mode>.<partition>.<source>.
-func ResultSubject(group string, mode Mode, source string) string {
-	return "results." + group + "." + string(mode) + "." + strconv.Itoa(Partition(source)) + "." + source
+func ResultSubject(group string, mode Mode, partition int, source string) string {
+	return "results." + group + "." + string(mode) + "." + strconv.Itoa(partition) + "." + source
 }
 
 // ResultFilter selects the results of one group, mode and partition.
@@ -56,23 +66,34 @@ func ResultFilter(group string, mode Mode, partition int) string {
 	return "results." + group + "." + string(mode) + "." + strconv.Itoa(partition) + ".>"
 }
 
+// AnyPartition selects the scenes of all partitions.
+const AnyPartition = -1
+
 // SceneSubject is scenes.live.<partition>.<source>, or, where every scene has a subject of its own,
-// scenes.lossless.<partition>.<source>.<session>.<seq>.
-func SceneSubject(mode Mode, id FrameID) string {
-	subject := "scenes." + string(mode) + "." + strconv.Itoa(Partition(id.Source)) + "." + id.Source
+// scenes.lossless.<partition>.<source>.<session>.<seq>. The partition may be [AnyPartition].
+func SceneSubject(mode Mode, partition int, id FrameID) string {
+	subject := "scenes." + string(mode) + "." + partitionToken(partition) + "." + id.Source
 	if mode == ModeLossless {
 		subject += "." + id.Session + "." + strconv.FormatUint(id.Seq, 10)
 	}
 	return subject
 }
 
-// SceneFilter selects the lossless scenes of one source and session; an empty session selects all of them.
-func SceneFilter(source, session string) string {
-	subject := "scenes." + string(ModeLossless) + "." + strconv.Itoa(Partition(source)) + "." + source
+// SceneFilter selects the lossless scenes of one source and session; an empty session selects all of them. The partition
+// may be [AnyPartition].
+func SceneFilter(partition int, source, session string) string {
+	subject := "scenes." + string(ModeLossless) + "." + partitionToken(partition) + "." + source
 	if session != "" {
 		subject += "." + session
 	}
 	return subject + ".>"
+}
+
+func partitionToken(partition int) string {
+	if partition == AnyPartition {
+		return "*"
+	}
+	return strconv.Itoa(partition)
 }
 
 // DoneSubject is done.<stage>.<source>; the stage is a group's name or fuser.
@@ -86,14 +107,4 @@ func ParseAliveSubject(subject string) (stage, instance string, ok bool) {
 	rest, found := strings.CutPrefix(subject, "alive.")
 	stage, instance, ok = strings.Cut(rest, ".")
 	return stage, instance, found && ok
-}
-
-// PositionKey is the KV key of a run's position: the seq of its last stored scene.
-func PositionKey(source, session string) string { return "position." + source + "." + session }
-
-// ParsePositionKey takes a position's key apart.
-func ParsePositionKey(key string) (source, session string, ok bool) {
-	rest, found := strings.CutPrefix(key, "position.")
-	source, session, ok = strings.Cut(rest, ".")
-	return source, session, found && ok
 }

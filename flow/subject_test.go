@@ -2,6 +2,7 @@ package flow_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -56,12 +57,45 @@ func TestNamesInErrorsAreCut(t *testing.T) {
 
 // The hashes are those of http://www.isthe.com/chongo/tech/comp/fnv (FNV-1a, 32 bit): other programs compute
 // the same partitions.
-func TestPartition(t *testing.T) {
+func TestFirstPartition(t *testing.T) {
 	for source, hash := range map[string]uint32{
 		"": 0x811c9dc5, "a": 0xe40c292c, "b": 0xe70c2de5, "fo": 0x6222e842, "foo": 0xa9f37ed7, "foobar": 0xbf9cf968,
 	} {
-		if got, want := flow.Partition(source), int(hash%flow.Partitions); got != want {
-			t.Errorf("partition of %q is %d, want %d (FNV-1a %#x)", source, got, want, hash)
+		if got, want := flow.FirstPartition(source), int(hash%4); got != want {
+			t.Errorf("first partition of %q is %d, want %d (FNV-1a %#x)", source, got, want, hash)
+		}
+	}
+}
+
+// Other programs compute the same: the values are those of an independent implementation of both functions (Python).
+func TestPartition(t *testing.T) {
+	for source, want := range map[string]int{"": 11, "a": 3, "cam1": 10, "cam-a": 8, "cam-e": 2, "lane5": 14, "foobar": 12} {
+		if got := flow.Partition(source, flow.DefaultPartitions); got != want {
+			t.Errorf("partition of %q is %d, want %d", source, got, want)
+		}
+	}
+}
+
+// Names that people give differ in a letter or a digit: they are spread, and none of the partitions is left out.
+func TestPartitionsAreUsedEvenly(t *testing.T) {
+	for _, name := range []string{"cam-%c", "lane%c", "%c"} {
+		letters := map[int]int{}
+		for c := 'a'; c <= 'z'; c++ {
+			letters[flow.Partition(fmt.Sprintf(name, c), 4)]++
+		}
+		for p := range 4 {
+			if letters[p] < 2 || letters[p] > 13 {
+				t.Errorf("%s: %d of 26 sources are in partition %d of 4", name, letters[p], p)
+			}
+		}
+	}
+	numbers := map[int]int{}
+	for i := range 1600 {
+		numbers[flow.Partition(fmt.Sprint("cam", i), 16)]++
+	}
+	for p := range 16 {
+		if numbers[p] < 70 || numbers[p] > 130 {
+			t.Errorf("%d of 1600 sources are in partition %d of 16", numbers[p], p)
 		}
 	}
 }
@@ -69,18 +103,19 @@ func TestPartition(t *testing.T) {
 func TestSubjects(t *testing.T) {
 	id := flow.FrameID{Source: "foobar", Session: "run1", Seq: 12} // partition 0
 	for got, want := range map[string]string{
-		flow.ResultSubject("detect", flow.ModeLive, "foobar"):  "results.detect.live.0.foobar",
-		flow.ResultFilter("depth", flow.ModeLossless, 3):       "results.depth.lossless.3.>",
-		flow.SceneSubject(flow.ModeLive, id):                   "scenes.live.0.foobar",
-		flow.SceneSubject(flow.ModeLossless, id):               "scenes.lossless.0.foobar.run1.12",
-		flow.SceneFilter("foobar", "run1"):                     "scenes.lossless.0.foobar.run1.>",
-		flow.SceneFilter("foobar", ""):                         "scenes.lossless.0.foobar.>",
-		flow.DoneSubject("fuser", "cam1"):                      "done.fuser.cam1",
-		flow.AliveSubject("detect", "01K7E5"):                  "alive.detect.01K7E5",
-		flow.PositionKey("cam1", "run1"):                       "position.cam1.run1",
-		flow.DefaultGroups().AcceptedSubject("live", "cam1"):   "accepted.live.*.*.cam1",
-		flow.DefaultGroups()[0].FrameFilter(flow.ModeLossless): "frames.lossless.detect.>",
-		flow.DefaultGroups()[1].FrameFilter(flow.ModeLossless): "frames.lossless.*.depth.>",
+		flow.ResultSubject("detect", flow.ModeLive, 0, "foobar"): "results.detect.live.0.foobar",
+		flow.ResultFilter("depth", flow.ModeLossless, 3):         "results.depth.lossless.3.>",
+		flow.SceneSubject(flow.ModeLive, 0, id):                  "scenes.live.0.foobar",
+		flow.SceneSubject(flow.ModeLossless, 0, id):              "scenes.lossless.0.foobar.run1.12",
+		flow.SceneFilter(0, "foobar", "run1"):                    "scenes.lossless.0.foobar.run1.>",
+		flow.SceneFilter(flow.AnyPartition, "foobar", ""):        "scenes.lossless.*.foobar.>",
+		flow.DoneSubject("fuser", "cam1"):                        "done.fuser.cam1",
+		flow.AliveSubject("detect", "01K7E5"):                    "alive.detect.01K7E5",
+		flow.PositionKey("cam1", "run1"):                         "position.cam1.run1",
+		flow.DefaultGroups().AcceptedSubject("live", "cam1"):     "accepted.live.*.*.cam1",
+		flow.AllAccepted("lossless"):                             "accepted.lossless.>",
+		flow.DefaultGroups()[0].FrameFilter(flow.ModeLossless):   "frames.lossless.detect.>",
+		flow.DefaultGroups()[1].FrameFilter(flow.ModeLossless):   "frames.lossless.*.depth.>",
 	} {
 		if got != want {
 			t.Errorf("subject is %q, want %q", got, want)

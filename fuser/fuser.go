@@ -31,7 +31,7 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	m := metrics.New(env.Metrics)
 	tasks, ctx := errgroup.WithContext(ctx)
 	share := partition.NewShare()
-	for number := range flow.Partitions {
+	for number := range flow.DefaultPartitions {
 		o := partition.Owner{Number: number, Limits: cfg.limits(), Env: env, Metrics: m, Groups: newest, Share: share}
 		tasks.Go(func() error { return o.Run(ctx) })
 	}

@@ -43,7 +43,7 @@ func newBench(t *testing.T) bench {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.Close)
-	if err := b.Provision(t.Context(), flow.DefaultGroups(), bus.DefaultLimits()); err != nil {
+	if err := b.Provision(t.Context(), flow.DefaultDeployment().With(flow.DefaultGroups())); err != nil {
 		t.Fatal(err)
 	}
 	return bench{server, b}
@@ -188,7 +188,7 @@ func TestShuffledAndDuplicatedResultsBecomeOneSceneEach(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			subject := flow.ResultSubject(r.Group, r.Mode, r.Source)
+			subject := flow.ResultSubject(r.Group, r.Mode, r.Place(), r.Source)
 			if _, err := b.bus.JetStream().PublishMsg(t.Context(), &nats.Msg{Subject: subject, Data: data}); err != nil {
 				t.Fatal(err)
 			}
@@ -234,8 +234,8 @@ func TestStoppedFuserHandsOver(t *testing.T) {
 	b.scenes(t, 1)
 	f.stop()
 	position, last, err := b.bus.Position(t.Context(), "cam1", "s")
-	if err != nil || position != 1 || last == nil {
-		t.Fatalf("position %d, last scene %v, %v", position, last, err)
+	if err != nil || position.Seq != 1 || last == nil {
+		t.Fatalf("position %v, last scene %v, %v", position, last, err)
 	}
 	f = b.startFuser(t)
 	defer f.stop()
@@ -272,7 +272,7 @@ func TestPositionOutlivesTheScenes(t *testing.T) {
 			r := result(group, "cam1", seq)
 			r.Model = "again" // a new message in spite of the dedupe window
 			data, _ := flow.Encode(nil, r)
-			if _, err := b.bus.JetStream().Publish(t.Context(), flow.ResultSubject(group, r.Mode, r.Source), data); err != nil {
+			if _, err := b.bus.JetStream().Publish(t.Context(), flow.ResultSubject(group, r.Mode, r.Place(), r.Source), data); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -282,7 +282,7 @@ func TestPositionOutlivesTheScenes(t *testing.T) {
 	if err != nil || last.Seq != 2 {
 		t.Fatalf("last scene %+v, %v; want seq 2", last, err)
 	}
-	if _, err := b.bus.SceneOutcome(t.Context(), flow.FrameID{Source: "cam1", Session: "s", Seq: 1}); err == nil {
+	if _, err := b.bus.SceneOutcome(t.Context(), flow.AnyPartition, flow.FrameID{Source: "cam1", Session: "s", Seq: 1}); err == nil {
 		t.Fatal("frame 1 has a second scene")
 	}
 }
@@ -292,7 +292,7 @@ func TestGarbageIsTerminatedAndCounted(t *testing.T) {
 	f := b.startFuser(t)
 	defer f.stop()
 	for i, garbage := range [][]byte{nil, []byte("no msgpack"), {0x81, 0xa1, 0x7a, 0xdd, 0xff, 0xff, 0xff, 0xff}} {
-		if _, err := b.bus.JetStream().Publish(t.Context(), flow.ResultSubject(flow.GroupDetect, flow.ModeLossless, fmt.Sprintf("cam%d", i)), garbage); err != nil {
+		if _, err := b.bus.JetStream().Publish(t.Context(), flow.ResultSubject(flow.GroupDetect, flow.ModeLossless, 0, fmt.Sprintf("cam%d", i)), garbage); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -313,7 +313,7 @@ func TestFrameOfAGroupThatIsLeftOutNowIsPartial(t *testing.T) {
 	b.publish(t, result(flow.GroupDetect, "cam1", 1))
 	groups := flow.DefaultGroups()
 	groups[1].Off = true
-	if err := b.bus.Provision(t.Context(), groups, bus.DefaultLimits()); err != nil {
+	if err := b.bus.Provision(t.Context(), flow.DefaultDeployment().With(groups)); err != nil {
 		t.Fatal(err)
 	}
 	defer b.startFuser(t).stop()
@@ -332,7 +332,7 @@ func TestGroupsChangeWhileFusing(t *testing.T) {
 		t.Helper()
 		groups := flow.DefaultGroups()
 		groups[1].Off = off
-		if err := b.bus.Provision(t.Context(), groups, bus.DefaultLimits()); err != nil {
+		if err := b.bus.Provision(t.Context(), flow.DefaultDeployment().With(groups)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -366,7 +366,7 @@ func TestResultThatBeliesItsSubjectIsRefused(t *testing.T) {
 	other := result(flow.GroupDepth, "cam1", 1)
 	other.Error = "not from depth"
 	elsewhere := result(flow.GroupDetect, "cam2", 1) // its partition is another one
-	if flow.Partition("cam1") == flow.Partition("cam2") {
+	if flow.FirstPartition("cam1") == flow.FirstPartition("cam2") {
 		t.Fatal("choose other names")
 	}
 	b := newBench(t)
@@ -377,7 +377,7 @@ func TestResultThatBeliesItsSubjectIsRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := b.bus.JetStream().Publish(t.Context(), flow.ResultSubject(flow.GroupDetect, flow.ModeLossless, "cam1"), data); err != nil {
+		if _, err := b.bus.JetStream().Publish(t.Context(), flow.ResultSubject(flow.GroupDetect, flow.ModeLossless, 0, "cam1"), data); err != nil {
 			t.Fatal(err)
 		}
 	}

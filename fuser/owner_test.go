@@ -17,7 +17,7 @@ func (b bench) owners(t *testing.T) map[string]int {
 		t.Fatal(err)
 	}
 	count := map[string]int{}
-	for p := range flow.Partitions {
+	for p := range flow.DefaultPartitions {
 		if entry, err := kv.Get(t.Context(), fmt.Sprintf("partition.%d", p)); err == nil {
 			count[string(entry.Value())]++
 		}
@@ -46,8 +46,8 @@ func (b bench) wantOwners(t *testing.T, fusers, each int) {
 func TestFusersShareAndTakeOver(t *testing.T) {
 	b := newBench(t)
 	var sources []string // one of each partition
-	for i := 0; len(sources) < flow.Partitions; i++ {
-		if name := fmt.Sprint("cam", i); flow.Partition(name) == len(sources) {
+	for i := 0; len(sources) < flow.DefaultPartitions; i++ {
+		if name := fmt.Sprint("cam", i); flow.FirstPartition(name) == len(sources) {
 			sources = append(sources, name)
 		}
 	}

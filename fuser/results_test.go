@@ -12,7 +12,7 @@ var plan = []string{flow.GroupDetect, flow.GroupDepth}
 
 func result(group, source string, seq uint64) *flow.Result {
 	return &flow.Result{
-		Version: flow.ResultVersion, Group: group, Source: source, Session: "s", Seq: seq,
+		Version: flow.Wire, Group: group, Source: source, Session: "s", Seq: seq,
 		Mode: flow.ModeLossless, Width: 64, Height: 48, Plan: plan,
 	}
 }

@@ -112,7 +112,7 @@ func TestPageInBrowser(t *testing.T) {
 	page.await(`document.getElementById("state").textContent === "complete — 2 frames"`)
 
 	// The picture outlives the gateway; a later viewer is told that it is gone.
-	if err := b.bus.SetPosition(t.Context(), "cam1", "s", 2); err != nil {
+	if err := b.bus.SetPosition(t.Context(), "cam1", "s", flow.Position{Seq: 2}); err != nil {
 		t.Fatal(err)
 	}
 	before := page.pixel(60, 40)

@@ -81,7 +81,7 @@ func TestRestartedGatewayShowsStoredScene(t *testing.T) {
 	r := b.startReady(t, nil)
 	b.publish(t, "cam1", "s1", 7)
 	b.publish(t, "cam1", "s2", 2)
-	if err := b.bus.SetPosition(t.Context(), "cam1", "s2", 2); err != nil {
+	if err := b.bus.SetPosition(t.Context(), "cam1", "s2", flow.Position{Seq: 2}); err != nil {
 		t.Fatal(err)
 	}
 	c := r.watch("cam1")
@@ -115,7 +115,7 @@ func TestScenesNeverGoBackwards(t *testing.T) {
 	}
 	last := uint64(0)
 	for _, seq := range []uint64{1, 1, 3, 2, 3, 1, 4, 2, 5} {
-		if err := b.bus.Conn().Publish(flow.SceneSubject(flow.ModeLive, flow.FrameID{Source: "cam1"}), encoded[seq]); err != nil {
+		if err := b.bus.Conn().Publish(flow.SceneSubject(flow.ModeLive, 0, flow.FrameID{Source: "cam1"}), encoded[seq]); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -294,7 +294,7 @@ func TestLiveFramesOfWatchedSources(t *testing.T) {
 	}
 	for { // until the subscription stands
 		b.acceptLive(t, frame)
-		if err := b.bus.Conn().Publish(flow.SceneSubject(flow.ModeLive, scene.ID()), data); err != nil {
+		if err := b.bus.Conn().Publish(flow.SceneSubject(flow.ModeLive, scene.Place(), scene.ID()), data); err != nil {
 			t.Fatal(err)
 		}
 		if m := c.scene(); bytes.Equal(m.picture, frame.Picture) {

@@ -59,7 +59,7 @@ func newProvisionedBench(t testing.TB) bench {
 
 func (b bench) provision(t testing.TB) {
 	t.Helper()
-	if err := b.bus.Provision(t.Context(), flow.DefaultGroups(), bus.DefaultLimits()); err != nil {
+	if err := b.bus.Provision(t.Context(), flow.DefaultDeployment().With(flow.DefaultGroups())); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -230,7 +230,7 @@ func depthMap(t testing.TB, width, height int, kind depthmap.Kind) *depthmap.Map
 
 func newFrame(t testing.TB, source, session string, seq uint64) *flow.Frame {
 	return &flow.Frame{
-		Version: flow.FrameVersion, Source: source, Session: session, Seq: seq, Mode: flow.ModeLossless,
+		Version: flow.Wire, Source: source, Session: session, Seq: seq, Mode: flow.ModeLossless,
 		Captured: time.Now().UnixNano(), Width: 64, Height: 48, Plan: []string{"detect", "depth"}, Picture: picture(t, seq),
 	}
 }
@@ -238,7 +238,7 @@ func newFrame(t testing.TB, source, session string, seq uint64) *flow.Frame {
 func newScene(t testing.TB, source, session string, seq uint64) *flow.Scene {
 	d := depthMap(t, 16, 12, depthmap.InverseRelative)
 	return &flow.Scene{
-		Version: flow.SceneVersion, Source: source, Session: session, Seq: seq, Mode: flow.ModeLossless,
+		Version: flow.Wire, Source: source, Session: session, Seq: seq, Mode: flow.ModeLossless,
 		Captured: time.Now().UnixNano(), Width: 64, Height: 48, Plan: []string{"detect", "depth"}, Outcome: flow.OutcomeComplete,
 		Detections: []flow.Detection{{
 			Label: "person", Score: 0.9, Box: [4]float32{8, 8, 40, 40},

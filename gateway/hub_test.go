@@ -48,7 +48,7 @@ func scene(source, session string, seq uint64, withDepth bool) *flow.Scene {
 func raw(t testing.TB, id flow.FrameID, size int) []byte {
 	t.Helper()
 	data, err := flow.Encode(nil, &flow.Frame{
-		Version: flow.FrameVersion, Source: id.Source, Session: id.Session, Seq: id.Seq, Picture: make([]byte, size),
+		Version: flow.Wire, Source: id.Source, Session: id.Session, Seq: id.Seq, Picture: make([]byte, size),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -60,10 +60,10 @@ func newPredictor(g *gateway) *predictor {
 func (p *predictor) ready() (flow.Groups, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.groups.On()) == 0 {
+	if len(p.groups.On(time.Now())) == 0 {
 		return nil, refused(http.StatusServiceUnavailable, reasonNoWorker, "the pipeline is not there yet: no groups entry")
 	}
-	for _, g := range p.groups.On() {
+	for _, g := range p.groups.On(time.Now()) {
 		alive := 0
 		for instance, at := range p.heard[g.Name] {
 			if time.Since(at) > goneAfter {
@@ -83,7 +83,7 @@ func (p *predictor) ready() (flow.Groups, error) {
 // frame is under way all the same. ctx is the gateway's.
 func (p *predictor) ask(ctx context.Context, groups flow.Groups, picture sent) (*flow.Scene, error) {
 	plan := make([]string, 0, len(groups))
-	on := groups.On()
+	on := groups.On(time.Now())
 	slices.SortFunc(on, func(a, b flow.Group) int { return a.Slot - b.Slot })
 	for _, g := range on {
 		plan = append(plan, g.Name)
@@ -92,7 +92,7 @@ func (p *predictor) ask(ctx context.Context, groups flow.Groups, picture sent) (
 	defer p.end(id.Seq)
 	now := time.Now()
 	frame := &flow.Frame{
-		Version: flow.FrameVersion, Source: id.Source, Session: id.Session, Seq: id.Seq, Mode: flow.ModeLive,
+		Version: 1, Source: id.Source, Session: id.Session, Seq: id.Seq, Mode: flow.ModeLive,
 		Captured: now.UnixNano(), Sent: now.UnixNano(), Width: picture.width, Height: picture.height, Plan: plan,
 		Budget: sceneWithin, Picture: picture.jpeg, Ledger: []flow.Hop{{Stage: stage}},
 	}

@@ -13,7 +13,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/spatial-flow/spatial-flow/flow"
-	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/flow/natsserver"
 )
 
@@ -73,7 +72,7 @@ func BenchmarkAdmit(b *testing.B) {
 	}
 	defer connection.Close()
 	groups := flow.DefaultGroups()
-	if err := connection.Provision(b.Context(), groups, bus.DefaultLimits()); err != nil {
+	if err := connection.Provision(b.Context(), flow.DefaultDeployment().With(groups)); err != nil {
 		b.Fatal(err)
 	}
 	stream, err := connection.JetStream().Stream(b.Context(), "FRAMES_LOSSLESS")
@@ -82,7 +81,7 @@ func BenchmarkAdmit(b *testing.B) {
 	}
 	ledger := newLedger()
 	l := &lossless{spec: spec{name: "bench"}, cfg: Config{StoreTimeout: time.Minute}, bus: connection, log: slog.New(slog.DiscardHandler),
-		groups: groups, plan: groups.LosslessPlan(), ledger: ledger, metrics: newMetrics(prometheus.NewRegistry()).of("bench"), session: "bench"}
+		groups: groups, plan: groups.LosslessPlan(time.Now(), func(flow.Group) bool { return false }), ledger: ledger, metrics: newMetrics(prometheus.NewRegistry()).of("bench"), session: "bench"}
 	p := picture{data: make([]byte, 100<<10), width: 768, height: 576, captured: time.Now()}
 	seq := uint64(0)
 	b.ReportAllocs()

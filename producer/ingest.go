@@ -194,8 +194,8 @@ func ingestPicture(name string, data []byte, p *picture) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %w", errIngest, err)
 	}
 	switch {
-	case frame.Version < 1 || frame.Version > flow.FrameVersion:
-		return nil, fmt.Errorf("%w: frame version %d (key v), this reader knows 1 to %d", errIngest, frame.Version, flow.FrameVersion)
+	case frame.Version < 1 || frame.Version > flow.Wire:
+		return nil, fmt.Errorf("%w: frame version %d (key v), this reader knows 1 to %d", errIngest, frame.Version, flow.Wire)
 	case frame.Source != "" && frame.Source != name:
 		return nil, fmt.Errorf("%w: a frame of source %.80q (key src) on the subject of %q", errIngest, frame.Source, name)
 	case len(frame.Picture) == 0:

@@ -192,7 +192,7 @@ func (l *live) onDone(by string, done flow.Done) {
 // publish stores a frame that was admitted and booked. False is returned, and the frame dropped, when NATS does not.
 func (l *live) publish(ctx context.Context, groups flow.Groups, id flow.FrameID, plan []string, p picture) bool {
 	frame := &flow.Frame{
-		Version: flow.FrameVersion, Source: id.Source, Session: id.Session, Seq: id.Seq, Mode: flow.ModeLive,
+		Version: 1, Source: id.Source, Session: id.Session, Seq: id.Seq, Mode: flow.ModeLive,
 		Captured: p.captured.UnixNano(), Sent: time.Now().UnixNano(), Width: p.width, Height: p.height, Plan: plan,
 		Budget: l.cfg.Budget, Picture: p.data, Ledger: []flow.Hop{{Stage: stage, Work: p.read + p.encode}},
 	}

@@ -43,7 +43,7 @@ func newLossless(s spec, r *row, cfg Config, env service.Env, groups flow.Groups
 	status, _ := r.snapshot()
 	session := status.Session
 	return &lossless{
-		spec: s, cfg: cfg, bus: env.Bus, log: env.Log.With("source", s.name, "session", session), groups: groups, plan: groups.LosslessPlan(),
+		spec: s, cfg: cfg, bus: env.Bus, log: env.Log.With("source", s.name, "session", session), groups: groups, plan: groups.LosslessPlan(time.Now(), func(flow.Group) bool { return false }),
 		row: r, ledger: r.ledger, metrics: m.of(s.name), session: session,
 	}
 }
@@ -173,8 +173,8 @@ func (l *lossless) tellIncomplete(ctx context.Context, frames uint64) {
 	for _, session := range runs[l.spec.name] {
 		position, _, e := l.bus.Position(call, l.spec.name, session)
 		err = errors.Join(err, e)
-		if e == nil && position < frames {
-			l.log.Warn("an earlier run of this source is incomplete; --run goes on with it", "run", session, "stored", position, "frames", frames)
+		if e == nil && position.Seq < frames {
+			l.log.Warn("an earlier run of this source is incomplete; --run goes on with it", "run", session, "stored", position.Seq, "frames", frames)
 		}
 	}
 	if err != nil {
@@ -189,8 +189,11 @@ func (l *lossless) position(ctx context.Context) (uint64, error) {
 		call, cancel := context.WithTimeout(ctx, callTimeout)
 		position, _, err := l.bus.Position(call, l.spec.name, l.session)
 		cancel()
+		if errors.Is(err, bus.ErrNotFound) {
+			return 0, nil
+		}
 		if err == nil {
-			return position, nil
+			return position.Seq, nil
 		}
 		if errors.Is(err, nats.ErrConnectionClosed) || time.Since(start) > l.cfg.StoreTimeout || !flowclock.Sleep(ctx, wait) {
 			return 0, err
@@ -236,7 +239,7 @@ func (l *lossless) admitAll(ctx, work context.Context, pictures <-chan picture, 
 // admit opens a frame and stores it.
 func (l *lossless) admit(ctx context.Context, p picture, seq uint64) error {
 	frame := &flow.Frame{
-		Version: flow.FrameVersion, Source: l.spec.name, Session: l.session, Seq: seq, Mode: flow.ModeLossless,
+		Version: 1, Source: l.spec.name, Session: l.session, Seq: seq, Mode: flow.ModeLossless,
 		Captured: p.captured.UnixNano(), Width: p.width, Height: p.height, Plan: l.plan, Picture: p.data, Error: p.broken,
 		Ledger: []flow.Hop{{Stage: stage, Work: p.read + p.encode}},
 	}
@@ -313,7 +316,7 @@ func (l *lossless) lookUp(ctx context.Context, closed context.CancelCauseFunc) {
 		}
 		for _, id := range l.ledger.due(time.Now(), l.cfg.Silence) {
 			call, cancel := context.WithTimeout(ctx, callTimeout)
-			outcome, err := l.bus.SceneOutcome(call, id)
+			outcome, err := l.bus.SceneOutcome(call, flow.FirstPartition(id.Source), id)
 			cancel()
 			switch {
 			case err == nil:

@@ -9,7 +9,6 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/spatial-flow/spatial-flow/flow"
-	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/producer"
 )
 
@@ -41,11 +40,11 @@ func TestEarlyDone(t *testing.T) {
 	}
 	sub, err := b.bus.Conn().Subscribe("frames.>", func(msg *nats.Msg) {
 		var frame flow.Frame
-		scene := flow.Scene{Version: flow.SceneVersion, Mode: flow.ModeLossless, Outcome: flow.OutcomeComplete}
+		scene := flow.Scene{Version: flow.Wire, Mode: flow.ModeLossless, Outcome: flow.OutcomeComplete}
 		err := flow.Decode(msg.Data, &frame)
 		scene.Source, scene.Session, scene.Seq, scene.Plan = frame.Source, frame.Session, frame.Seq, frame.Plan
-		other := flow.Done{Version: flow.DoneVersion, Session: "other", Seq: frame.Seq, Outcome: flow.OutcomeError}
-		own := flow.Done{Version: flow.DoneVersion, Session: frame.Session, Seq: frame.Seq, Outcome: flow.OutcomeComplete}
+		other := flow.Done{Version: flow.Wire, Session: "other", Seq: frame.Seq, Outcome: flow.OutcomeError}
+		own := flow.Done{Version: flow.Wire, Session: frame.Session, Seq: frame.Seq, Outcome: flow.OutcomeComplete}
 		err = errors.Join(err, b.bus.PublishScene(t.Context(), &scene),
 			b.bus.PublishDone("fuser", frame.Source, other), b.bus.PublishDone("fuser", frame.Source, own), b.bus.Conn().Flush())
 		time.Sleep(5 * time.Millisecond)
@@ -91,9 +90,9 @@ func TestLostScene(t *testing.T) {
 // TestFullStream meets the guard of FRAMES and goes on when there is room.
 func TestFullStream(t *testing.T) {
 	b := newBench(t)
-	limits := bus.DefaultLimits()
-	limits.GuardBytes = 4 << 10
-	if err := b.bus.Provision(t.Context(), flow.DefaultGroups(), limits); err != nil {
+	deployment := flow.DefaultDeployment()
+	deployment.Limits.GuardBytes = 4 << 10
+	if err := b.bus.Provision(t.Context(), deployment); err != nil {
 		t.Fatal(err)
 	}
 	f := b.fuse(t, &fuser{})
@@ -102,7 +101,7 @@ func TestFullStream(t *testing.T) {
 	if frames, _ := f.accepted("p"); len(frames) == 0 || len(frames) == 12 {
 		t.Fatalf("%d frames fit below the guard, the test wants fewer than 12", len(frames))
 	}
-	if err := b.bus.Provision(t.Context(), flow.DefaultGroups(), bus.DefaultLimits()); err != nil {
+	if err := b.bus.Provision(t.Context(), flow.DefaultDeployment().With(flow.DefaultGroups())); err != nil {
 		t.Fatal(err)
 	}
 	wantComplete(t, l.wait(), 12)

@@ -46,7 +46,7 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 
 func carryAll(ctx context.Context, cfg Config, env service.Env, board *Board, specs []spec, rows []*row, m metrics) error {
 	groups, err := waitForGroups(ctx, env)
-	if err == nil && (len(groups.On()) == 0 || slices.ContainsFunc(specs, isLossless) && len(groups.LosslessPlan()) == 0) {
+	if err == nil && (len(groups.On(time.Now())) == 0 || slices.ContainsFunc(specs, isLossless) && len(groups.LosslessPlan(time.Now(), func(flow.Group) bool { return false })) == 0) {
 		err = ErrNoGroups
 	}
 	if err != nil {

@@ -125,13 +125,13 @@ func TestStop(t *testing.T) {
 	}
 	f.wantSeqs("p", int(s.Account.Admitted))
 
-	if err := b.bus.SetPosition(t.Context(), "p", s.Session, s.Account.Admitted); err != nil { // as the real fuser does
+	if err := b.bus.SetPosition(t.Context(), "p", s.Session, flow.Position{Seq: s.Account.Admitted}); err != nil { // as the real fuser does
 		t.Fatal(err)
 	}
 	next := b.start(t, nil, folder)
 	next.wait()
 	next.stop()
-	want := fmt.Sprintf("run=%s stored=%d frames=200", s.Session, s.Account.Admitted)
+	want := fmt.Sprintf("run=%s stored=%d frames=200", s.Session, flow.Position{Seq: s.Account.Admitted})
 	if log := next.log.String(); !strings.Contains(log, want) || strings.Count(log, "incomplete") != 1 {
 		t.Errorf("want one report of %s in the log:\n%s", want, log)
 	}
@@ -256,7 +256,7 @@ func TestRefusals(t *testing.T) {
 func TestNotProvisioned(t *testing.T) {
 	b := newBench(t)
 	js, groups := b.bus.JetStream(), flow.DefaultGroups()
-	kv, err := js.KeyValue(t.Context(), bus.Bucket)
+	kv, err := js.KeyValue(t.Context(), bus.PositionsBucket)
 	if err != nil {
 		t.Fatal(err)
 	}

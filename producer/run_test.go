@@ -47,7 +47,7 @@ func newBench(t testing.TB) bench {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.Close)
-	if err := b.Provision(t.Context(), flow.DefaultGroups(), bus.DefaultLimits()); err != nil {
+	if err := b.Provision(t.Context(), flow.DefaultDeployment().With(flow.DefaultGroups())); err != nil {
 		t.Fatal(err)
 	}
 	return bench{server, b}
@@ -197,7 +197,7 @@ func (f *fuser) come(ctx context.Context) (frames []*flow.Frame) {
 
 func (f *fuser) answer(ctx context.Context, frame *flow.Frame) {
 	scene := &flow.Scene{
-		Version: flow.SceneVersion, Source: frame.Source, Session: frame.Session, Seq: frame.Seq, Mode: frame.Mode,
+		Version: flow.Wire, Source: frame.Source, Session: frame.Session, Seq: frame.Seq, Mode: frame.Mode,
 		Captured: frame.Captured, Fused: time.Now().UnixNano(), Plan: frame.Plan, Outcome: flow.OutcomeComplete, Ledger: frame.Ledger,
 	}
 	if frame.Error != "" {
@@ -219,7 +219,7 @@ func (f *fuser) answer(ctx context.Context, frame *flow.Frame) {
 		return
 	}
 	for range 2 { // a second one changes nothing
-		done := flow.Done{Version: flow.DoneVersion, Session: frame.Session, Seq: frame.Seq, Outcome: scene.Outcome}
+		done := flow.Done{Version: flow.Wire, Session: frame.Session, Seq: frame.Seq, Outcome: scene.Outcome}
 		if err := f.bus.PublishDone("fuser", frame.Source, done); err != nil && ctx.Err() == nil {
 			f.t.Error(err)
 		}

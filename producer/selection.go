@@ -50,7 +50,7 @@ func newSelection(cfg Config, b *bus.Bus, log *slog.Logger, groups flow.Groups) 
 func (s *selection) setGroups(groups flow.Groups) {
 	s.groups = groups
 	var allowed []selectorGroup
-	for _, g := range groups.On() {
+	for _, g := range groups.On(time.Now()) {
 		allowed = append(allowed, selectorGroup{name: g.Name, required: slices.Contains(s.cfg.Required, g.Name), maxRate: s.cfg.MaxRate[g.Name]})
 	}
 	s.selector = newSelector(allowed)
@@ -221,7 +221,7 @@ func (s *selection) look(ctx context.Context) {
 	cancel()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err == nil && !slices.Equal(groups, s.groups) && len(groups.On()) > 0 {
+	if err == nil && !slices.Equal(groups, s.groups) && len(groups.On(time.Now())) > 0 {
 		s.log.Info("groups changed", "groups", string(groups.Encode()))
 		s.setGroups(groups)
 	}
@@ -229,7 +229,7 @@ func (s *selection) look(ctx context.Context) {
 	s.hearing.forget(now)
 	slots := s.hearing.slots()
 	mine, all := s.hearing.liveSources(s.own, now)
-	for _, g := range s.groups.On() {
+	for _, g := range s.groups.On(time.Now()) {
 		if slots[g.Name] > 0 || now.Sub(s.began) > aliveFor { // before that nobody can have been heard
 			s.selector.follow(g.Name, slots[g.Name], mine, all, now)
 		}

@@ -68,9 +68,9 @@ func newRig(t *testing.T) *rig {
 		server.Stop()
 	})
 	t.Cleanup(r.stop)
-	limits := bus.DefaultLimits()
-	limits.LiveInMemory = true // as in up
-	if err := r.connect("test").Provision(ctx, flow.DefaultGroups(), limits); err != nil {
+	deployment := flow.DefaultDeployment()
+	deployment.Limits.LiveStorage = flow.LiveInMemory // as in up
+	if err := r.connect("test").Provision(ctx, deployment); err != nil {
 		t.Fatal(err)
 	}
 	return r
@@ -137,7 +137,7 @@ func (s *sleeper) answer(t *testing.T, b *bus.Bus, msg jetstream.Msg) {
 	time.Sleep(s.work)
 	work := time.Since(taken)
 	result := &flow.Result{
-		Version: flow.ResultVersion, Group: s.group, Source: f.Source, Session: f.Session, Seq: f.Seq, Mode: f.Mode, Captured: f.Captured,
+		Version: flow.Wire, Group: s.group, Source: f.Source, Session: f.Session, Seq: f.Seq, Mode: f.Mode, Captured: f.Captured,
 		Sent: time.Now().UnixNano(), Width: f.Width, Height: f.Height, Plan: f.Plan, Budget: f.Budget,
 		Ledger: append(f.Ledger, flow.Hop{Stage: s.group, Wait: max(wait, 0), Work: work}),
 	}
@@ -287,8 +287,8 @@ func TestTwoFusersJoinLive(t *testing.T) {
 	r.serve(depth)
 	var sources []string // one of each partition
 	fuse, produce := serviceConfigs(t)
-	for i := 0; len(sources) < flow.Partitions; i++ {
-		if name := fmt.Sprint("cam", i); flow.Partition(name) == len(sources) {
+	for i := 0; len(sources) < flow.DefaultPartitions; i++ {
+		if name := fmt.Sprint("cam", i); flow.Partition(name, flow.DefaultPartitions) == len(sources) {
 			sources = append(sources, name)
 			produce.Sources = append(produce.Sources, name+"="+pictures(t, 60)+"#mode=live&fps=8&loop=true")
 		}
@@ -341,7 +341,7 @@ func TestTwoFusersJoinLive(t *testing.T) {
 	}
 	eventually(t, "both fusers own two partitions", func() bool {
 		count := map[string]int{}
-		for p := range flow.Partitions {
+		for p := range flow.DefaultPartitions {
 			if entry, err := kv.Get(t.Context(), fmt.Sprintf("partition.%d", p)); err == nil {
 				count[string(entry.Value())]++
 			}

@@ -106,14 +106,16 @@ func (p *pipeline) provision(ctx context.Context) (err error) {
 	if p.own, err = p.server.Connect("standalone", p.log); err != nil {
 		return err
 	}
-	limits := bus.DefaultLimits()
-	limits.LiveInMemory = true // server and services end together
+	deployment := flow.DefaultDeployment()
+	deployment.Groups = p.up.groups()
+	limits := &deployment.Limits
+	limits.LiveStorage = flow.LiveInMemory // server and services end together
 	if p.up.Run != "" {
 		limits.ScenesKeep = scenesKept
 	}
 	ctx, cancel := context.WithTimeout(ctx, startWithin)
 	defer cancel()
-	if err := p.own.Provision(ctx, p.up.groups(), limits); err != nil {
+	if err := p.own.Provision(ctx, deployment); err != nil {
 		return err
 	}
 	switch {
@@ -140,7 +142,7 @@ func (p *pipeline) openSceneFile() error {
 
 func (p *pipeline) startServices() error {
 	shared := tensor.NewShared()
-	for _, group := range p.up.groups().On() {
+	for _, group := range p.up.groups().On(time.Now()) {
 		cfg, err := p.up.worker(group.Name)
 		if err != nil {
 			return err
@@ -310,9 +312,12 @@ func (p *pipeline) completeScenes() error {
 	}
 	var errs []error
 	for _, s := range p.board.Statuses() {
-		seq, _, err := p.own.Position(p.running, s.Source, s.Session)
-		if err == nil {
-			err = p.scenes.wait(p.running, s.Source, s.Session, seq, scenesWait)
+		position, _, err := p.own.Position(p.running, s.Source, s.Session)
+		switch {
+		case err == nil:
+			err = p.scenes.wait(p.running, s.Source, s.Session, position.Seq, scenesWait)
+		case errors.Is(err, bus.ErrNotFound): // it never had a frame
+			err = nil
 		}
 		errs = append(errs, err)
 	}

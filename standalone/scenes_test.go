@@ -55,7 +55,7 @@ func TestCreateKeepsWhatWasThere(t *testing.T) {
 	if held, _ := os.ReadFile(path); len(held) < 50 {
 		t.Fatalf("opened, it holds %q", held)
 	}
-	scene := &flow.Scene{Version: flow.SceneVersion, Source: "cam1", Session: "s", Mode: flow.ModeLossless, Outcome: flow.OutcomeComplete}
+	scene := &flow.Scene{Version: flow.Wire, Source: "cam1", Session: "s", Mode: flow.ModeLossless, Outcome: flow.OutcomeComplete}
 	for scene.Seq = 1; scene.Seq <= 2; scene.Seq++ {
 		if err := file.Take(scene); err != nil {
 			t.Fatal(err)

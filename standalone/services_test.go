@@ -157,7 +157,7 @@ func position(t *testing.T, b *bus.Bus, source, run string, seq uint64) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		now, _, err := b.Position(ctx, source, run)
-		return err == nil && now >= seq
+		return err == nil && now.Seq >= seq
 	})
 }
 

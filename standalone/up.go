@@ -79,7 +79,7 @@ func (u *Up) Validate() error {
 			return fmt.Errorf("%w: %s: %s is a folder, give the .onnx file in it", ErrUsage, flag, model)
 		}
 	}
-	for _, group := range u.groups().On() {
+	for _, group := range u.groups().On(time.Now()) {
 		if _, err := u.worker(group.Name); err != nil {
 			return fmt.Errorf("%w: %w", ErrUsage, err)
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
 )
 
@@ -198,7 +199,7 @@ func TestStoppedWorkerGivesBackWhatItCannotStore(t *testing.T) {
 	if err := msg.Nak(); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.bus.Provision(t.Context(), groups, bus.DefaultLimits()); err != nil {
+	if err := b.bus.Provision(t.Context(), flow.DefaultDeployment().With(groups)); err != nil {
 		t.Fatal(err)
 	}
 	messages.Stop()

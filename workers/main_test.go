@@ -53,7 +53,7 @@ func newBench(t testing.TB) bench {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.Close)
-	if err := b.Provision(context.Background(), groups, bus.DefaultLimits()); err != nil {
+	if err := b.Provision(context.Background(), flow.DefaultDeployment().With(groups)); err != nil {
 		t.Fatal(err)
 	}
 	return bench{server, b}
@@ -142,7 +142,7 @@ func picture(t testing.TB, width, height int) []byte {
 func frame(t testing.TB, seq uint64, plan ...string) *flow.Frame {
 	t.Helper()
 	return &flow.Frame{
-		Version: flow.FrameVersion, Source: "cam1", Session: "s", Seq: seq, Mode: lossless, Captured: 1700000000e9, Sent: time.Now().UnixNano(),
+		Version: flow.Wire, Source: "cam1", Session: "s", Seq: seq, Mode: lossless, Captured: 1700000000e9, Sent: time.Now().UnixNano(),
 		Width: 64, Height: 48, Plan: plan, Picture: picture(t, 64, 48), Ledger: []flow.Hop{{Stage: "producer", Work: time.Millisecond}},
 	}
 }
@@ -159,7 +159,7 @@ func (b bench) publish(t testing.TB, frames ...*flow.Frame) {
 // results reads n results of a group, by seq, and fails when a frame has two.
 func (b bench) results(t testing.TB, group string, n int) map[uint64]*flow.Result {
 	t.Helper()
-	messages, err := b.bus.TakeResults(context.Background(), group, lossless, flow.Partition("cam1"), n)
+	messages, err := b.bus.TakeResults(context.Background(), group, lossless, flow.Partition("cam1", flow.DefaultPartitions), n)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -148,7 +148,7 @@ func hold(msg jetstream.Msg) (release func()) {
 // result is the empty answer to a frame.
 func (w *worker) result(frame *flow.Frame, taken time.Time) *flow.Result {
 	return &flow.Result{
-		Version: flow.ResultVersion, Group: w.cfg.Group,
+		Version: frame.Version, Partition: frame.Partition, Copy: frame.Copy, Group: w.cfg.Group,
 		Source: frame.Source, Session: frame.Session, Seq: frame.Seq, Mode: frame.Mode,
 		Captured: frame.Captured, Width: frame.Width, Height: frame.Height, Plan: frame.Plan, Budget: frame.Budget, Model: w.model,
 		Ledger: append(frame.Ledger, flow.Hop{Stage: w.cfg.Group, Wait: max(0, time.Duration(taken.UnixNano()-frame.Sent))}),
@@ -208,7 +208,7 @@ func (w *worker) finish(ctx context.Context, msg jetstream.Msg, result *flow.Res
 	case result.Dropped != "":
 		outcome = flow.OutcomeDropped
 	}
-	done := flow.Done{Version: flow.DoneVersion, Session: result.Session, Seq: result.Seq, Wait: hop.Wait, Work: hop.Work, Outcome: outcome, Reason: result.Dropped, Queue: queue}
+	done := flow.Done{Version: result.Version, Session: result.Session, Seq: result.Seq, Wait: hop.Wait, Work: hop.Work, Outcome: outcome, Reason: result.Dropped, Queue: queue}
 	if err := w.env.Bus.PublishDone(w.cfg.Group, result.Source, done); err != nil {
 		w.env.Log.Debug("done not sent", "error", err) // in live mode the credit returns by itself, later
 	}

@@ -94,7 +94,7 @@ func TestAnswerTurnsTroubleIntoAnError(t *testing.T) {
 	if err := jpeg.Encode(&data, image.NewGray(image.Rect(0, 0, 32, 24)), nil); err != nil {
 		t.Fatal(err)
 	}
-	frame := &flow.Frame{Version: flow.FrameVersion, Source: "cam1", Session: "s", Seq: 1, Mode: flow.ModeLossless, Plan: []string{flow.GroupDetect}, Picture: data.Bytes()}
+	frame := &flow.Frame{Version: flow.Wire, Source: "cam1", Session: "s", Seq: 1, Mode: flow.ModeLossless, Plan: []string{flow.GroupDetect}, Picture: data.Bytes()}
 	detection := flow.Detection{Label: "person", Score: 0.5, Box: [4]float32{1, 2, 3, 4}}
 	for name, test := range map[string]struct {
 		slot slotFunc

@@ -18,15 +18,15 @@ import (
 )
 
 var (
-	// ErrFull is returned when a stream refused a message because its guard is reached: try again later.
+	// ErrFull is returned when a stream refused a message because its guard is reached: somebody must take from it first.
 	ErrFull = errors.New("stream is full")
-	// ErrTooLarge is returned when a message exceeds what a stream takes.
+	// ErrTooLarge is returned when a message exceeds what a stream or the server takes.
 	ErrTooLarge = errors.New("message too large")
-	// ErrSceneStored is returned when the frame already has its scene.
-	ErrSceneStored = errors.New("scene is stored already")
+	// ErrStored is returned when the frame already has its scene.
+	ErrStored = errors.New("stored already")
 	// ErrNotFound is returned when there is no such scene or entry.
 	ErrNotFound = errors.New("not found")
-	// ErrNotProvisioned is returned when the streams or the groups entry are not there yet, or nobody serves them.
+	// ErrNotProvisioned is returned when the streams or the deployment object are not there yet, or nobody serves them.
 	ErrNotProvisioned = errors.New("not provisioned")
 	// ErrRefused is returned when the server does not let this client in, or the settings are no connection: trying
 	// again changes nothing.
@@ -219,3 +219,5 @@ func (b *Bus) bucket(ctx context.Context, name string) (jetstream.KeyValue, erro
 	b.kv[name] = kv
 	return kv, nil
 }
+
+func wrapped(kind, err error) error { return fmt.Errorf("%w: %w", kind, err) }

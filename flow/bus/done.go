@@ -26,7 +26,7 @@ func (b *Bus) PublishDone(stage, source string, done flow.Done) error {
 func (b *Bus) SubscribeDone(stage, source string, done func(stage string, d flow.Done)) (*nats.Subscription, error) {
 	sub, err := b.conn.Subscribe(flow.DoneSubject(stage, source), func(msg *nats.Msg) {
 		var d flow.Done
-		if flow.Decode(msg.Data, &d) == nil && d.Version <= flow.DoneVersion {
+		if flow.Decode(msg.Data, &d) == nil && d.Version <= flow.Wire {
 			done(strings.Split(msg.Subject, ".")[1], d)
 		}
 	})

@@ -92,7 +92,7 @@ func TestFollowWaitsForTheConsumer(t *testing.T) {
 	f := follow(t, b)
 	f.expectLog(t, bus.ErrNotProvisioned.Error())
 	groups := flow.Groups{{Name: "detect", Slot: 1}}
-	provision(t, b, groups, bus.DefaultLimits())
+	provision(t, b, groups, flow.DefaultLimits())
 	publishFrames(t, b, groups, frame("cam1", 1, "detect"), frame("cam1", 2, "detect"))
 	f.expect(t, 1)
 	f.expect(t, 2)
@@ -102,7 +102,7 @@ func TestFollowWaitsForTheConsumer(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.expectLog(t, bus.ErrNotProvisioned.Error())
-	provision(t, b, groups, bus.DefaultLimits())
+	provision(t, b, groups, flow.DefaultLimits())
 	publishFrames(t, b, groups, frame("cam1", 3, "detect"))
 	f.expect(t, 3)
 	f.end(t)
@@ -114,7 +114,7 @@ func TestFollowEndsWhileItWaits(t *testing.T) {
 	waiting.expectLog(t, "waiting for nats")
 	waiting.end(t)
 
-	provision(t, b, flow.DefaultGroups(), bus.DefaultLimits())
+	provision(t, b, flow.DefaultGroups(), flow.DefaultLimits())
 	idle := follow(t, b)
 	publishFrames(t, b, flow.DefaultGroups(), frame("cam1", 1, "detect"))
 	idle.expect(t, 1) // now it waits for the next
@@ -156,7 +156,7 @@ func TestFollowGoesOnAfterARestartOfTheServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.Close)
-	provision(t, b, groups, bus.DefaultLimits())
+	provision(t, b, groups, flow.DefaultLimits())
 	f := follow(t, b)
 	publishFrames(t, b, groups, frame("cam1", 1, "detect"))
 	f.expect(t, 1)

@@ -53,24 +53,46 @@ func (b *Bus) Lease(ctx context.Context, name, holder string) (*Lease, error) {
 	return &Lease{kv: kv, name: name, holder: holder, revision: revision, renewed: begin}, nil
 }
 
-// Keep renews the lease until ctx ends, and then returns nil; [ErrLeaseLost] is returned when that fails for too long.
+// Keep renews the lease until ctx ends, and then returns nil; [ErrLeaseLost] is returned when that fails for too long, or
+// somebody else has it.
 func (l *Lease) Keep(ctx context.Context) error {
 	for clock.Sleep(ctx, leaseRenew) {
 		begin := time.Now()
-		call, cancel := context.WithDeadline(ctx, l.renewed.Add(leaseSafe))
-		revision, err := l.kv.Update(call, l.name, []byte(l.holder), l.revision)
-		cancel()
-		var api *jetstream.APIError
+		err := l.renew(ctx)
 		switch {
 		case err == nil:
-			l.revision, l.renewed = revision, begin
+			l.renewed = begin
 		case ctx.Err() != nil:
 			return nil
-		case errors.As(err, &api) && api.ErrorCode == codeWrongLastSequence, time.Since(l.renewed) >= leaseSafe:
+		case errors.Is(err, ErrLeaseTaken), time.Since(l.renewed) >= leaseSafe:
 			return fmt.Errorf("%w: %s: %w", ErrLeaseLost, l.name, err)
 		}
 	}
 	return nil
+}
+
+// renew writes the entry once more. One that has another revision and this holder is of a renewal whose answer was lost.
+func (l *Lease) renew(ctx context.Context) error {
+	ctx, cancel := context.WithDeadline(ctx, l.renewed.Add(leaseSafe))
+	defer cancel()
+	revision, err := l.kv.Update(ctx, l.name, []byte(l.holder), l.revision)
+	var api *jetstream.APIError
+	if errors.As(err, &api) && api.ErrorCode == codeWrongLastSequence {
+		entry, e := l.kv.Get(ctx, l.name)
+		switch {
+		case errors.Is(e, jetstream.ErrKeyNotFound):
+			return fmt.Errorf("%w: it ended", ErrLeaseTaken)
+		case e != nil:
+			return e
+		case string(entry.Value()) != l.holder:
+			return fmt.Errorf("%w: by %s", ErrLeaseTaken, entry.Value())
+		}
+		revision, err = l.kv.Update(ctx, l.name, []byte(l.holder), entry.Revision())
+	}
+	if err == nil {
+		l.revision = revision
+	}
+	return err
 }
 
 // Release gives the lease up, so that another need not wait for its end.

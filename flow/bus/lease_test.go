@@ -63,7 +63,7 @@ func TestLeaseEndsByItself(t *testing.T) {
 // Cut off from the server, the holder knows before another can have it.
 func TestLeaseIsLostInAnOutage(t *testing.T) {
 	b, stop := start(t, t.TempDir())
-	provision(t, b, flow.DefaultGroups(), bus.DefaultLimits())
+	provision(t, b, flow.DefaultGroups(), flow.DefaultLimits())
 	lease, err := b.Lease(t.Context(), "partition.0", "a")
 	if err != nil {
 		t.Fatal(err)

@@ -51,33 +51,35 @@ func start(t *testing.T, dir string) (b *bus.Bus, stop func()) {
 func provisioned(t *testing.T) *bus.Bus {
 	t.Helper()
 	b, _ := start(t, t.TempDir())
-	provision(t, b, flow.DefaultGroups(), bus.DefaultLimits())
+	provision(t, b, flow.DefaultGroups(), flow.DefaultLimits())
 	return b
 }
 
-func provision(t *testing.T, b *bus.Bus, groups flow.Groups, limits bus.Limits) {
+func provision(t *testing.T, b *bus.Bus, groups flow.Groups, limits flow.Limits) {
 	t.Helper()
-	if err := b.Provision(t.Context(), groups, limits); err != nil {
+	d := flow.DefaultDeployment().With(groups)
+	d.Limits = limits
+	if err := b.Provision(t.Context(), d); err != nil {
 		t.Fatalf("provision %v: %v", groups, err)
 	}
 }
 
 func frame(source string, seq uint64, plan ...string) *flow.Frame {
 	return &flow.Frame{
-		Version: flow.FrameVersion, Source: source, Session: "run1", Seq: seq, Mode: lossless,
+		Version: flow.Wire, Source: source, Session: "run1", Seq: seq, Mode: lossless,
 		Width: 64, Height: 48, Plan: plan, Picture: []byte{0xff, 0xd8, 0xff},
 	}
 }
 
 func result(group, source string, seq uint64) *flow.Result {
 	return &flow.Result{
-		Version: flow.ResultVersion, Group: group, Source: source, Session: "run1", Seq: seq, Mode: lossless, Plan: []string{group},
+		Version: flow.Wire, Group: group, Source: source, Session: "run1", Seq: seq, Mode: lossless, Plan: []string{group},
 	}
 }
 
 func scene(source, session string, seq uint64) *flow.Scene {
 	return &flow.Scene{
-		Version: flow.SceneVersion, Source: source, Session: session, Seq: seq, Mode: lossless,
+		Version: flow.Wire, Source: source, Session: session, Seq: seq, Mode: lossless,
 		Plan: []string{"detect"}, Outcome: flow.OutcomeComplete,
 	}
 }

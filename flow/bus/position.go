@@ -4,54 +4,123 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/spatial-flow/spatial-flow/flow"
 )
 
-// Position is the seq of a run's last stored scene: what the KV entry says, or, if that is further, what is in
-// SCENES. 0 is returned when nothing is stored. last is that scene when it is still kept, else nil.
-func (b *Bus) Position(ctx context.Context, source, session string) (seq uint64, last *flow.Scene, err error) {
-	kv, err := b.bucket(ctx, Bucket)
+// PositionsBucket is the KV bucket of the sessions' positions. A record that is not written for [flow.Limits].PositionsKeep goes.
+const PositionsBucket = "spatialflow"
+
+// OpenPosition makes the record of a session whose frames are to be in partition, or finds the one that is there, with its own
+// partition. The position is that of [Bus.Position].
+func (b *Bus) OpenPosition(ctx context.Context, source, session string, partition int) (flow.Position, error) {
+	kv, err := b.bucket(ctx, PositionsBucket)
 	if err != nil {
-		return 0, nil, err
+		return flow.Position{}, err
+	}
+	begin := flow.Position{Partition: partition}
+	_, err = kv.Create(ctx, flow.PositionKey(source, session), begin.Encode())
+	if err == nil {
+		return begin, nil
+	}
+	if !errors.Is(err, jetstream.ErrKeyExists) {
+		return flow.Position{}, fmt.Errorf("make position of %s/%s: %w", source, session, err)
+	}
+	position, _, err := b.Position(ctx, source, session)
+	return position, err
+}
+
+// Position is how far a session has come: what its record says, or, if that is further, what is in SCENES. last is its newest
+// scene when that is still kept, else nil. [ErrNotFound] is returned when there is neither.
+func (b *Bus) Position(ctx context.Context, source, session string) (position flow.Position, last *flow.Scene, err error) {
+	kv, err := b.bucket(ctx, PositionsBucket)
+	if err != nil {
+		return position, nil, err
 	}
 	entry, err := kv.Get(ctx, flow.PositionKey(source, session))
+	recorded := err == nil
 	switch {
-	case err == nil:
-		if seq, err = strconv.ParseUint(string(entry.Value()), 10, 64); err != nil {
-			return 0, nil, fmt.Errorf("position of %s/%s: %w", source, session, err)
+	case recorded:
+		if position, err = flow.ParsePosition(source, entry.Value()); err != nil {
+			return position, nil, fmt.Errorf("position of %s/%s: %w", source, session, err)
 		}
 	case !errors.Is(err, jetstream.ErrKeyNotFound):
-		return 0, nil, fmt.Errorf("read position of %s/%s: %w", source, session, err)
+		return position, nil, fmt.Errorf("read position of %s/%s: %w", source, session, err)
 	}
 	last, err = b.LastScene(ctx, source, session)
 	switch {
-	case errors.Is(err, ErrNotFound):
-		return seq, nil, nil
-	case err != nil:
-		return 0, nil, err
+	case err == nil:
+		if !recorded {
+			position.Partition = last.Place()
+		}
+		position.Seq = max(position.Seq, last.Seq)
+	case !errors.Is(err, ErrNotFound):
+		return position, nil, err
+	case !recorded:
+		return position, nil, fmt.Errorf("position of %s/%s: %w", source, session, ErrNotFound)
 	}
-	return max(seq, last.Seq), last, nil
+	return position, last, nil
 }
 
-// SetPosition writes a run's position.
-func (b *Bus) SetPosition(ctx context.Context, source, session string, seq uint64) error {
-	kv, err := b.bucket(ctx, Bucket)
+// SetPosition writes a session's position.
+func (b *Bus) SetPosition(ctx context.Context, source, session string, position flow.Position) error {
+	kv, err := b.bucket(ctx, PositionsBucket)
 	if err != nil {
 		return err
 	}
-	if _, err := kv.Put(ctx, flow.PositionKey(source, session), []byte(strconv.FormatUint(seq, 10))); err != nil {
+	if _, err := kv.Put(ctx, flow.PositionKey(source, session), position.Encode()); err != nil {
 		return fmt.Errorf("write position of %s/%s: %w", source, session, err)
+	}
+	return nil
+}
+
+// Ended says whether every frame of a session has its scene, as [Bus.SetEnded] noted.
+func (b *Bus) Ended(ctx context.Context, source, session string) (bool, error) {
+	kv, err := b.bucket(ctx, PositionsBucket)
+	if err != nil {
+		return false, err
+	}
+	_, err = kv.Get(ctx, flow.EndedKey(source, session))
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read the end of %s/%s: %w", source, session, err)
+	}
+	return true, nil
+}
+
+// SetEnded notes that every frame of a session has its scene.
+func (b *Bus) SetEnded(ctx context.Context, source, session string) error {
+	kv, err := b.bucket(ctx, PositionsBucket)
+	if err != nil {
+		return err
+	}
+	if _, err := kv.Put(ctx, flow.EndedKey(source, session), []byte("{}")); err != nil {
+		return fmt.Errorf("note the end of %s/%s: %w", source, session, err)
+	}
+	return nil
+}
+
+// Forget deletes the record of a session: it can't be carried on any more.
+func (b *Bus) Forget(ctx context.Context, source, session string) error {
+	kv, err := b.bucket(ctx, PositionsBucket)
+	if err != nil {
+		return err
+	}
+	for _, key := range []string{flow.PositionKey(source, session), flow.EndedKey(source, session)} {
+		if err := kv.Purge(ctx, key); err != nil {
+			return fmt.Errorf("forget %s/%s: %w", source, session, err)
+		}
 	}
 	return nil
 }
 
 // Runs lists the sources, each with its sessions, that have a position.
 func (b *Bus) Runs(ctx context.Context) (map[string][]string, error) {
-	kv, err := b.bucket(ctx, Bucket)
+	kv, err := b.bucket(ctx, PositionsBucket)
 	if err != nil {
 		return nil, err
 	}

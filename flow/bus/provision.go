@@ -11,47 +11,52 @@ import (
 	"github.com/spatial-flow/spatial-flow/flow"
 )
 
-// Bucket is the KV bucket of the groups entry and of the positions.
-const Bucket = "spatialflow"
+const ackWait = 3 * time.Second // what a killed worker or fuser costs; renewed every second by InProgress
 
-const (
-	groupsKey = "groups"
-	ackWait   = 3 * time.Second // what a killed worker or fuser costs; renewed every second by InProgress
-)
-
-// Provision creates or updates the streams, consumers and KV entries of the groups, for both modes.
+// Provision creates or updates the streams, consumers and KV buckets of a deployment, for both modes, and writes its object.
 // Consumers come before anything is published: an Interest stream without a consumer throws frames away.
 // The consumer of a group that is off is deleted, which frees the frames that waited for it.
-func (b *Bus) Provision(ctx context.Context, groups flow.Groups, limits Limits) error {
-	if err := groups.Validate(); err != nil {
+func (b *Bus) Provision(ctx context.Context, d flow.Deployment) error {
+	if err := d.Validate(); err != nil {
 		return fmt.Errorf("provision: %w", err)
 	}
 	for _, mode := range flow.Modes {
-		for _, config := range modeStreams(mode, groups, limits) {
+		for _, config := range modeStreams(mode, d.Groups, d.Limits) {
 			if err := b.provisionStream(ctx, config, mode); err != nil {
 				return fmt.Errorf("provision stream %s: %w", config.Name, err)
 			}
 		}
 	}
-	for _, group := range groups {
+	for _, group := range d.Groups {
 		for _, mode := range flow.Modes {
-			if err := b.provisionGroup(ctx, group, mode); err != nil {
+			if err := b.provisionGroup(ctx, group, mode, d.Partitions); err != nil {
 				return err
 			}
 		}
 	}
-	kv, err := b.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: Bucket, Replicas: limits.Replicas, Storage: jetstream.FileStorage, MaxBytes: 64 << 20})
+	for _, config := range buckets(d.Limits) {
+		if _, err := b.js.CreateOrUpdateKeyValue(ctx, config); err != nil {
+			return fmt.Errorf("provision KV bucket %s: %w", config.Bucket, err)
+		}
+	}
+	kv, err := b.bucket(ctx, DeploymentBucket)
 	if err != nil {
-		return fmt.Errorf("provision KV bucket %s: %w", Bucket, err)
+		return err
 	}
-	owners := jetstream.KeyValueConfig{Bucket: OwnersBucket, Replicas: limits.Replicas, Storage: jetstream.FileStorage, MaxBytes: 1 << 20, TTL: leaseTTL}
-	if _, err := b.js.CreateOrUpdateKeyValue(ctx, owners); err != nil {
-		return fmt.Errorf("provision KV bucket %s: %w", OwnersBucket, err)
+	if _, err := kv.Put(ctx, deploymentKey, d.Encode()); err != nil {
+		return fmt.Errorf("provision the deployment object: %w", err)
 	}
-	if _, err := kv.Put(ctx, groupsKey, groups.Encode()); err != nil {
-		return fmt.Errorf("provision groups entry: %w", err)
-	}
-	return b.deleteLeftOut(ctx, groups) // after the entry: nobody plans with them any more
+	return b.deleteLeftOut(ctx, d.Groups) // after the object: nobody plans with them any more
+}
+
+// buckets are the KV buckets of a deployment.
+func buckets(limits flow.Limits) []jetstream.KeyValueConfig {
+	common := jetstream.KeyValueConfig{Replicas: limits.Replicas, Storage: jetstream.FileStorage}
+	deployment, positions, owners := common, common, common
+	deployment.Bucket, deployment.MaxBytes = DeploymentBucket, 1<<20
+	positions.Bucket, positions.MaxBytes, positions.TTL = PositionsBucket, 64<<20, limits.PositionsKeep
+	owners.Bucket, owners.MaxBytes, owners.TTL = OwnersBucket, 1<<20, leaseTTL
+	return []jetstream.KeyValueConfig{deployment, positions, owners}
 }
 
 // provisionStream creates or updates one stream. Where a stream is stored can't be updated. A live one in files is made
@@ -73,11 +78,11 @@ func (b *Bus) provisionStream(ctx context.Context, config jetstream.StreamConfig
 	return err
 }
 
-func (b *Bus) provisionGroup(ctx context.Context, group flow.Group, mode flow.Mode) error {
+func (b *Bus) provisionGroup(ctx context.Context, group flow.Group, mode flow.Mode, partitions int) error {
 	config := jetstream.ConsumerConfig{
 		AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxDeliver: -1, MaxAckPending: -1,
 	}
-	for p := range flow.Partitions {
+	for p := range partitions {
 		fuse := config
 		fuse.Durable, fuse.FilterSubject = fuseConsumer(p), flow.ResultFilter(group.Name, mode, p)
 		if _, err := b.js.CreateOrUpdateConsumer(ctx, resultsStream(group.Name, mode), fuse); err != nil {

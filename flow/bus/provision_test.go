@@ -24,7 +24,7 @@ func chosen(c jetstream.StreamConfig) jetstream.StreamConfig {
 
 func TestStreamSettings(t *testing.T) {
 	b, _ := start(t, t.TempDir())
-	limits := bus.Limits{Replicas: 1, ScenesKeep: 7 * time.Minute, GuardBytes: 123 << 20}
+	limits := flow.Limits{Replicas: 1, ScenesKeep: 7 * time.Minute, GuardBytes: 123 << 20}
 	provision(t, b, flow.DefaultGroups(), limits)
 
 	bounded := jetstream.StreamConfig{
@@ -74,7 +74,7 @@ func TestConsumerSettings(t *testing.T) {
 	for _, group := range []string{"detect", "depth"} {
 		for _, mode := range []string{"lossless", "live"} {
 			fuse := map[string]string{}
-			for p := range flow.Partitions {
+			for p := range flow.DefaultPartitions {
 				fuse[fmt.Sprint("FUSE_", p)] = fmt.Sprintf("results.%s.%s.%d.>", group, mode, p)
 			}
 			filters["RESULTS_"+strings.ToUpper(group)+"_"+strings.ToUpper(mode)] = fuse
@@ -102,18 +102,18 @@ func TestProvisionAgainChangesNothing(t *testing.T) {
 	groups := flow.DefaultGroups()
 	publishFrames(t, b, groups, frame("cam1", 1, "detect", "depth"), frame("cam1", 2, "detect", "depth"))
 	take(t, b, "detect", 1)
-	if err := b.SetPosition(t.Context(), "cam1", "run1", 5); err != nil {
+	if err := b.SetPosition(t.Context(), "cam1", "run1", flow.Position{Seq: 5}); err != nil {
 		t.Fatal(err)
 	}
 	for range 3 {
-		provision(t, b, groups, bus.DefaultLimits())
+		provision(t, b, groups, flow.DefaultLimits())
 	}
 	if n := stored(t, b, "FRAMES_LOSSLESS"); n != 2 {
 		t.Errorf("%d frames are left, want 2", n)
 	}
 	wantWaiting(t, b, "FRAMES_LOSSLESS", "detect", 1)
 	wantWaiting(t, b, "FRAMES_LOSSLESS", "depth", 2)
-	if seq, _, err := b.Position(t.Context(), "cam1", "run1"); err != nil || seq != 5 {
+	if seq, _, err := b.Position(t.Context(), "cam1", "run1"); err != nil || seq.Seq != 5 {
 		t.Errorf("position is %d, %v; want 5", seq, err)
 	}
 	if got, err := b.Groups(t.Context()); err != nil || !slices.Equal(got, groups) {
@@ -124,7 +124,7 @@ func TestProvisionAgainChangesNothing(t *testing.T) {
 func TestLimitsMayChange(t *testing.T) {
 	b := provisioned(t)
 	publishScenes(t, b, scene("cam1", "run1", 1))
-	provision(t, b, flow.DefaultGroups(), bus.Limits{Replicas: 1, ScenesKeep: time.Minute, GuardBytes: 1 << 30})
+	provision(t, b, flow.DefaultGroups(), flow.Limits{Replicas: 1, ScenesKeep: time.Minute, GuardBytes: 1 << 30})
 	s, err := b.JetStream().Stream(t.Context(), "SCENES_LOSSLESS")
 	if err != nil {
 		t.Fatal(err)
@@ -142,8 +142,8 @@ func TestLiveStreamsMoveToMemory(t *testing.T) {
 	live := frame("cam1", 1, "detect")
 	live.Mode = flow.ModeLive
 	publishFrames(t, b, groups, live, frame("cam1", 1, "detect"))
-	limits := bus.DefaultLimits()
-	limits.LiveInMemory = true
+	limits := flow.DefaultLimits()
+	limits.LiveStorage = flow.LiveInMemory
 	for range 2 {
 		provision(t, b, groups, limits)
 		for name, want := range map[string]jetstream.StorageType{
@@ -164,7 +164,7 @@ func TestLiveStreamsMoveToMemory(t *testing.T) {
 	}
 	live.Seq = 2
 	publishFrames(t, b, groups, live)
-	provision(t, b, groups, bus.DefaultLimits()) // by somebody else, while services run
+	provision(t, b, groups, flow.DefaultLimits()) // by somebody else, while services run
 	wantWaiting(t, b, "FRAMES_LIVE", "detect", 1)
 }
 
@@ -177,7 +177,7 @@ func TestLosslessStreamsStayWhereTheyAre(t *testing.T) {
 	if _, err := b.JetStream().Publish(t.Context(), "frames.lossless.detect._.cam1", nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Provision(t.Context(), flow.DefaultGroups(), bus.DefaultLimits()); err == nil || !strings.Contains(err.Error(), "FRAMES_LOSSLESS") {
+	if err := b.Provision(t.Context(), flow.DefaultDeployment().With(flow.DefaultGroups())); err == nil || !strings.Contains(err.Error(), "FRAMES_LOSSLESS") {
 		t.Errorf("%v, want an error that names the stream", err)
 	}
 	if n := stored(t, b, "FRAMES_LOSSLESS"); n != 1 {
@@ -192,8 +192,8 @@ func TestLiveStreamsOfAllGroupsFitIntoMemory(t *testing.T) {
 	for slot := 1; slot <= flow.MaxGroups; slot++ {
 		groups = append(groups, flow.Group{Name: fmt.Sprintf("group%d", slot), Slot: slot})
 	}
-	limits := bus.DefaultLimits()
-	limits.LiveInMemory, limits.GuardBytes = true, 64<<20
+	limits := flow.DefaultLimits()
+	limits.LiveStorage, limits.GuardBytes = flow.LiveInMemory, 64<<20
 	provision(t, b, groups, limits)
 }
 
@@ -203,7 +203,7 @@ func TestGroupTurnedOffFreesItsFrames(t *testing.T) {
 	publishFrames(t, b, groups, frame("cam1", 1, "detect", "depth"), frame("cam1", 2, "depth"))
 	take(t, b, "detect", 1)
 	off := flow.Groups{groups[0], {Name: "depth", Slot: 2, Off: true}}
-	provision(t, b, off, bus.DefaultLimits())
+	provision(t, b, off, flow.DefaultLimits())
 	if _, err := b.JetStream().Consumer(t.Context(), "FRAMES_LOSSLESS", "depth"); !errors.Is(err, jetstream.ErrConsumerNotFound) {
 		t.Errorf("consumer of the group that is off: %v, want none", err)
 	}
@@ -214,12 +214,12 @@ func TestGroupTurnedOffFreesItsFrames(t *testing.T) {
 	if got, err := b.Groups(t.Context()); err != nil || !slices.Equal(got, off) {
 		t.Errorf("groups entry is %v, %v; want %v", got, err, off)
 	}
-	provision(t, b, off, bus.DefaultLimits()) // off twice is off
+	provision(t, b, off, flow.DefaultLimits()) // off twice is off
 	publishFrames(t, b, off, frame("cam1", 3, "detect"))
 	take(t, b, "detect", 1)
 	eventually(t, "a frame leaves when the group that is on has acked it", func() bool { return stored(t, b, "FRAMES_LOSSLESS") == 0 })
 
-	provision(t, b, groups, bus.DefaultLimits()) // and on again
+	provision(t, b, groups, flow.DefaultLimits()) // and on again
 	publishFrames(t, b, groups, frame("cam1", 4, "detect", "depth"))
 	if got := take(t, b, "depth", 1); got[0] != "cam1/run1/4" {
 		t.Errorf("on again it gets %s, want frame 4", got)
@@ -231,7 +231,7 @@ func TestGroupAppendedLeavesTheOthersAlone(t *testing.T) {
 	old := flow.DefaultGroups()
 	grown := append(flow.DefaultGroups(), flow.Group{Name: "pose", Slot: 3})
 	publishFrames(t, b, old, frame("cam1", 1, "detect", "depth"))
-	provision(t, b, grown, bus.DefaultLimits())
+	provision(t, b, grown, flow.DefaultLimits())
 	// A producer that has not heard of the new group yet publishes beside one that has.
 	publishFrames(t, b, old, frame("cam1", 2, "detect", "depth"))
 	publishFrames(t, b, grown, frame("pose", 3, "detect", "depth", "pose"))
@@ -255,7 +255,7 @@ func TestGroupAppendedLeavesTheOthersAlone(t *testing.T) {
 func TestProvisionRefusesBadGroups(t *testing.T) {
 	b, _ := start(t, t.TempDir())
 	for _, groups := range []flow.Groups{nil, {{Name: "detect", Slot: 2}}} {
-		if err := b.Provision(t.Context(), groups, bus.DefaultLimits()); !errors.Is(err, flow.ErrGroups) {
+		if err := b.Provision(t.Context(), flow.DefaultDeployment().With(groups)); !errors.Is(err, flow.ErrGroups) {
 			t.Errorf("provision %v: %v, want ErrGroups", groups, err)
 		}
 	}
@@ -282,7 +282,7 @@ func TestNothingWorksBeforeProvision(t *testing.T) {
 		"LastScene":   func(ctx context.Context) error { _, err := b.LastScene(ctx, "cam1", ""); return err },
 		"ReadScenes":  func(ctx context.Context) error { return opened(b.ReadScenes(ctx)) },
 		"Position":    func(ctx context.Context) error { _, _, err := b.Position(ctx, "cam1", "run1"); return err },
-		"SetPosition": func(ctx context.Context) error { return b.SetPosition(ctx, "cam1", "run1", 1) },
+		"SetPosition": func(ctx context.Context) error { return b.SetPosition(ctx, "cam1", "run1", flow.Position{Seq: 1}) },
 		"Runs":        func(ctx context.Context) error { _, err := b.Runs(ctx); return err },
 	}
 	for name, call := range calls {
@@ -290,7 +290,7 @@ func TestNothingWorksBeforeProvision(t *testing.T) {
 			t.Errorf("%s before Provision: %v, want ErrNotProvisioned", name, err)
 		}
 	}
-	provision(t, b, flow.DefaultGroups(), bus.DefaultLimits())
+	provision(t, b, flow.DefaultGroups(), flow.DefaultLimits())
 	for name, call := range calls { // what was looked up in vain is looked up again
 		if err := call(t.Context()); err != nil && !errors.Is(err, bus.ErrNotFound) && !errors.Is(err, bus.ErrSceneStored) {
 			t.Errorf("%s after Provision: %v", name, err)

@@ -2,10 +2,8 @@ package bus
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -16,21 +14,11 @@ import (
 // OutcomeHeader carries a scene's outcome, so that accounts need not read the scene.
 const OutcomeHeader = "Spatialflow-Outcome"
 
-// publishTimeout bounds one try; callers try again with the same ID.
-const publishTimeout = 2 * time.Second
-
-// Codes of JetStream's API errors: https://github.com/nats-io/nats-server/blob/main/server/errors.json
-const (
-	codeWrongLastSequence  jetstream.ErrorCode = 10071
-	codeMessageTooLarge    jetstream.ErrorCode = 10054
-	codeStreamStoreFailed  jetstream.ErrorCode = 10077
-	codeTooManyRequests    jetstream.ErrorCode = 10167
-	codeDuplicateInProcess jetstream.ErrorCode = 10158
-	codeNoStorage          jetstream.ErrorCode = 10023
-)
+// headerRoom is what the headers of a message may take beside it, in bytes.
+const headerRoom = 64 << 10
 
 // PublishFrame stores an admitted frame for the groups of its plan; the same frame published again is stored once.
-// [ErrFull] is returned when the guard of the stream is reached, [ErrTooLarge] when the frame exceeds [MaxMessage],
+// [ErrFull] is returned when the guard of the stream is reached, [ErrTooLarge] when the frame exceeds [Bus.MaxMessage],
 // [flow.ErrMessage] when its plan is not made of groups that are on: the server would take it for nobody.
 // Any other error may or may not have stored it: publish it again.
 func (b *Bus) PublishFrame(ctx context.Context, groups flow.Groups, frame *flow.Frame) error {
@@ -49,7 +37,7 @@ func (b *Bus) StoreFrame(ctx context.Context, groups flow.Groups, frame *flow.Fr
 		}
 	}
 	subject := groups.FrameSubject(frame.Mode, frame.Plan, frame.Source)
-	ack, err := publish(ctx, b, subject, frame, jetstream.WithMsgID(frame.ID().String()))
+	ack, err := publish(ctx, b, subject, frame, jetstream.WithMsgID(frame.MessageID()))
 	if err != nil {
 		return nil, fmt.Errorf("publish frame %s: %w", frame.ID(), err)
 	}
@@ -58,20 +46,20 @@ func (b *Bus) StoreFrame(ctx context.Context, groups flow.Groups, frame *flow.Fr
 
 // PublishResult stores a group's answer; errors are those of [Bus.PublishFrame].
 func (b *Bus) PublishResult(ctx context.Context, result *flow.Result) error {
-	subject := flow.ResultSubject(result.Group, result.Mode, result.Source)
-	if _, err := publish(ctx, b, subject, result, jetstream.WithMsgID(result.ID().String()+"/"+result.Group)); err != nil {
+	subject := flow.ResultSubject(result.Group, result.Mode, result.Place(), result.Source)
+	if _, err := publish(ctx, b, subject, result, jetstream.WithMsgID(result.MessageID())); err != nil {
 		return fmt.Errorf("publish result of %s for %s: %w", result.Group, result.ID(), err)
 	}
 	return nil
 }
 
-// PublishScene stores a scene; a lossless frame gets exactly one: [ErrSceneStored] is returned for a second.
+// PublishScene stores a scene; a lossless frame gets exactly one: [ErrStored] is returned for a second.
 func (b *Bus) PublishScene(ctx context.Context, scene *flow.Scene) error {
 	var options []jetstream.PublishOpt
 	if scene.Mode == flow.ModeLossless {
 		options = append(options, jetstream.WithExpectLastSequencePerSubject(0))
 	}
-	if _, err := publish(ctx, b, flow.SceneSubject(scene.Mode, scene.ID()), scene, options...); err != nil {
+	if _, err := publish(ctx, b, flow.SceneSubject(scene.Mode, scene.Place(), scene.ID()), scene, options...); err != nil {
 		return fmt.Errorf("publish scene %s: %w", scene.ID(), err)
 	}
 	return nil
@@ -85,8 +73,8 @@ func publish[M flow.Message](ctx context.Context, b *Bus, subject string, messag
 		return nil, err
 	}
 	*buffer = data
-	if len(data) > MaxMessage {
-		return nil, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(data), MaxMessage)
+	if most := b.MaxMessage(); len(data) > most {
+		return nil, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(data), most)
 	}
 	if err := flow.Scan(data); err != nil { // what nobody would read is not stored
 		return nil, fmt.Errorf("%w: %w", ErrTooLarge, err)
@@ -95,28 +83,14 @@ func publish[M flow.Message](ctx context.Context, b *Bus, subject string, messag
 	if scene, ok := any(message).(*flow.Scene); ok {
 		msg.Header.Set(OutcomeHeader, string(scene.Outcome))
 	}
-	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
-	defer cancel()
+	if _, limited := ctx.Deadline(); !limited {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, longestTry)
+		defer cancel()
+	}
 	ack, err := b.js.PublishMsg(ctx, msg, append(options, jetstream.WithRetryAttempts(0))...)
-	return ack, refusal(err)
+	return ack, publishError(err)
 }
 
-// refusal turns what the server answered into this package's errors.
-func refusal(err error) error {
-	if errors.Is(err, jetstream.ErrNoStreamResponse) {
-		return fmt.Errorf("%w: %w", ErrNotProvisioned, err)
-	}
-	var api *jetstream.APIError
-	if !errors.As(err, &api) {
-		return err
-	}
-	switch api.ErrorCode {
-	case codeWrongLastSequence:
-		return ErrSceneStored
-	case codeMessageTooLarge:
-		return fmt.Errorf("%w: %w", ErrTooLarge, err)
-	case codeStreamStoreFailed, codeTooManyRequests, codeDuplicateInProcess, codeNoStorage:
-		return fmt.Errorf("%w: %w", ErrFull, err)
-	}
-	return err
-}
+// MaxMessage is how many bytes a message may take: what the streams take, or less when the server's max_payload is smaller.
+func (b *Bus) MaxMessage() int { return min(MaxMessage, int(b.conn.MaxPayload())-headerRoom) }

@@ -137,7 +137,7 @@ func TestTooLargeFrame(t *testing.T) {
 func TestFullStreamTakesTheFrameLater(t *testing.T) {
 	b, _ := start(t, t.TempDir())
 	groups := flow.DefaultGroups()
-	limits := bus.DefaultLimits()
+	limits := flow.DefaultLimits()
 	limits.GuardBytes = 256 << 10
 	provision(t, b, groups, limits)
 	sub, err := b.Conn().SubscribeSync(groups.AcceptedSubject(lossless, "cam1"))
@@ -207,7 +207,7 @@ func TestResultIsStoredOncePerGroup(t *testing.T) {
 func TestSceneIsStoredOnce(t *testing.T) {
 	dir := t.TempDir()
 	b, stop := start(t, dir)
-	provision(t, b, flow.DefaultGroups(), bus.DefaultLimits())
+	provision(t, b, flow.DefaultGroups(), flow.DefaultLimits())
 	first := scene("cam1", "run1", 1)
 	publishScenes(t, b, first, scene("cam1", "run1", 2), scene("cam2", "run1", 1), scene("cam1", "run2", 1))
 	second := scene("cam1", "run1", 1)
@@ -302,7 +302,7 @@ func TestPublishEndsWithItsContext(t *testing.T) {
 // While the server is away a publish fails at once: a frame sent late is worse than none.
 func TestPublishFailsAtOnceWithoutServer(t *testing.T) {
 	b, stop := start(t, t.TempDir())
-	provision(t, b, flow.DefaultGroups(), bus.DefaultLimits())
+	provision(t, b, flow.DefaultGroups(), flow.DefaultLimits())
 	stop()
 	if err := b.PublishFrame(t.Context(), flow.DefaultGroups(), frame("cam1", 1, "detect")); !errors.Is(err, nats.ErrConnectionClosed) {
 		t.Errorf("publish on a closed connection: %v, want ErrConnectionClosed", err)
@@ -319,7 +319,7 @@ func TestPublishFailsAtOnceWithoutServer(t *testing.T) {
 func TestSceneOfTooManyElements(t *testing.T) {
 	b := provisioned(t)
 	s := &flow.Scene{
-		Version: flow.SceneVersion, Source: "cam1", Session: "run1", Seq: 1, Mode: flow.ModeLossless, Plan: []string{"detect"}, Outcome: flow.OutcomeComplete,
+		Version: flow.Wire, Source: "cam1", Session: "run1", Seq: 1, Mode: flow.ModeLossless, Plan: []string{"detect"}, Outcome: flow.OutcomeComplete,
 		Detections: make([]flow.Detection, 10000),
 	}
 	if err := b.PublishScene(t.Context(), s); !errors.Is(err, bus.ErrTooLarge) {

@@ -10,9 +10,10 @@ import (
 	"github.com/spatial-flow/spatial-flow/flow"
 )
 
-// SceneOutcome looks a lossless scene up at the stream's leader. [ErrNotFound] is returned when it is not stored.
-func (b *Bus) SceneOutcome(ctx context.Context, id flow.FrameID) (flow.Outcome, error) {
-	msg, err := b.lastScene(ctx, flow.ModeLossless, flow.SceneSubject(flow.ModeLossless, id))
+// SceneOutcome looks a lossless scene up at the stream's leader. [ErrNotFound] is returned when it is not stored, or not any
+// more.
+func (b *Bus) SceneOutcome(ctx context.Context, partition int, id flow.FrameID) (flow.Outcome, error) {
+	msg, err := b.lastScene(ctx, flow.ModeLossless, flow.SceneSubject(flow.ModeLossless, partition, id))
 	if err != nil {
 		return "", err
 	}
@@ -22,13 +23,13 @@ func (b *Bus) SceneOutcome(ctx context.Context, id flow.FrameID) (flow.Outcome, 
 // LastScene is the newest stored lossless scene of a source, of one session unless session is empty.
 // [ErrNotFound] is returned when there is none (any more).
 func (b *Bus) LastScene(ctx context.Context, source, session string) (*flow.Scene, error) {
-	return b.newestScene(ctx, flow.ModeLossless, source, flow.SceneFilter(source, session))
+	return b.newestScene(ctx, flow.ModeLossless, source, flow.SceneFilter(flow.AnyPartition, source, session))
 }
 
 // LastLiveScene is the newest stored live scene of a source, which may be 30 s old.
 // [ErrNotFound] is returned when there is none (any more).
 func (b *Bus) LastLiveScene(ctx context.Context, source string) (*flow.Scene, error) {
-	return b.newestScene(ctx, flow.ModeLive, source, flow.SceneSubject(flow.ModeLive, flow.FrameID{Source: source}))
+	return b.newestScene(ctx, flow.ModeLive, source, flow.SceneSubject(flow.ModeLive, flow.AnyPartition, flow.FrameID{Source: source}))
 }
 
 func (b *Bus) newestScene(ctx context.Context, mode flow.Mode, source, subject string) (*flow.Scene, error) {

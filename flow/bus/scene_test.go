@@ -64,7 +64,7 @@ func TestPosition(t *testing.T) {
 		publishScenes(t, b, scene("behind", "run1", seq+1), scene("ahead", "run1", seq+1), scene("alone", "run1", seq+1))
 	}
 	for source, seq := range map[string]uint64{"behind": 3, "ahead": 9, "aged": 1 << 63} {
-		if err := b.SetPosition(t.Context(), source, "run1", seq); err != nil {
+		if err := b.SetPosition(t.Context(), source, "run1", flow.Position{Seq: seq}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -87,7 +87,7 @@ func TestPosition(t *testing.T) {
 			t.Errorf("%s: last scene %+v, want seq %d", test.name, got, test.last)
 		}
 	}
-	if err := b.SetPosition(t.Context(), "ahead", "run1", 10); err != nil {
+	if err := b.SetPosition(t.Context(), "ahead", "run1", flow.Position{Seq: 10}); err != nil {
 		t.Fatal(err)
 	}
 	if seq, _, err := b.Position(t.Context(), "ahead", "run1"); err != nil || seq != 10 {
@@ -121,7 +121,7 @@ func TestRuns(t *testing.T) {
 		t.Errorf("runs of an empty bucket: %v, %v", runs, err)
 	}
 	for _, run := range [][2]string{{"cam1", "run1"}, {"cam1", "run2"}, {"cam2", "run1"}, {"cam1", "run1"}} {
-		if err := b.SetPosition(t.Context(), run[0], run[1], 1); err != nil {
+		if err := b.SetPosition(t.Context(), run[0], run[1], flow.Position{Seq: 1}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -181,9 +181,9 @@ func TestDone(t *testing.T) {
 			t.Errorf("unsubscribe: %v", err)
 		}
 	})
-	want := flow.Done{Version: flow.DoneVersion, Session: "run1", Seq: 7, Wait: 5, Work: 9, Outcome: flow.OutcomeComplete}
+	want := flow.Done{Version: flow.Wire, Session: "run1", Seq: 7, Wait: 5, Work: 9, Outcome: flow.OutcomeComplete}
 	later := want
-	later.Version = flow.DoneVersion + 1
+	later.Version = flow.Wire + 1
 	for _, data := range []string{"", "hello", "\x81\xa1\x7a\xdd\xff\xff\xff\xff"} {
 		if err := b.Conn().Publish(flow.DoneSubject("fuser", "cam1"), []byte(data)); err != nil {
 			t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 
+	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
 )
 
@@ -75,7 +76,7 @@ func StartListening(dir string, listen Listen, log *slog.Logger) (*Server, error
 	options := &server.Options{
 		ServerName: "spatialflow",
 		JetStream:  true, StoreDir: filepath.Join(dir, "nats"),
-		JetStreamMaxMemory: bus.LiveMemory, JetStreamMaxStore: 20 << 30,
+		JetStreamMaxMemory: flow.DefaultLimits().LiveBytes(flow.MaxGroups), JetStreamMaxStore: 20 << 30,
 		MaxPayload: bus.MaxPayload, PingInterval: 15 * time.Second, WriteDeadline: 5 * time.Second,
 		NoSigs: true, NoLog: true, DisableJetStreamBanner: true,
 	}

@@ -16,7 +16,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/spatial-flow/spatial-flow/flow"
-	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/flow/clock"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 )
@@ -76,6 +75,12 @@ func (c *Command) groups() (flow.Groups, error) {
 	return groups, nil
 }
 
+func (c *Command) limits() flow.Limits {
+	limits := flow.DefaultLimits()
+	limits.Replicas, limits.LiveReplicas, limits.ScenesKeep, limits.GuardBytes = c.Replicas, c.Replicas, c.ScenesKeep, c.GuardBytes
+	return limits
+}
+
 const (
 	firstTry  = 5 * time.Second // a server of a cluster without a leader does not answer at all
 	retryWait = 500 * time.Millisecond
@@ -104,10 +109,11 @@ func (c *Command) Run(ctx context.Context, out io.Writer, log io.Writer) error {
 		return err
 	}
 	defer b.Close()
-	limits := bus.Limits{Replicas: c.Replicas, ScenesKeep: c.ScenesKeep, GuardBytes: c.GuardBytes}
+	d := flow.DefaultDeployment()
+	d.Groups, d.Limits = groups, c.limits()
 	for within := firstTry; ; within *= 2 { // what a try has made the next one finds
 		try, cancel := context.WithTimeout(ctx, within)
-		err := b.Provision(try, groups, limits)
+		err := b.Provision(try, d)
 		cancel()
 		if err == nil {
 			break

@@ -52,7 +52,7 @@ func TestProvisionIsRepeatedAndSwitchesGroups(t *testing.T) {
 			t.Fatalf("off %v: %v\n%s", off, err, &out)
 		}
 		groups, err := b.Groups(t.Context())
-		if err != nil || len(groups) != 2 || len(groups.On()) != 2-len(off) || groups[1].Slot != flow.DefaultGroups()[1].Slot {
+		if err != nil || len(groups) != 2 || len(groups.On(time.Now())) != 2-len(off) || groups[1].Slot != flow.DefaultGroups()[1].Slot {
 			t.Errorf("off %v: groups %s, %v", off, groups.Encode(), err)
 		}
 	}

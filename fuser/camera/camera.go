@@ -118,7 +118,7 @@ func (c *Cameras) GiveOut(ctx context.Context) time.Time {
 // end stores the frame's scene and says how it ended. A frame that every group dropped has no scene.
 func (c *Cameras) end(ctx context.Context, results []*flow.Result) flow.Done {
 	begin, first := time.Now(), results[0]
-	done := flow.Done{Version: flow.DoneVersion, Session: first.Session, Seq: first.Seq, Outcome: flow.OutcomeDropped}
+	done := flow.Done{Version: first.Version, Session: first.Session, Seq: first.Seq, Outcome: flow.OutcomeDropped}
 	answered := slices.DeleteFunc(slices.Clone(results), func(r *flow.Result) bool { return r.Dropped != "" })
 	if len(answered) == 0 {
 		done.Reason = first.Dropped

@@ -25,7 +25,7 @@ func FuseSamples(results []*flow.Result, last *depthmap.Range, unpacker *depthma
 	first := results[0]
 	scene = &flow.Scene{
 		Detections: []flow.Detection{}, // not nil: readers iterate over it
-		Version:    flow.SceneVersion, Source: first.Source, Session: first.Session, Seq: first.Seq,
+		Version:    first.Version, Partition: first.Partition, Source: first.Source, Session: first.Session, Seq: first.Seq,
 		Mode: first.Mode, Captured: first.Captured, Fused: now.UnixNano(), Plan: first.Plan,
 		Outcome: flow.OutcomeComplete, Range: last,
 	}

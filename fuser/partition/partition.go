@@ -50,7 +50,7 @@ func (p *partition) pull(ctx context.Context, group string, mode flow.Mode, numb
 		if err == nil {
 			err = result.Validate()
 		}
-		if err == nil && (result.Group != group || result.Mode != mode || flow.Partition(result.Source) != number) {
+		if err == nil && (result.Group != group || result.Mode != mode || result.Place() != number) {
 			err = fmt.Errorf("%w: group %s, mode %s, source %s came as a %s result of group %s in partition %d",
 				flow.ErrMessage, result.Group, result.Mode, result.Source, mode, group, number)
 		}

@@ -36,7 +36,7 @@ func (s *Share) most() int {
 		}
 		fusers++
 	}
-	return (flow.Partitions + max(fusers, 1) - 1) / max(fusers, 1)
+	return (flow.DefaultPartitions + max(fusers, 1) - 1) / max(fusers, 1)
 }
 
 // Reserve reserves one partition; false is returned when the fuser has its share.
@@ -80,7 +80,7 @@ func (s *Share) Watch(ctx context.Context, env service.Env) error {
 	alive, err := env.Bus.Conn().Subscribe(flow.AliveSubject(join.Stage, "*"), func(msg *nats.Msg) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if _, known := s.heard[msg.Subject]; known || len(s.heard) < flow.Partitions {
+		if _, known := s.heard[msg.Subject]; known || len(s.heard) < flow.DefaultPartitions {
 			s.heard[msg.Subject] = time.Now() // more fusers than partitions change nothing
 		}
 	})

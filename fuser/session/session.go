@@ -35,14 +35,14 @@ type Sessions struct {
 	joiner    *join.Joiner[jetstream.Msg]
 	unpacker  depthmap.Unpacker
 	ranges    map[join.Session]*depthmap.Range
-	positions map[join.Session]uint64 // to be written: last stored seq
+	positions map[join.Session]flow.Position // to be written
 }
 
 // New makes the sessions of one partition. No frame waits for the groups that are left out.
 func New(env service.Env, m metrics.Metrics, limits join.Limits, leftOut []string, hold func()) *Sessions {
 	return &Sessions{
 		env: env, metrics: m, hold: hold, joiner: join.NewJoiner[jetstream.Msg](limits, leftOut),
-		ranges: map[join.Session]*depthmap.Range{}, positions: map[join.Session]uint64{},
+		ranges: map[join.Session]*depthmap.Range{}, positions: map[join.Session]flow.Position{},
 	}
 }
 
@@ -80,10 +80,10 @@ func (s *Sessions) open(ctx context.Context, session join.Session) error {
 		return nil
 	}
 	position, last, err := s.env.Bus.Position(ctx, session.Source, session.Name)
-	if err != nil {
+	if err != nil && !errors.Is(err, bus.ErrNotFound) {
 		return err
 	}
-	forgotten, err := s.joiner.Open(session, position)
+	forgotten, err := s.joiner.Open(session, position.Seq)
 	if err != nil {
 		return err
 	}
@@ -111,9 +111,9 @@ func (s *Sessions) store(ctx context.Context, session join.Session, results []*f
 	for _, msg := range s.joiner.Stored(session) {
 		_ = msg.Ack() // unheard it comes again, and is acked as stored
 	}
-	s.ranges[session], s.positions[session] = scene.Range, scene.Seq
+	s.ranges[session], s.positions[session] = scene.Range, flow.Position{Seq: scene.Seq, Partition: scene.Place()}
 	hop := scene.Ledger[len(scene.Ledger)-1]
-	done := flow.Done{Version: flow.DoneVersion, Session: scene.Session, Seq: scene.Seq, Wait: hop.Wait, Work: hop.Work, Outcome: scene.Outcome}
+	done := flow.Done{Version: scene.Version, Session: scene.Session, Seq: scene.Seq, Wait: hop.Wait, Work: hop.Work, Outcome: scene.Outcome}
 	if err := s.env.Bus.PublishDone(join.Stage, scene.Source, done); err != nil {
 		s.env.Log.Debug("done not sent", "error", err) // the producer looks the scene up
 	}
@@ -129,7 +129,7 @@ func (s *Sessions) publish(ctx context.Context, scene *flow.Scene) bool {
 		// A stop lets the publish in hand end, in its own time: a scene that is stored gets its done and its position.
 		err := s.env.Bus.PublishScene(context.WithoutCancel(ctx), scene)
 		switch {
-		case err == nil, errors.Is(err, bus.ErrSceneStored):
+		case err == nil, errors.Is(err, bus.ErrStored):
 			return true
 		case errors.Is(err, bus.ErrTooLarge):
 			if scene.Outcome, scene.Errors = flow.OutcomeError, map[string]string{join.Stage: err.Error()}; scene.Depth == nil {

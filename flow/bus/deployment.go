@@ -1,0 +1,166 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/clock"
+)
+
+// DeploymentBucket is the KV bucket of the deployment object, which is its only key.
+const DeploymentBucket = "deployment"
+
+const deploymentKey = "deployment"
+
+// Deployment reads the deployment object, and its revision. [ErrNotProvisioned] is returned when there is none yet.
+func (b *Bus) Deployment(ctx context.Context) (flow.Deployment, uint64, error) {
+	kv, err := b.bucket(ctx, DeploymentBucket)
+	if err != nil {
+		return flow.Deployment{}, 0, err
+	}
+	entry, err := kv.Get(ctx, deploymentKey)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return flow.Deployment{}, 0, fmt.Errorf("%w: no deployment object", ErrNotProvisioned)
+	}
+	if err != nil {
+		return flow.Deployment{}, 0, fmt.Errorf("read the deployment object: %w", err)
+	}
+	d, err := flow.ParseDeployment(entry.Value())
+	return d, entry.Revision(), err
+}
+
+// Groups are those of the deployment object, read once.
+func (b *Bus) Groups(ctx context.Context) (flow.Groups, error) {
+	d, _, err := b.Deployment(ctx)
+	return d.Groups, err
+}
+
+// Deployed is the deployment object as it is now. Its methods may be called from many goroutines.
+type Deployed struct {
+	mu      sync.Mutex
+	now     flow.Deployment
+	text    string
+	changed chan struct{}
+}
+
+// NewDeployed is a deployment object that nobody changes but [Deployed.Set], for tests.
+func NewDeployed(d flow.Deployment) *Deployed {
+	return &Deployed{now: d, text: string(d.Encode()), changed: make(chan struct{})}
+}
+
+// Now is the object, and a channel that is closed when it is another one. What Groups holds must not be changed.
+func (d *Deployed) Now() (flow.Deployment, <-chan struct{}) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.now, d.changed
+}
+
+// Groups are those of the object.
+func (d *Deployed) Groups() flow.Groups {
+	now, _ := d.Now()
+	return now.Groups
+}
+
+// Set makes it another one.
+func (d *Deployed) Set(next flow.Deployment) {
+	text := string(next.Encode())
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if text == d.text {
+		return
+	}
+	d.now, d.text = next, text
+	close(d.changed)
+	d.changed = make(chan struct{})
+}
+
+// Watch follows the deployment object until ctx ends: what it says and, once that has come, every change, of which the log tells.
+// It waits for the object. An object that this program can't read changes nothing, and is logged. The error is that of ctx, or
+// [flow.ErrNewer], [flow.ErrDeployment] or [flow.ErrGroups] of the first object.
+func (b *Bus) Watch(ctx context.Context, log *slog.Logger) (*Deployed, error) {
+	first := make(chan error, 1)
+	d := &Deployed{changed: make(chan struct{})}
+	go b.keepWatching(ctx, log, d, first)
+	select {
+	case err := <-first:
+		if err != nil {
+			return nil, err
+		}
+		return d, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for the deployment object: %w", context.Cause(ctx))
+	}
+}
+
+const (
+	watchLeast = 50 * time.Millisecond // before the watch is begun again
+	watchMost  = 2 * time.Second
+)
+
+func (b *Bus) keepWatching(ctx context.Context, log *slog.Logger, d *Deployed, first chan<- error) {
+	began, told := false, false
+	take := func(entry jetstream.KeyValueEntry) {
+		next, err := flow.ParseDeployment(entry.Value())
+		switch {
+		case err != nil && !began:
+			first <- err
+			began = true
+		case err != nil:
+			log.Error("deployment object not taken", "revision", entry.Revision(), "error", err)
+		case !began:
+			d.now, d.text = next, string(next.Encode())
+			first <- nil
+			began = true
+		default:
+			if string(next.Encode()) != d.text {
+				log.Info("deployment changed", "revision", entry.Revision(), "deployment", string(next.Encode()))
+			}
+			d.Set(next)
+		}
+	}
+	for wait := watchLeast; ctx.Err() == nil; wait = min(2*wait, watchMost) {
+		err := b.watchOnce(ctx, func(entry jetstream.KeyValueEntry) {
+			wait, told = watchLeast, false
+			take(entry)
+		})
+		if !told && ctx.Err() == nil && wait > watchLeast {
+			log.Warn("waiting for the deployment object", "error", err)
+			told = true
+		}
+		clock.Sleep(ctx, wait)
+	}
+}
+
+// watchOnce ends when the bucket is not there or the watch is lost.
+func (b *Bus) watchOnce(ctx context.Context, take func(jetstream.KeyValueEntry)) error {
+	kv, err := b.bucket(ctx, DeploymentBucket)
+	if err != nil {
+		return err
+	}
+	watch, err := kv.Watch(ctx, deploymentKey, jetstream.IgnoreDeletes())
+	if err != nil {
+		return fmt.Errorf("watch the deployment object: %w", err)
+	}
+	defer func() { _ = watch.Stop() }() // the connection may be closed, and the watch with it
+	missing := fmt.Errorf("%w: no deployment object", ErrNotProvisioned)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case entry, open := <-watch.Updates():
+			if !open {
+				return missing
+			}
+			if entry != nil { // nil: that was all there is
+				take(entry)
+			}
+		}
+	}
+}
