@@ -2,19 +2,32 @@ package flow_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
+	"github.com/vmihailenco/msgpack/v5"
 )
 
 var (
 	nan = float32(math.NaN())
 	inf = float32(math.Inf(1))
 )
+
+func hops(n int) []flow.Hop { return slices.Repeat([]flow.Hop{{Stage: "detect"}}, n) }
+
+func answers(keys, size int) map[string]msgpack.RawMessage {
+	all := map[string]msgpack.RawMessage{}
+	for i := range keys {
+		all[fmt.Sprint("key", i)] = make([]byte, size)
+	}
+	return all
+}
 
 func TestResultValidate(t *testing.T) {
 	checkChanges(t, sampleResult, []change[*flow.Result]{
@@ -26,7 +39,16 @@ func TestResultValidate(t *testing.T) {
 		{"source", func(r *flow.Result) { r.Source = ">" }, flow.ErrFrameID},
 		{"seq", func(r *flow.Result) { r.Seq = 0 }, flow.ErrFrameID},
 		{"no version", func(r *flow.Result) { r.Version = 0 }, flow.ErrMessage},
-		{"later version", func(r *flow.Result) { r.Version = flow.Wire + 1 }, flow.ErrMessage},
+		{"later version", func(r *flow.Result) { r.Version = flow.Wire + 1 }, flow.ErrNewer},
+		{"a ledger as long as it may be", func(r *flow.Result) { r.Ledger = hops(flow.MaxHops) }, nil},
+		{"long ledger", func(r *flow.Result) { r.Ledger = hops(flow.MaxHops + 1) }, flow.ErrMessage},
+		{"stage of a hop", func(r *flow.Result) { r.Ledger[0].Stage = "a stage" }, flow.ErrMessage},
+		{"long label", func(r *flow.Result) { r.Detections[0].Label = strings.Repeat("l", flow.MaxText+1) }, flow.ErrMessage},
+		{"long model", func(r *flow.Result) { r.Model = strings.Repeat("m", flow.MaxText+1) }, flow.ErrMessage},
+		{"answers", func(r *flow.Result) { r.Answers = answers(flow.MaxAnswers, 16) }, nil},
+		{"too many answers", func(r *flow.Result) { r.Answers = answers(flow.MaxAnswers+1, 16) }, flow.ErrMessage},
+		{"large answers", func(r *flow.Result) { r.Answers = answers(2, flow.MaxAnswerSize/2) }, flow.ErrMessage},
+		{"key of an answer", func(r *flow.Result) { r.Answers = map[string]msgpack.RawMessage{"a b": {1}} }, flow.ErrMessage},
 		{"group", func(r *flow.Result) { r.Group = "a.b" }, flow.ErrMessage},
 		{"mode", func(r *flow.Result) { r.Mode = "" }, flow.ErrMessage},
 		{"no plan", func(r *flow.Result) { r.Plan = nil }, flow.ErrMessage},
@@ -48,7 +70,7 @@ func TestSceneValidate(t *testing.T) {
 		{"nothing found, no depth", func(s *flow.Scene) { s.Detections, s.Depth, s.Range, s.Held, s.Ledger = nil, nil, nil, nil, nil }, nil},
 		{"session", func(s *flow.Scene) { s.Session = "a b" }, flow.ErrFrameID},
 		{"no version", func(s *flow.Scene) { s.Version = 0 }, flow.ErrMessage},
-		{"later version", func(s *flow.Scene) { s.Version = flow.Wire + 1 }, flow.ErrMessage},
+		{"later version", func(s *flow.Scene) { s.Version = flow.Wire + 1 }, flow.ErrNewer},
 		{"mode", func(s *flow.Scene) { s.Mode = "soon" }, flow.ErrMessage},
 		{"outcome", func(s *flow.Scene) { s.Outcome = "fine" }, flow.ErrMessage},
 		{"no plan", func(s *flow.Scene) { s.Plan = nil }, flow.ErrMessage},
@@ -57,6 +79,11 @@ func TestSceneValidate(t *testing.T) {
 		{"infinite nearness", func(s *flow.Scene) { s.Detections[0].Depth.Nearness = inf }, flow.ErrMessage},
 		{"range is no number", func(s *flow.Scene) { s.Range.Low = nan }, flow.ErrMessage},
 		{"infinite range", func(s *flow.Scene) { s.Range.High = inf }, flow.ErrMessage},
+		{"answers", func(s *flow.Scene) { s.Answers = map[string]map[string]msgpack.RawMessage{"pose": answers(3, 9)} }, nil},
+		{"large answers", func(s *flow.Scene) {
+			s.Answers = map[string]map[string]msgpack.RawMessage{"pose": answers(1, flow.MaxAnswerSize)}
+		}, flow.ErrMessage},
+		{"answers of no group", func(s *flow.Scene) { s.Answers = map[string]map[string]msgpack.RawMessage{"Pose": nil} }, flow.ErrMessage},
 		{"depth map", func(s *flow.Scene) {
 			s.Depth = &depthmap.Map{Width: 1, Height: 1, Kind: "far", Bits: 10, Scale: 1}
 		}, depthmap.ErrMap},

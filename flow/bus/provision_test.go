@@ -24,7 +24,7 @@ func chosen(c jetstream.StreamConfig) jetstream.StreamConfig {
 
 func TestStreamSettings(t *testing.T) {
 	b, _ := start(t, t.TempDir())
-	limits := flow.Limits{Replicas: 1, ScenesKeep: 7 * time.Minute, GuardBytes: 123 << 20}
+	limits := flow.Limits{Replicas: 1, LiveReplicas: 1, PositionsKeep: 24 * time.Hour, LiveFrameBytes: 512 << 20, LiveResultBytes: 256 << 20, LiveStorage: flow.LiveInFiles, ScenesKeep: 7 * time.Minute, GuardBytes: 123 << 20}
 	provision(t, b, flow.DefaultGroups(), limits)
 
 	bounded := jetstream.StreamConfig{
@@ -114,7 +114,7 @@ func TestProvisionAgainChangesNothing(t *testing.T) {
 	wantWaiting(t, b, "FRAMES_LOSSLESS", "detect", 1)
 	wantWaiting(t, b, "FRAMES_LOSSLESS", "depth", 2)
 	if seq, _, err := b.Position(t.Context(), "cam1", "run1"); err != nil || seq.Seq != 5 {
-		t.Errorf("position is %d, %v; want 5", seq, err)
+		t.Errorf("position is %+v, %v; want 5", seq, err)
 	}
 	if got, err := b.Groups(t.Context()); err != nil || !slices.Equal(got, groups) {
 		t.Errorf("groups entry is %v, %v; want %v", got, err, groups)
@@ -124,7 +124,7 @@ func TestProvisionAgainChangesNothing(t *testing.T) {
 func TestLimitsMayChange(t *testing.T) {
 	b := provisioned(t)
 	publishScenes(t, b, scene("cam1", "run1", 1))
-	provision(t, b, flow.DefaultGroups(), flow.Limits{Replicas: 1, ScenesKeep: time.Minute, GuardBytes: 1 << 30})
+	provision(t, b, flow.DefaultGroups(), flow.Limits{Replicas: 1, LiveReplicas: 1, PositionsKeep: 24 * time.Hour, LiveFrameBytes: 512 << 20, LiveResultBytes: 256 << 20, LiveStorage: flow.LiveInFiles, ScenesKeep: time.Minute, GuardBytes: 1 << 30})
 	s, err := b.JetStream().Stream(t.Context(), "SCENES_LOSSLESS")
 	if err != nil {
 		t.Fatal(err)
@@ -276,7 +276,7 @@ func TestNothingWorksBeforeProvision(t *testing.T) {
 		"TakeFrames":    func(ctx context.Context) error { return opened(b.TakeFrames(ctx, "detect", lossless, 1)) },
 		"TakeResults":   func(ctx context.Context) error { return opened(b.TakeResults(ctx, "detect", lossless, 0, 1)) },
 		"SceneOutcome": func(ctx context.Context) error {
-			_, err := b.SceneOutcome(ctx, flow.FrameID{Source: "cam1", Session: "run1", Seq: 1})
+			_, err := b.SceneOutcome(ctx, 0, flow.FrameID{Source: "cam1", Session: "run1", Seq: 1})
 			return err
 		},
 		"LastScene":   func(ctx context.Context) error { _, err := b.LastScene(ctx, "cam1", ""); return err },
@@ -292,7 +292,7 @@ func TestNothingWorksBeforeProvision(t *testing.T) {
 	}
 	provision(t, b, flow.DefaultGroups(), flow.DefaultLimits())
 	for name, call := range calls { // what was looked up in vain is looked up again
-		if err := call(t.Context()); err != nil && !errors.Is(err, bus.ErrNotFound) && !errors.Is(err, bus.ErrSceneStored) {
+		if err := call(t.Context()); err != nil && !errors.Is(err, bus.ErrNotFound) && !errors.Is(err, bus.ErrStored) {
 			t.Errorf("%s after Provision: %v", name, err)
 		}
 	}

@@ -188,7 +188,7 @@ func TestResultIsStoredOncePerGroup(t *testing.T) {
 		if n := stored(t, b, stream); n != 1 {
 			t.Errorf("%s holds %d results, want 1", stream, n)
 		}
-		messages, err := b.TakeResults(t.Context(), group, lossless, flow.Partition("foobar"), 4)
+		messages, err := b.TakeResults(t.Context(), group, lossless, 0, 4)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -212,15 +212,15 @@ func TestSceneIsStoredOnce(t *testing.T) {
 	publishScenes(t, b, first, scene("cam1", "run1", 2), scene("cam2", "run1", 1), scene("cam1", "run2", 1))
 	second := scene("cam1", "run1", 1)
 	second.Outcome = flow.OutcomeError
-	if err := b.PublishScene(t.Context(), second); !errors.Is(err, bus.ErrSceneStored) {
-		t.Errorf("second scene of a frame: %v, want ErrSceneStored", err)
+	if err := b.PublishScene(t.Context(), second); !errors.Is(err, bus.ErrStored) {
+		t.Errorf("second scene of a frame: %v, want ErrStored", err)
 	}
 	stop()
 	b, _ = start(t, dir)
-	if err := b.PublishScene(t.Context(), second); !errors.Is(err, bus.ErrSceneStored) {
-		t.Errorf("second scene after a restart of the server: %v, want ErrSceneStored", err)
+	if err := b.PublishScene(t.Context(), second); !errors.Is(err, bus.ErrStored) {
+		t.Errorf("second scene after a restart of the server: %v, want ErrStored", err)
 	}
-	if outcome, err := b.SceneOutcome(t.Context(), first.ID()); err != nil || outcome != flow.OutcomeComplete {
+	if outcome, err := b.SceneOutcome(t.Context(), flow.AnyPartition, first.ID()); err != nil || outcome != flow.OutcomeComplete {
 		t.Errorf("stored is outcome %q, %v; want that of the first", outcome, err)
 	}
 	if n := stored(t, b, "SCENES_LOSSLESS"); n != 4 {
@@ -242,8 +242,8 @@ func TestSceneOfTwoFusersIsStoredOnce(t *testing.T) {
 		for _, err := range errs {
 			if err == nil {
 				took++
-			} else if !errors.Is(err, bus.ErrSceneStored) {
-				t.Errorf("scene %d: %v, want ErrSceneStored", seq+1, err)
+			} else if !errors.Is(err, bus.ErrStored) {
+				t.Errorf("scene %d: %v, want ErrStored", seq+1, err)
 			}
 		}
 		if took != 1 {

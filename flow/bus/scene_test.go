@@ -29,7 +29,7 @@ func TestScenesAreFound(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := b.SceneOutcome(t.Context(), id)
+		got, err := b.SceneOutcome(t.Context(), flow.AnyPartition, id)
 		if want == "" && !errors.Is(err, bus.ErrNotFound) || want != "" && (err != nil || got != want) {
 			t.Errorf("scene %s: %q, %v; want %q (none: ErrNotFound)", id, got, err, want)
 		}
@@ -79,9 +79,9 @@ func TestPosition(t *testing.T) {
 		{"nothing", "unknown", "run1", 0, 0},
 		{"another session", "behind", "run2", 0, 0},
 	} {
-		seq, last, err := b.Position(t.Context(), test.source, test.session)
-		if err != nil || seq != test.seq {
-			t.Errorf("%s: position %d, %v; want %d", test.name, seq, err, test.seq)
+		position, last, err := b.Position(t.Context(), test.source, test.session)
+		if test.seq == 0 && !errors.Is(err, bus.ErrNotFound) || test.seq != 0 && err != nil || position.Seq != test.seq {
+			t.Errorf("%s: position %+v, %v; want seq %d (none: ErrNotFound)", test.name, position, err, test.seq)
 		}
 		if got := last; test.last == 0 && got != nil || test.last != 0 && (got == nil || got.Seq != test.last) {
 			t.Errorf("%s: last scene %+v, want seq %d", test.name, got, test.last)
@@ -90,28 +90,60 @@ func TestPosition(t *testing.T) {
 	if err := b.SetPosition(t.Context(), "ahead", "run1", flow.Position{Seq: 10}); err != nil {
 		t.Fatal(err)
 	}
-	if seq, _, err := b.Position(t.Context(), "ahead", "run1"); err != nil || seq != 10 {
-		t.Errorf("position set again is %d, %v; want 10", seq, err)
+	if position, _, err := b.Position(t.Context(), "ahead", "run1"); err != nil || position.Seq != 10 {
+		t.Errorf("position set again is %+v, %v; want 10", position, err)
 	}
 }
 
 func TestPositionThatIsNoNumber(t *testing.T) {
 	b := provisioned(t)
-	kv, err := b.JetStream().KeyValue(t.Context(), bus.Bucket)
+	kv, err := b.JetStream().KeyValue(t.Context(), bus.PositionsBucket)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := kv.PutString(t.Context(), flow.PositionKey("cam1", "run1"), "far"); err != nil {
 		t.Fatal(err)
 	}
-	if seq, _, err := b.Position(t.Context(), "cam1", "run1"); err == nil || !strings.Contains(err.Error(), "cam1/run1") {
-		t.Errorf("position %d, %v; want an error that names the run", seq, err)
+	if position, _, err := b.Position(t.Context(), "cam1", "run1"); err == nil || !strings.Contains(err.Error(), "cam1/run1") {
+		t.Errorf("position %+v, %v; want an error that names the run", position, err)
 	}
-	if _, err := kv.PutString(t.Context(), "groups", "[]"); err != nil {
+}
+
+// A session keeps the partition that it began with, and the record of the version before, a number, means the first one.
+func TestPositionKeepsItsPartition(t *testing.T) {
+	b := provisioned(t)
+	open := func(session string, partition int) flow.Position {
+		t.Helper()
+		position, err := b.OpenPosition(t.Context(), "foobar", session, partition)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return position
+	}
+	if got := open("run1", 13); got != (flow.Position{Partition: 13}) {
+		t.Errorf("a new session begins at %+v", got)
+	}
+	if err := b.SetPosition(t.Context(), "foobar", "run1", flow.Position{Seq: 4, Partition: 13}); err != nil {
 		t.Fatal(err)
 	}
-	if groups, err := b.Groups(t.Context()); !errors.Is(err, flow.ErrGroups) {
-		t.Errorf("groups %v, %v; want ErrGroups", groups, err)
+	if got := open("run1", 7); got != (flow.Position{Seq: 4, Partition: 13}) {
+		t.Errorf("with other partitions it goes on at %+v, want seq 4 in partition 13", got)
+	}
+	kv, err := b.JetStream().KeyValue(t.Context(), bus.PositionsBucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := kv.PutString(t.Context(), flow.PositionKey("foobar", "run0"), "21"); err != nil {
+		t.Fatal(err)
+	}
+	if got := open("run0", 7); got != (flow.Position{Seq: 21, Partition: flow.FirstPartition("foobar")}) {
+		t.Errorf("an older run goes on at %+v, want seq 21 in its first partition", got)
+	}
+	if err := b.Forget(t.Context(), "foobar", "run0"); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := b.Position(t.Context(), "foobar", "run0"); !errors.Is(err, bus.ErrNotFound) {
+		t.Errorf("a forgotten run: %v, want ErrNotFound", err)
 	}
 }
 
