@@ -11,7 +11,20 @@ import (
 	"time"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/producer/account"
+	"github.com/spatial-flow/spatial-flow/producer/live"
+	"github.com/spatial-flow/spatial-flow/producer/lossless"
+	"github.com/spatial-flow/spatial-flow/producer/source"
 )
+
+// Board shows how the sources of a producer are doing.
+type Board = account.Board
+
+// Summary is what there is to say of a source in the end.
+type Summary = account.Summary
+
+// NewBoard is an empty board, for one [Run].
+func NewBoard() *Board { return account.NewBoard() }
 
 // MaxSources bounds the sources of one producer, so that an alive message holds the status of all of them.
 const MaxSources = 64
@@ -51,7 +64,7 @@ func (c Config) LiveSources() []string {
 	var names []string
 	for _, s := range specs {
 		if !isLossless(s) {
-			names = append(names, s.name)
+			names = append(names, s.Name)
 		}
 	}
 	return names
@@ -72,8 +85,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("%w: %w", ErrConfig, flow.ValidToken("--run", c.Run))
 	case c.Window < 1 || c.Window > 1024:
 		return fmt.Errorf("%w: --window %d is not 1 to 1024", ErrConfig, c.Window)
-	case c.settings().validate() != nil:
-		return fmt.Errorf("%w: --%w", ErrConfig, c.settings().validate())
+	case c.settings().Validate() != nil:
+		return fmt.Errorf("%w: --%w", ErrConfig, c.settings().Validate())
 	case c.Budget <= 0:
 		return fmt.Errorf("%w: --budget %v must be more than 0", ErrConfig, c.Budget)
 	case c.StoreTimeout <= 0 || c.Silence <= 0 || c.PositionTimeout <= 0:
@@ -84,8 +97,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("%w: --ingest is never done: leave --exit-when-done out", ErrConfig)
 	}
 	for group, rate := range c.MaxRate {
-		if !(rate > 0 && rate <= maxFPS) {
-			return fmt.Errorf("%w: --max-rate %s=%v is not more than 0, at most %d", ErrConfig, group, rate, maxFPS)
+		if !(rate > 0 && rate <= source.MaxFPS) {
+			return fmt.Errorf("%w: --max-rate %s=%v is not more than 0, at most %d", ErrConfig, group, rate, source.MaxFPS)
 		}
 	}
 	_, err := c.specs()
@@ -93,7 +106,7 @@ func (c Config) Validate() error {
 }
 
 // specs takes the sources of --source and of --source-file apart.
-func (c Config) specs() ([]spec, error) {
+func (c Config) specs() ([]source.Spec, error) {
 	// An environment variable that is set to nothing is none: docker-compose.yml always sets it.
 	sources := slices.DeleteFunc(slices.Clone(c.Sources), func(s string) bool { return s == "" })
 	if c.SourceFile != "" {
@@ -106,7 +119,22 @@ func (c Config) specs() ([]spec, error) {
 	if len(sources) > MaxSources {
 		return nil, fmt.Errorf("%w: %d sources, at most %d", ErrConfig, len(sources), MaxSources)
 	}
-	return parseSources(sources, c.settings())
+	return source.Parse(sources, c.settings())
+}
+
+func (c Config) settings() source.Settings {
+	return source.Settings{Mode: c.Mode, FPS: c.FPS, Loop: c.Loop, Quality: c.Quality, MaxSide: c.MaxSide}
+}
+
+func (c Config) lossless() lossless.Config {
+	return lossless.Config{
+		Source: source.Options{Frames: c.Frames, Unpaced: c.Unpaced}, Run: c.Run, Window: c.Window, StoreTimeout: c.StoreTimeout,
+		Silence: c.Silence, PositionTimeout: c.PositionTimeout, Drain: c.Drain,
+	}
+}
+
+func (c Config) live() live.Config {
+	return live.Config{Frames: c.Frames, Budget: c.Budget, Required: c.Required, MaxRate: c.MaxRate, Drain: c.Drain}
 }
 
 const maxSourceFile = 1 << 20 // bytes

@@ -1,24 +1,29 @@
 package producer
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/spatial-flow/spatial-flow/producer/lossless"
+	"github.com/spatial-flow/spatial-flow/producer/source"
+)
 
 var (
 	// ErrConfig is returned when a setting is out of its range.
-	ErrConfig = errors.New("bad setting")
+	ErrConfig = source.ErrConfig
 	// ErrSourceName is returned when a source is given a name that is no name, or one that is taken.
-	ErrSourceName = errors.New("bad source name")
+	ErrSourceName = source.ErrName
 	// ErrUnsupported is returned when a URI is of a kind that can't be read yet.
-	ErrUnsupported = errors.New("not supported yet")
+	ErrUnsupported = source.ErrUnsupported
 	// ErrOpen is returned when a source can't be opened.
-	ErrOpen = errors.New("can't be opened")
+	ErrOpen = source.ErrOpen
 	// ErrNoPictures is returned when a folder holds no pictures.
-	ErrNoPictures = errors.New("no pictures")
+	ErrNoPictures = source.ErrNoPictures
 	// ErrNoGroups is returned when no worker group takes lossless frames: they would be thrown away.
 	ErrNoGroups = errors.New("no worker group for lossless frames")
-	// ErrStore is returned when a frame could not be stored in time; it is never skipped.
-	ErrStore = errors.New("frame not stored")
-	// ErrPosition is returned when every scene was seen, but the run's position says otherwise.
-	ErrPosition = errors.New("position differs from the account")
+	// ErrStore is what a source fails with when a frame could not be stored in time; it is never skipped.
+	ErrStore = lossless.ErrStore
+	// ErrPosition is what a source fails with when every scene was seen, but the run's position says otherwise.
+	ErrPosition = lossless.ErrPosition
 	// ErrSource is returned at the end when a source failed; the others were carried on.
 	ErrSource = errors.New("a source failed")
 	// ErrStopped is returned when a producer that ends with its sources was stopped before that.
@@ -26,7 +31,4 @@ var (
 
 	// ErrPicture is returned for a picture that can't be sent; the source's others can.
 	ErrPicture = errors.New("no usable picture")
-
-	// errBroken is returned when a file is no picture that can be sent; its frame says so.
-	errBroken = errors.New("broken picture")
 )

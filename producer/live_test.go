@@ -12,7 +12,7 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
-	flowclock "github.com/spatial-flow/spatial-flow/flow/clock"
+	"github.com/spatial-flow/spatial-flow/flow/clock"
 	"github.com/spatial-flow/spatial-flow/producer"
 )
 
@@ -41,7 +41,7 @@ func (b bench) serve(t *testing.T, groups ...*group) {
 		}
 		tasks.Go(func() { b.work(ctx, t, g, messages, fuser) })
 		tasks.Go(func() {
-			for flowclock.Sleep(ctx, 200*time.Millisecond) {
+			for clock.Sleep(ctx, 200*time.Millisecond) {
 				if err := b.bus.PublishAlive(flow.Alive{Stage: g.name, Instance: "test", Parallel: 1}); err != nil {
 					t.Error(err)
 				}

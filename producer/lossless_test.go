@@ -101,7 +101,7 @@ func TestFullStream(t *testing.T) {
 	if frames, _ := f.accepted("p"); len(frames) == 0 || len(frames) == 12 {
 		t.Fatalf("%d frames fit below the guard, the test wants fewer than 12", len(frames))
 	}
-	if err := b.bus.Provision(t.Context(), flow.DefaultDeployment().With(flow.DefaultGroups())); err != nil {
+	if err := b.bus.Provision(t.Context(), flow.DefaultDeployment()); err != nil {
 		t.Fatal(err)
 	}
 	wantComplete(t, l.wait(), 12)

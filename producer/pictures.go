@@ -6,11 +6,12 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/service"
+	"github.com/spatial-flow/spatial-flow/producer/source"
 )
 
 // Pictures reads the pictures of a source once more, as a producer with the same settings publishes them: for those who
 // have its scenes and want to see what they are of.
-type Pictures struct{ source source }
+type Pictures struct{ source source.Source }
 
 // OpenPictures opens what a --source names. Errors are those of [Config.Validate], [ErrOpen] and [ErrNoPictures];
 // [ErrConfig] is returned for a camera, whose pictures can't be read again.
@@ -19,12 +20,12 @@ func OpenPictures(arg string) (*Pictures, error) {
 	if err := service.Defaults(&cfg); err != nil {
 		return nil, err
 	}
-	cfg.Mode, cfg.Unpaced = flow.ModeLossless, true
-	specs, err := parseSources([]string{arg}, cfg.settings())
+	cfg.Mode = flow.ModeLossless
+	specs, err := source.Parse([]string{arg}, cfg.settings())
 	if err != nil {
 		return nil, err
 	}
-	s, _, err := openSource(specs[0], cfg)
+	s, _, err := source.Open(specs[0], source.Options{Unpaced: true})
 	if err != nil {
 		return nil, err
 	}
@@ -38,19 +39,19 @@ func (p *Pictures) Next(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if next.finish(); next.broken != "" {
-		return nil, fmt.Errorf("%w: %s", ErrPicture, next.broken)
+	if next.Finish(); next.Broken != "" {
+		return nil, fmt.Errorf("%w: %s", ErrPicture, next.Broken)
 	}
-	return next.data, nil
+	return next.Data, nil
 }
 
 // FPS is how many pictures a second the source says it has; 0: it does not say.
 func (p *Pictures) FPS() float64 {
-	if paced, ok := p.source.(interface{ pace() float64 }); ok {
-		return paced.pace()
-	}
-	return 0
+	return source.FPS(p.source)
 }
+
+// IsPicture tells by its name whether a file is read as a picture: .jpg, .jpeg, .png, .bmp or .webp.
+func IsPicture(path string) bool { return source.IsPicture(path) }
 
 // Close closes the source.
 func (p *Pictures) Close() error { return p.source.Close() }

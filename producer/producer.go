@@ -10,8 +10,13 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/spatial-flow/spatial-flow/flow"
-	flowclock "github.com/spatial-flow/spatial-flow/flow/clock"
+	"github.com/spatial-flow/spatial-flow/flow/clock"
 	"github.com/spatial-flow/spatial-flow/flow/service"
+	"github.com/spatial-flow/spatial-flow/producer/account"
+	"github.com/spatial-flow/spatial-flow/producer/ingest"
+	"github.com/spatial-flow/spatial-flow/producer/live"
+	"github.com/spatial-flow/spatial-flow/producer/lossless"
+	"github.com/spatial-flow/spatial-flow/producer/source"
 )
 
 // Run carries all sources through the pipeline, each on its own: one that fails does not stop the others. When ctx
@@ -27,14 +32,18 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	if err != nil {
 		return err
 	}
-	m, board := newMetrics(env.Metrics), cfg.Status
+	m, board := account.NewMetrics(env.Metrics), cfg.Status
 	if board == nil {
 		board = NewBoard()
 	}
-	rows := board.add(specs, cfg.Run)
+	statuses := make([]flow.SourceStatus, len(specs))
+	for i, s := range specs {
+		statuses[i] = s.Status()
+	}
+	rows := board.Add(statuses, cfg.Run)
 	seen, unseen := context.WithCancel(context.WithoutCancel(ctx)) // alive until the last frame is accounted for
 	var alive errgroup.Group
-	alive.Go(func() error { return service.Alive(seen, env, reporter(board)) })
+	alive.Go(func() error { return service.Alive(seen, env, account.Reporter(board)) })
 	err = carryAll(ctx, cfg, env, board, specs, rows, m)
 	if err == nil && !cfg.ExitWhenDone {
 		<-ctx.Done()
@@ -44,7 +53,7 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	return errors.Join(err, alive.Wait())
 }
 
-func carryAll(ctx context.Context, cfg Config, env service.Env, board *Board, specs []spec, rows []*row, m metrics) error {
+func carryAll(ctx context.Context, cfg Config, env service.Env, board *Board, specs []source.Spec, rows []*account.Row, m account.Metrics) error {
 	groups, err := waitForGroups(ctx, env)
 	if err == nil && (len(groups.On(time.Now())) == 0 || slices.ContainsFunc(specs, isLossless) && len(groups.LosslessPlan(time.Now(), func(flow.Group) bool { return false })) == 0) {
 		err = ErrNoGroups
@@ -55,36 +64,37 @@ func carryAll(ctx context.Context, cfg Config, env service.Env, board *Board, sp
 			state, reason, err = flow.StateStopped, "", cfg.Stopped()
 		}
 		for _, r := range rows {
-			r.ended(state, reason)
+			r.Ended(state, reason)
 		}
 		return err
 	}
 	env.Health.SetReady(true)
 	defer context.AfterFunc(ctx, func() { env.Health.SetReady(false) })() // a stop is seen before it is over
 	states := make([]flow.State, len(specs))
-	selecting, stopSelecting := context.WithCancel(context.WithoutCancel(ctx)) // until the last frame is accounted for
-	defer stopSelecting()
-	selection := newSelection(cfg, env.Bus, env.Log, groups)
-	selection.own = flow.AliveSubject(stage, board.instance)
-	var sources, selector, ingested errgroup.Group
-	selector.Go(func() error { return selection.run(selecting) })
+	admitting, stopAdmitting := context.WithCancel(context.WithoutCancel(ctx)) // until the last frame is accounted for
+	defer stopAdmitting()
+	admission := live.NewAdmission(cfg.live(), env.Bus, env.Log, groups, flow.AliveSubject(account.Stage, board.Instance()))
+	var sources, admissions, ingested errgroup.Group
+	admissions.Go(func() error { return admission.Run(admitting) })
 	if cfg.Ingest {
-		ingested.Go(func() error { return newIngest(cfg, env, board, selection, m).run(ctx) })
+		ingested.Go(func() error {
+			return ingest.Run(ctx, ingest.Config{Settings: cfg.settings(), Live: cfg.live()}, env, board, admission, m)
+		})
 	}
 	for i, s := range specs {
 		sources.Go(func() error {
 			if isLossless(s) {
-				states[i] = newLossless(s, rows[i], cfg, env, groups, m).run(ctx)
+				states[i] = lossless.Run(ctx, s, rows[i], cfg.lossless(), env, groups, m)
 			} else {
-				states[i] = newLive(s, rows[i], cfg, env, selection, m).run(ctx)
+				states[i] = live.New(s, rows[i], cfg.live(), env, admission, m).Run(ctx)
 			}
 			return nil
 		})
 	}
 	_ = sources.Wait() // their ends are on the board
 	err = ingested.Wait()
-	stopSelecting()
-	if err := errors.Join(err, selector.Wait()); err != nil {
+	stopAdmitting()
+	if err := errors.Join(err, admissions.Wait()); err != nil {
 		return err
 	}
 	if !cfg.ExitWhenDone {
@@ -107,7 +117,12 @@ func carryAll(ctx context.Context, cfg Config, env service.Env, board *Board, sp
 	return nil
 }
 
-func isLossless(s spec) bool { return s.mode() == flow.ModeLossless }
+func isLossless(s source.Spec) bool { return s.Mode() == flow.ModeLossless }
+
+const (
+	backoffLeast = 20 * time.Millisecond
+	backoffMost  = 200 * time.Millisecond
+)
 
 // waitForGroups reads the groups entry, and waits for it.
 func waitForGroups(ctx context.Context, env service.Env) (flow.Groups, error) {
@@ -121,26 +136,8 @@ func waitForGroups(ctx context.Context, env service.Env) (flow.Groups, error) {
 			env.Log.Warn("waiting for the groups entry", "error", err)
 			told = true
 		}
-		if !flowclock.Sleep(ctx, wait) {
+		if !clock.Sleep(ctx, wait) {
 			return nil, fmt.Errorf("wait for the groups entry: %w", context.Cause(ctx))
 		}
-	}
-}
-
-// reporter says, each time it is called, how the producer is and how many frames it finished per second since the
-// time before.
-func reporter(board *Board) func() flow.Alive {
-	before, finished := time.Now(), uint64(0)
-	return func() flow.Alive {
-		alive := flow.Alive{Stage: stage, Instance: board.instance, Sources: board.Statuses()}
-		now, total := time.Now(), uint64(0)
-		for _, s := range alive.Sources {
-			total += s.Account.Admitted - s.Account.InFlight
-		}
-		if elapsed := now.Sub(before).Seconds(); elapsed > 0 {
-			alive.Rate = float64(total-finished) / elapsed
-		}
-		before, finished = now, total
-		return alive
 	}
 }

@@ -131,7 +131,7 @@ func TestStop(t *testing.T) {
 	next := b.start(t, nil, folder)
 	next.wait()
 	next.stop()
-	want := fmt.Sprintf("run=%s stored=%d frames=200", s.Session, flow.Position{Seq: s.Account.Admitted})
+	want := fmt.Sprintf("run=%s stored=%d frames=200", s.Session, s.Account.Admitted)
 	if log := next.log.String(); !strings.Contains(log, want) || strings.Count(log, "incomplete") != 1 {
 		t.Errorf("want one report of %s in the log:\n%s", want, log)
 	}
@@ -230,6 +230,7 @@ func TestOneFails(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
+	t.Chdir(t.TempDir()) // there is a folder called lossless here, which would be taken for the source
 	for flag, change := range map[string]func(*producer.Config){
 		"--window": func(c *producer.Config) { c.Window = 0 }, "--quality": func(c *producer.Config) { c.Quality = 101 },
 		"--run": func(c *producer.Config) { c.Run = "a b" }, "--store-timeout": func(c *producer.Config) { c.StoreTimeout = 0 },
@@ -252,38 +253,38 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// TestNotProvisioned waits for the groups, and can be stopped meanwhile. Groups that are all off are refused.
+// TestNotProvisioned waits for the deployment object, and can be stopped meanwhile. Groups that are all off are refused.
 func TestNotProvisioned(t *testing.T) {
 	b := newBench(t)
-	js, groups := b.bus.JetStream(), flow.DefaultGroups()
-	kv, err := js.KeyValue(t.Context(), bus.PositionsBucket)
+	js, deployment := b.bus.JetStream(), flow.DefaultDeployment()
+	kv, err := js.KeyValue(t.Context(), bus.DeploymentBucket)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := kv.Delete(t.Context(), "groups"); err != nil {
+	if err := kv.Delete(t.Context(), "deployment"); err != nil {
 		t.Fatal(err)
 	}
 	path := "p=" + pictures(t, 2)
 	waiting := b.start(t, nil, path)
 	time.Sleep(50 * time.Millisecond)
 	if waiting.health.Ready() {
-		t.Error("ready without groups")
+		t.Error("ready without a deployment")
 	}
 	if s := waiting.stop()[0]; s.State != flow.StateStopped {
 		t.Errorf("stopped while it waited: %+v", s)
 	}
 	l := b.start(t, nil, path)
 	f := b.fuse(t, &fuser{})
-	if _, err := kv.Put(t.Context(), "groups", groups.Encode()); err != nil {
+	if _, err := kv.Put(t.Context(), "deployment", deployment.Encode()); err != nil {
 		t.Fatal(err)
 	}
 	wantComplete(t, l.wait(), 2)
 	f.wantSeqs("p", 2)
 	l.stop()
-	for i := range groups {
-		groups[i].Off = true
+	for i := range deployment.Groups {
+		deployment.Groups[i].Off = true
 	}
-	if _, err := kv.Put(t.Context(), "groups", groups.Encode()); err != nil {
+	if _, err := kv.Put(t.Context(), "deployment", deployment.Encode()); err != nil {
 		t.Fatal(err)
 	}
 	off := b.start(t, nil, path)

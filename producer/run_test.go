@@ -47,7 +47,7 @@ func newBench(t testing.TB) bench {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.Close)
-	if err := b.Provision(t.Context(), flow.DefaultDeployment().With(flow.DefaultGroups())); err != nil {
+	if err := b.Provision(t.Context(), flow.DefaultDeployment()); err != nil {
 		t.Fatal(err)
 	}
 	return bench{server, b}

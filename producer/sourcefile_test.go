@@ -36,7 +36,7 @@ func TestSourceFile(t *testing.T) {
 	}
 	var got []string
 	for _, s := range specs {
-		got = append(got, s.name+" "+s.uri)
+		got = append(got, s.Name+" "+s.URI)
 	}
 	if diff := cmp.Diff([]string{"first street:", "yard rtsp://10.0.0.7/s", "door rtsp://10.0.0.8/s"}, got); diff != "" {
 		t.Error(diff)

@@ -1,0 +1,193 @@
+// Package lossless carries every picture of a source through the pipeline, in order, exactly once.
+package lossless
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/clock"
+	"github.com/spatial-flow/spatial-flow/flow/service"
+	"github.com/spatial-flow/spatial-flow/producer/account"
+	"github.com/spatial-flow/spatial-flow/producer/source"
+)
+
+const (
+	stageFuser   = "fuser"
+	lookupEvery  = 100 * time.Millisecond // at most this late is a silent frame looked up
+	callTimeout  = 2 * time.Second        // of one question to NATS
+	backoffLeast = 20 * time.Millisecond
+	backoffMost  = 200 * time.Millisecond
+)
+
+// Config is what all lossless sources of a producer have in common.
+type Config struct {
+	Source          source.Options
+	Run             string        // that is begun or gone on with; empty: each source is a new one
+	Window          int           // frames of a source that may be under way
+	StoreTimeout    time.Duration // that a frame is tried to be stored while NATS is away
+	Silence         time.Duration // after which a frame's scene is looked up
+	PositionTimeout time.Duration // that the position may take at the end
+	Drain           time.Duration // that frames under way have at a stop
+}
+
+// Run carries the source to its end, shows it in row, and tells how it ended. When ctx ends it reads no more, and what is
+// under way has the time of cfg.Drain. Frames are planned for all groups.
+func Run(ctx context.Context, spec source.Spec, row *account.Row, cfg Config, env service.Env, groups flow.Groups, m account.Metrics) flow.State {
+	return newCarrier(spec, row, cfg, env, groups, m).run(ctx)
+}
+
+// carrier is one source on its way.
+type carrier struct {
+	spec    source.Spec
+	cfg     Config
+	bus     *bus.Bus
+	log     *slog.Logger
+	groups  flow.Groups
+	plan    []string
+	row     *account.Row
+	account *account.Account
+	metrics account.SourceMetrics
+	session string
+}
+
+func newCarrier(s source.Spec, row *account.Row, cfg Config, env service.Env, groups flow.Groups, m account.Metrics) *carrier {
+	status, _ := row.Snapshot()
+	session := status.Session
+	return &carrier{
+		spec: s, cfg: cfg, bus: env.Bus, log: env.Log.With("source", s.Name, "session", session), groups: groups, plan: groups.LosslessPlan(time.Now(), func(flow.Group) bool { return false }),
+		row: row, account: row.Account, metrics: m.Of(s.Name), session: session,
+	}
+}
+
+// run carries the source to its end and tells the board how it ended. When ctx ends it reads no more, and what is
+// under way has the time of cfg.Drain.
+func (l *carrier) run(ctx context.Context) (state flow.State) {
+	work, cancel := outlive(ctx, l.cfg.Drain)
+	defer cancel(nil)
+	err := l.carry(ctx, work, cancel)
+	state, reason := flow.StateComplete, ""
+	left := l.account.Snapshot().InFlight
+	switch {
+	case err == nil:
+		l.log.Info("source complete", "frames", l.account.Snapshot().Admitted)
+	case ctx.Err() != nil: // whatever else is said is about the stop
+		state = flow.StateStopped
+		l.log.Info("source stopped", "in_flight", left, "while", err)
+	default:
+		state, reason = flow.StateFailed, err.Error()
+		l.log.Error("source failed", "error", err, "in_flight", left)
+	}
+	l.row.Ended(state, reason)
+	return state
+}
+
+// outlive is a context that ends grace after ctx.
+func outlive(ctx context.Context, grace time.Duration) (context.Context, context.CancelCauseFunc) {
+	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	context.AfterFunc(ctx, func() {
+		clock.Sleep(work, grace)
+		cancel(fmt.Errorf("stopped, and nothing more for %v", grace))
+	})
+	return work, cancel
+}
+
+// carry returns nil when every frame of the source has its stored scene. Reading ends with ctx, all else with work,
+// which cancel ends.
+func (l *carrier) carry(ctx, work context.Context, cancel context.CancelCauseFunc) (err error) {
+	src, frames, err := source.Open(l.spec, l.cfg.Source)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, src.Close()) }()
+	done, err := l.bus.SubscribeDone(stageFuser, l.spec.Name, l.onDone) // before the first publish
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if e := done.Unsubscribe(); e != nil {
+			l.log.Debug("unsubscribe", "error", e) // the connection is closed, and the subscription with it
+		}
+	}()
+	l.row.Opened(frames, 0)
+	position, err := l.resume(ctx, src, frames)
+	if err != nil {
+		return err
+	}
+	l.row.Opened(frames, position)
+
+	last, err := l.carryAfter(ctx, work, cancel, src, position)
+	if err != nil {
+		return err
+	}
+	if last < frames {
+		l.log.Warn("the source ended before the number of frames that it claims: it may be cut short", "frames", last, "claimed", frames)
+	}
+	l.row.Counted(last)
+	if position > 0 && last == position {
+		l.log.Info("already complete: every scene of this run is stored", "frames", last)
+	}
+	return l.checkPosition(work, last)
+}
+
+// carryAfter carries the pictures after position and returns the last seq once all their scenes are stored.
+func (l *carrier) carryAfter(ctx, work context.Context, cancel context.CancelCauseFunc, src source.Source, position uint64) (uint64, error) {
+	reading, stopReading := context.WithCancel(ctx)
+	defer stopReading()
+	defer context.AfterFunc(work, stopReading)()
+	looking, stopLooking := context.WithCancel(work)
+	defer stopLooking()
+	pictures := make(chan source.Picture) // unbuffered: one picture is read ahead
+	var tasks errgroup.Group
+	tasks.Go(func() error { return read(reading, src, pictures) })
+	tasks.Go(func() error { l.lookUp(looking, cancel); return nil })
+	last, err := l.admitAll(reading, work, pictures, position)
+	stopReading()
+	empty := err == nil && l.account.Wait(work, 1)
+	stopLooking()
+	readErr := tasks.Wait()
+	switch {
+	case err != nil:
+		return last, err
+	case !empty:
+		return last, fmt.Errorf("wait for the scenes: %w", context.Cause(work))
+	case !errors.Is(readErr, io.EOF):
+		return last, readErr
+	}
+	return last, nil
+}
+
+// read hands the source's pictures over until its end, which is [io.EOF].
+func read(ctx context.Context, src source.Source, pictures chan<- source.Picture) error {
+	defer close(pictures)
+	for {
+		p, err := src.Next(ctx)
+		if err != nil {
+			return err
+		}
+		p.Finish()
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case pictures <- p:
+		}
+	}
+}
+
+// onDone runs on the connection's goroutine: it waits for nothing but the account's lock.
+func (l *carrier) onDone(_ string, done flow.Done) {
+	if done.Session != l.session {
+		return
+	}
+	if age, ok := l.account.Done(l.id(done.Seq), done.Outcome, time.Now()); ok {
+		l.metrics.Seen(age)
+		l.metrics.Close(done.Outcome)
+	}
+}

@@ -1,0 +1,19 @@
+package source
+
+import "errors"
+
+var (
+	// ErrConfig is returned when a setting is out of its range.
+	ErrConfig = errors.New("bad setting")
+	// ErrName is returned when a source is given a name that is no name, or one that is taken.
+	ErrName = errors.New("bad source name")
+	// ErrUnsupported is returned when a URI is of a kind that can't be read yet.
+	ErrUnsupported = errors.New("not supported yet")
+	// ErrOpen is returned when a source can't be opened.
+	ErrOpen = errors.New("can't be opened")
+	// ErrNoPictures is returned when a folder holds no pictures.
+	ErrNoPictures = errors.New("no pictures")
+
+	// errBroken is returned when a file is no picture that can be sent; its frame says so.
+	errBroken = errors.New("broken picture")
+)

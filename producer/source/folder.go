@@ -1,0 +1,94 @@
+package source
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// maxPictures bounds the pictures of a folder.
+const maxPictures = 1 << 20
+
+// folder reads picture files one after the other.
+type folder struct {
+	paths  []string // not yet read
+	intake Intake
+}
+
+func openFolder(path string, s Settings) (Source, uint64, error) {
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return nil, 0, fmt.Errorf("%w: %w", ErrOpen, err)
+	}
+	var paths []string
+	for _, entry := range entries {
+		if !entry.IsDir() && IsPicture(entry.Name()) {
+			paths = append(paths, filepath.Join(path, entry.Name()))
+		}
+	}
+	if len(paths) == 0 {
+		return nil, 0, fmt.Errorf("%w: folder %s holds no .jpg, .jpeg, .png, .bmp or .webp", ErrNoPictures, path)
+	}
+	if len(paths) > maxPictures {
+		return nil, 0, fmt.Errorf("%w: folder %s holds %d pictures, at most %d", ErrOpen, path, len(paths), maxPictures)
+	}
+	slices.SortFunc(paths, naturalOrder)
+	return newFolder(paths, s), uint64(len(paths)), nil
+}
+
+func newFolder(paths []string, s Settings) *folder {
+	return &folder{paths: paths, intake: Intake{s}}
+}
+
+func (f *folder) Next(ctx context.Context) (Picture, error) {
+	if err := ctx.Err(); err != nil {
+		return Picture{}, err
+	}
+	if len(f.paths) == 0 {
+		return Picture{}, io.EOF
+	}
+	path := f.paths[0]
+	f.paths = f.paths[1:]
+	return f.intake.file(path), nil
+}
+
+func (f *folder) Skip(_ context.Context, n uint64) error {
+	f.paths = f.paths[min(n, uint64(len(f.paths))):]
+	return nil
+}
+
+func (f *folder) Close() error { return nil }
+
+// naturalOrder compares names as people do: numbers by their value, all else by its bytes.
+func naturalOrder(a, b string) int {
+	x, y := a, b
+	for x != "" && y != "" {
+		if n, m := digits(x), digits(y); n > 0 && m > 0 {
+			left, right := strings.TrimLeft(x[:n], "0"), strings.TrimLeft(y[:m], "0")
+			if c := cmp.Or(cmp.Compare(len(left), len(right)), strings.Compare(left, right)); c != 0 {
+				return c
+			}
+			x, y = x[n:], y[m:]
+			continue
+		}
+		if c := cmp.Compare(x[0], y[0]); c != 0 {
+			return c
+		}
+		x, y = x[1:], y[1:]
+	}
+	return cmp.Or(cmp.Compare(len(x), len(y)), strings.Compare(a, b))
+}
+
+// digits is the length of the number that text begins with.
+func digits(text string) int {
+	n := 0
+	for n < len(text) && text[n] >= '0' && text[n] <= '9' {
+		n++
+	}
+	return n
+}

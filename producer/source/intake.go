@@ -1,0 +1,107 @@
+package source
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"gocv.io/x/gocv"
+
+	"github.com/spatial-flow/spatial-flow/flow/picture"
+)
+
+// Bounds of a picture file, checked before it is decoded.
+const (
+	maxFileBytes = 64 << 20
+	maxPixels    = 64 << 20
+)
+
+// Intake turns picture files into pictures. A JPEG travels byte for byte, unless it must be turned or is too
+// large for a message; all else is decoded and encoded once.
+type Intake struct{ Settings Settings }
+
+// file reads one file. A file that can't be sent is a picture too: broken says why, and names the file.
+func (in Intake) file(path string) Picture {
+	p := Picture{Captured: time.Now().UTC()}
+	data, err := readFile(path)
+	read := time.Now()
+	p.Read = read.Sub(p.Captured)
+	if err == nil {
+		err = in.Fill(&p, data)
+	}
+	p.Encode = time.Since(read)
+	if err != nil {
+		p.Data, p.Broken = nil, fmt.Sprintf("%s: %v", filepath.Base(path), err)
+	}
+	return p
+}
+
+// readFile returns [errBroken] when the file is empty or larger than maxFileBytes.
+func readFile(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errBroken, err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%w: no regular file", errBroken)
+	}
+	if info.Size() == 0 || info.Size() > maxFileBytes {
+		return nil, fmt.Errorf("%w: file of %d bytes, want 1 to %d", errBroken, info.Size(), maxFileBytes)
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errBroken, err)
+	}
+	defer file.Close()
+	data := bytes.NewBuffer(make([]byte, 0, info.Size()+bytes.MinRead))
+	if _, err := data.ReadFrom(io.LimitReader(file, info.Size())); err != nil { // what grows meanwhile is not read
+		return nil, fmt.Errorf("%w: %w", errBroken, err)
+	}
+	return data.Bytes(), nil
+}
+
+// Fill fills the picture from a file's bytes.
+func (in Intake) Fill(p *Picture, data []byte) error {
+	h, err := readHeader(data)
+	if err != nil {
+		return err
+	}
+	if h.width < 1 || h.height < 1 || h.width > maxPixels/h.height {
+		return fmt.Errorf("%w: %dx%d, want 1 to %d pixels", errBroken, h.width, h.height, maxPixels)
+	}
+	if h.format == formatJPEG {
+		if err := picture.CheckJPEG(data); err != nil {
+			return fmt.Errorf("%w: %w", errBroken, err)
+		}
+	}
+	p.Width, p.Height = h.width, h.height
+	width, height := in.Settings.fit(h.width, h.height)
+	if h.format == formatJPEG && len(data) <= maxPicture && picture.Orientation(data) == 1 && width == h.width && height == h.height {
+		p.Data = data
+		return nil
+	}
+	// A new Mat: when a header is bad OpenCV leaves the one that it is given as it was, with the picture before.
+	mat := gocv.NewMat()
+	defer mat.Close()
+	if err := gocv.IMDecodeIntoMat(data, gocv.IMReadColor, &mat); err != nil { // turns as EXIF says
+		return fmt.Errorf("%w: decode: %w", errBroken, err)
+	}
+	if mat.Empty() {
+		return fmt.Errorf("%w: can't be decoded", errBroken)
+	}
+	p.Width, p.Height = in.Settings.fit(mat.Cols(), mat.Rows())
+	p.Data, err = encode(mat, in.Settings)
+	return err
+}
+
+// fit is the size that a picture of width × height pixels is sent at.
+func (s Settings) fit(width, height int) (int, int) {
+	longer := max(width, height)
+	if s.MaxSide == 0 || longer <= s.MaxSide {
+		return width, height
+	}
+	return max(1, (width*s.MaxSide+longer/2)/longer), max(1, (height*s.MaxSide+longer/2)/longer)
+}

@@ -1,0 +1,269 @@
+package source
+
+import (
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/producer/street"
+)
+
+const (
+	maxName     = 64  // characters of a source's name
+	maxURIShown = 256 // characters of a URI in a status
+)
+
+// Spec is one --source, taken apart.
+type Spec struct {
+	Name   string
+	path   string         // of a file or a folder
+	street *street.Config // instead of a path, when the pictures are generated
+	stream string         // instead of a path: a URL for FFmpeg, with its credentials
+	device *int           // instead of a path: the number of a camera device
+	URI    string         // as it is shown: without credentials
+
+	Settings Settings
+}
+
+func (s *Spec) IsCamera() bool { return s.stream != "" || s.device != nil }
+
+// Mode is what the settings say, else lossless for files, and live for what has no end.
+func (s *Spec) Mode() flow.Mode {
+	switch {
+	case s.Settings.Mode != "":
+		return s.Settings.Mode
+	case s.street != nil || s.IsCamera():
+		return flow.ModeLive
+	}
+	return flow.ModeLossless
+}
+
+// Status is what there is to say of it before it is open.
+func (s *Spec) Status() flow.SourceStatus {
+	return flow.SourceStatus{Source: s.Name, URI: s.URI, Mode: s.Mode()}
+}
+
+// base is what the source is called when it is given no name.
+func (s *Spec) base() string {
+	switch {
+	case s.street != nil:
+		return strings.TrimSuffix(street.Scheme, ":")
+	case s.device != nil:
+		return "camera"
+	case s.stream != "":
+		return defaultName(streamPath(s.URI)) // without credentials, wherever they stood
+	}
+	return defaultName(s.path)
+}
+
+// Parse takes every --source apart and gives those without a name one of their own.
+// [ErrName] or [ErrUnsupported] is returned when one of them can't be meant.
+func Parse(args []string, defaults Settings) ([]Spec, error) {
+	specs, taken := make([]Spec, len(args)), map[string]bool{}
+	for i, arg := range args {
+		s, err := parseSource(arg, defaults)
+		if err != nil {
+			return nil, err
+		}
+		if strings.HasPrefix(s.Name, flow.PredictPrefix) {
+			return nil, fmt.Errorf("%w: --source %s: names that begin with %s are the gateways'", ErrName, redact(arg), flow.PredictPrefix)
+		}
+		if s.Name != "" && taken[s.Name] {
+			return nil, fmt.Errorf("%w: --source %s: the name %q is given twice", ErrName, redact(arg), s.Name)
+		}
+		taken[s.Name] = true
+		specs[i] = s
+	}
+	for i := range specs {
+		if specs[i].Name == "" {
+			specs[i].Name = freeName(strings.TrimPrefix(specs[i].base(), flow.PredictPrefix), taken)
+			taken[specs[i].Name] = true
+		}
+	}
+	return specs, nil
+}
+
+func parseSource(arg string, defaults Settings) (Spec, error) {
+	name, uri, err := splitName(arg)
+	if err != nil {
+		return Spec{}, err
+	}
+	s := Spec{Name: name, Settings: defaults}
+	if before, fragment, found := cutFragment(uri); found && !exists(uri) {
+		uri = before
+		if s.Settings, err = defaults.with(fragment); err != nil {
+			return Spec{}, fmt.Errorf("%w: --source %s: %w", ErrConfig, redact(uri), err)
+		}
+	}
+	s.URI = redact(uri)
+	if err := s.locate(uri); err != nil {
+		return Spec{}, err
+	}
+	if s.Mode() == flow.ModeLossless && s.IsCamera() {
+		return Spec{}, fmt.Errorf("%w: --source %s: a camera does not wait, so its mode is live", ErrConfig, s.URI)
+	}
+	return s, nil
+}
+
+// locate says where the pictures are.
+func (s *Spec) locate(uri string) error {
+	if exists(uri) && !strings.HasPrefix(uri, "/dev/") {
+		s.path = uri
+		return nil
+	}
+	if strings.HasPrefix(uri, street.Scheme) {
+		cfg, err := street.Parse(uri)
+		if err != nil {
+			return fmt.Errorf("%w: --source %s: %w", ErrConfig, s.URI, err)
+		}
+		s.street = &cfg
+		return nil
+	}
+	if isStream(uri) {
+		s.stream = uri
+		return nil
+	}
+	if number, ok := device(uri); ok {
+		s.device = &number
+		return nil
+	}
+	path, err := localPath(uri)
+	s.path = path
+	return err
+}
+
+// cutFragment cuts settings off. What follows the last # is a fragment when it looks like settings: a file may have a #
+// in its name.
+func cutFragment(uri string) (before, fragment string, found bool) {
+	i := strings.LastIndexByte(uri, '#')
+	if i < strings.LastIndexByte(uri, '@') && strings.Contains(uri, "://") {
+		return uri, "", false // it is part of a password
+	}
+	if i < 0 || !strings.Contains(uri[i:], "=") {
+		return uri, "", false
+	}
+	return uri[:i], uri[i+1:], true
+}
+
+// streamPath is what a stream is named after: the path of its URL, or its host.
+func streamPath(stream string) string {
+	u, err := url.Parse(stream)
+	if err != nil {
+		return "stream"
+	}
+	if path := strings.Trim(u.Path, "/"); path != "" {
+		return path
+	}
+	return strings.ReplaceAll(u.Hostname(), ".", "-")
+}
+
+// splitName cuts NAME= off. A path that is there is meant as it stands, whatever it holds.
+func splitName(arg string) (name, uri string, err error) {
+	before, after, found := strings.Cut(arg, "=")
+	if !found || strings.HasPrefix(arg, street.Scheme) || exists(arg) {
+		return "", arg, nil
+	}
+	if err := flow.ValidToken("source", before); err != nil {
+		if exists(after) || strings.Contains(after, "://") { // what follows may hold a password: it is no path
+			return "", "", fmt.Errorf("%w: --source %s: %w", ErrName, redact(arg), err)
+		}
+		return "", arg, nil
+	}
+	return before, after, nil
+}
+
+// localPath is the path that a URI names. [ErrUnsupported] is returned when it is none.
+func localPath(uri string) (string, error) {
+	if uri == "" {
+		return "", fmt.Errorf("%w: an empty --source", ErrConfig)
+	}
+	if exists(uri) {
+		return uri, nil
+	}
+	if rest, ok := strings.CutPrefix(uri, "file://"); ok {
+		rest, ok = strings.CutPrefix(rest, "localhost/")
+		if ok {
+			rest = "/" + rest
+		}
+		path, err := url.PathUnescape(rest)
+		if err != nil || !filepath.IsAbs(path) {
+			return "", fmt.Errorf("%w: --source %s: a file URI is file:///absolute/path", ErrConfig, redact(uri))
+		}
+		return path, nil
+	}
+	if kind := scheme(uri); kind != "" {
+		return "", fmt.Errorf("%w: --source %s: %s sources; give a video file, a folder of pictures, a picture, a camera (rtsp://…, http://…, or its number), or street:?seed=7", ErrUnsupported, redact(uri), kind)
+	}
+	if strings.Contains(uri, "://") { // never a path: what is said of a path that is not there would tell a password
+		return "", fmt.Errorf("%w: --source %s", ErrUnsupported, redact(uri))
+	}
+	return uri, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// scheme is what a URI begins with, its colon included; empty when it has none.
+func scheme(uri string) string {
+	kind, _, found := strings.Cut(uri, ":")
+	if !found || len(kind) < 2 || strings.Trim(strings.ToLower(kind), "abcdefghijklmnopqrstuvwxyz0123456789+.-") != "" {
+		return ""
+	}
+	return kind + ":"
+}
+
+// redact hides what may be a secret in a URI (all between :// and the last @, whatever a password holds, and the query),
+// and shortens what is very long. A street has no host and no secret: its query is shown.
+func redact(uri string) string {
+	if head, rest, found := strings.Cut(uri, "://"); found {
+		rest = rest[strings.LastIndexByte(rest, '@')+1:]
+		rest, _, query := strings.Cut(rest, "?")
+		if query {
+			rest += "?…"
+		}
+		uri = head + "://" + rest
+	}
+	if len(uri) > maxURIShown {
+		uri = strings.ToValidUTF8(uri[:maxURIShown-len("…")], "") + "…"
+	}
+	return uri
+}
+
+// defaultName is the base name without its extension, with - for what a name can't hold.
+func defaultName(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		path = abs // so that . and .. have a name
+	}
+	base := filepath.Base(path)
+	if info, err := os.Stat(path); err != nil || !info.IsDir() {
+		if stem := strings.TrimSuffix(base, filepath.Ext(base)); stem != "" {
+			base = stem
+		}
+	}
+	name := strings.Map(func(r rune) rune {
+		if flow.ValidToken("source", string(r)) != nil {
+			return '-'
+		}
+		return r
+	}, base)
+	if name == "" {
+		return "source"
+	}
+	return name[:min(len(name), maxName)]
+}
+
+// freeName is name, or name-2, name-3… when it is taken.
+func freeName(name string, taken map[string]bool) string {
+	free := name
+	for n := 2; taken[free]; n++ {
+		suffix := "-" + strconv.Itoa(n)
+		free = name[:min(len(name), maxName-len(suffix))] + suffix
+	}
+	return free
+}

@@ -1,0 +1,98 @@
+package source
+
+import (
+	"context"
+	"fmt"
+	"image"
+	"io"
+	"time"
+
+	"gocv.io/x/gocv"
+
+	"github.com/spatial-flow/spatial-flow/flow/clock"
+	"github.com/spatial-flow/spatial-flow/producer/street"
+)
+
+// generated takes the frames of a street. Paced it is never ahead of its clock, which starts with the first frame
+// taken; when the pipeline is slower it falls behind, and none is left out.
+type generated struct {
+	street   *street.Street
+	frames   [2]street.Frame // the last two, used in turns
+	turn     int
+	next     uint64 // frame of the street
+	first    uint64 // frame that the clock started with
+	started  time.Time
+	mat      gocv.Mat // of the frame that is encoded
+	paced    bool     // else as fast as they are taken
+	settings Settings
+}
+
+func openStreet(cfg street.Config, set Settings, paced bool) (Source, uint64, error) {
+	s, err := street.New(cfg)
+	if err != nil {
+		return nil, 0, fmt.Errorf("%w: %w", ErrOpen, err)
+	}
+	return &generated{street: s, mat: gocv.NewMat(), paced: paced, settings: set}, 0, nil
+}
+
+func (g *generated) Next(ctx context.Context) (Picture, error) {
+	if err := ctx.Err(); err != nil {
+		return Picture{}, err
+	}
+	if g.next >= street.MaxFrames {
+		return Picture{}, io.EOF
+	}
+	if !g.keepTime(ctx) {
+		return Picture{}, ctx.Err()
+	}
+	p := Picture{Captured: time.Now().UTC()}
+	frame := &g.frames[g.turn]
+	g.turn = 1 - g.turn
+	if err := g.street.Render(g.next, frame); err != nil {
+		return Picture{}, fmt.Errorf("render frame %d: %w", g.next, err)
+	}
+	g.next++
+	p.Read = time.Since(p.Captured)
+	p.Width, p.Height = g.settings.fit(frame.Image.Rect.Dx(), frame.Image.Rect.Dy())
+	p.EncodeLater = func() ([]byte, error) { return g.Encode(frame.Image) }
+	return p, nil
+}
+
+// keepTime waits until the next frame is due; false is returned when ctx ends first.
+func (g *generated) keepTime(ctx context.Context) bool {
+	if !g.paced {
+		return true
+	}
+	if g.started.IsZero() {
+		g.started, g.first = time.Now(), g.next
+		return true
+	}
+	due := time.Duration(float64(g.next-g.first) / g.street.Config().FPS * float64(time.Second))
+	if wait := due - time.Since(g.started); wait > 0 {
+		return clock.Sleep(ctx, wait)
+	}
+	return true
+}
+
+func (g *generated) pace() float64 { return g.street.Config().FPS }
+
+// Encode makes a JPEG of a frame.
+func (g *generated) Encode(img *image.RGBA) ([]byte, error) {
+	rgba, err := gocv.NewMatFromBytes(img.Rect.Dy(), img.Rect.Dx(), gocv.MatTypeCV8UC4, img.Pix)
+	if err != nil {
+		return nil, fmt.Errorf("%w: take frame: %w", errBroken, err)
+	}
+	defer func() { _ = rgba.Close() }()
+	if err := gocv.CvtColor(rgba, &g.mat, gocv.ColorRGBAToBGR); err != nil {
+		return nil, fmt.Errorf("%w: convert colours: %w", errBroken, err)
+	}
+	return encode(g.mat, g.settings)
+}
+
+// Skip costs nothing: a frame is rendered without those before it.
+func (g *generated) Skip(_ context.Context, n uint64) error {
+	g.next += min(n, street.MaxFrames-g.next)
+	return nil
+}
+
+func (g *generated) Close() error { return g.mat.Close() }
