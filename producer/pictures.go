@@ -11,7 +11,10 @@ import (
 
 // Pictures reads the pictures of a source once more, as a producer with the same settings publishes them: for those who
 // have its scenes and want to see what they are of.
-type Pictures struct{ source source.Source }
+type Pictures struct {
+	source source.Source
+	fps    float64
+}
 
 // OpenPictures opens what a --source names. Errors are those of [Config.Validate], [ErrOpen] and [ErrNoPictures];
 // [ErrConfig] is returned for a camera, whose pictures can't be read again.
@@ -25,11 +28,11 @@ func OpenPictures(arg string) (*Pictures, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, _, err := source.Open(specs[0], source.Options{Unpaced: true})
+	s, info, err := source.Open(specs[0], source.Options{Unpaced: true})
 	if err != nil {
 		return nil, err
 	}
-	return &Pictures{s}, nil
+	return &Pictures{s, info.FPS}, nil
 }
 
 // Next is the next picture as JPEG; the picture of the scene with seq n is the nth. [io.EOF] is returned after the last
@@ -46,9 +49,7 @@ func (p *Pictures) Next(ctx context.Context) ([]byte, error) {
 }
 
 // FPS is how many pictures a second the source says it has; 0: it does not say.
-func (p *Pictures) FPS() float64 {
-	return source.FPS(p.source)
-}
+func (p *Pictures) FPS() float64 { return p.fps }
 
 // IsPicture tells by its name whether a file is read as a picture: .jpg, .jpeg, .png, .bmp or .webp.
 func IsPicture(path string) bool { return source.IsPicture(path) }

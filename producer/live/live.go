@@ -123,10 +123,10 @@ func (l *Source) captureAll(ctx context.Context) error {
 	wait, told := reopenLeast, false
 	for ctx.Err() == nil && l.left > 0 {
 		before := l.left
-		src, frames, err := source.Open(l.spec, source.Options{Frames: l.cfg.Frames})
+		src, info, err := source.Open(l.spec, source.Options{Frames: l.cfg.Frames})
 		if err == nil {
-			l.row.Began(ulid.Make().String(), frames)
-			err = l.capture(ctx, src)
+			l.row.Began(ulid.Make().String(), info.Frames)
+			err = l.capture(ctx, src, info.FPS)
 			l.box.settle()
 			err = errors.Join(err, src.Close())
 			if l.left < before {
@@ -152,11 +152,11 @@ func (l *Source) captureAll(ctx context.Context) error {
 	return nil
 }
 
-// capture puts one session's pictures into the mailbox. nil is returned at the source's end, or that of ctx.
-func (l *Source) capture(ctx context.Context, src source.Source) error {
+// capture puts one session's pictures, of which there are fps a second (0: not known), into the mailbox. nil is returned at the source's end, or that of ctx.
+func (l *Source) capture(ctx context.Context, src source.Source, fps float64) error {
 	status, _ := l.row.Snapshot()
 	id := flow.FrameID{Source: l.spec.Name, Session: status.Session}
-	pace := newPace(l.spec, src)
+	pace := newPace(l.spec, fps)
 	for l.left > 0 {
 		if !pace.wait(ctx, src) {
 			return nil

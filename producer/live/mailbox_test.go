@@ -98,7 +98,7 @@ func TestCameraRateLeavesPixelsAlone(t *testing.T) {
 	}
 	l := New(specs[0], account.NewBoard().Add([]flow.SourceStatus{{Source: "cam", Mode: flow.ModeLive}}, "")[0], Config{},
 		service.Env{Log: slog.New(slog.DiscardHandler)}, &Admission{wake: make(chan struct{}, 1)}, account.NewMetrics(prometheus.NewRegistry()))
-	if err := l.capture(t.Context(), &twoBuffers{most: 5}); err != nil {
+	if err := l.capture(t.Context(), &twoBuffers{most: 5}, 0); err != nil {
 		t.Fatal(err)
 	}
 	id, p, ok := l.box.take(func(flow.FrameID, source.Picture) {})

@@ -1,6 +1,7 @@
 package live
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -21,21 +22,16 @@ type pace struct {
 // defaultFPS is the pace of a file that says none: folders, and videos without a rate.
 const defaultFPS = 10
 
-func newPace(s source.Spec, src source.Source) *pace {
-	fps := s.Settings.FPS
-	if s.IsCamera() {
-		if fps == 0 {
-			return &pace{}
-		}
-		return &pace{least: time.Duration(float64(time.Second) / fps)}
+// newPace is the pace of a source that says that it has so many pictures a second; 0: it does not say.
+func newPace(s source.Spec, own float64) *pace {
+	set := s.Settings.FPS
+	switch {
+	case s.IsCamera() && set == 0:
+		return &pace{}
+	case s.IsCamera():
+		return &pace{least: time.Duration(float64(time.Second) / set)}
 	}
-	if fps == 0 {
-		fps = source.FPS(src)
-	}
-	if fps == 0 {
-		fps = defaultFPS
-	}
-	return &pace{every: time.Duration(float64(time.Second) / fps)}
+	return &pace{every: time.Duration(float64(time.Second) / cmp.Or(set, own, defaultFPS))}
 }
 
 // wait waits until the next picture is due, and passes those over whose time is gone already; false is returned when ctx

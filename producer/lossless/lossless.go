@@ -102,7 +102,7 @@ func outlive(ctx context.Context, grace time.Duration) (context.Context, context
 // carry returns nil when every frame of the source has its stored scene. Reading ends with ctx, all else with work,
 // which cancel ends.
 func (l *carrier) carry(ctx, work context.Context, cancel context.CancelCauseFunc) (err error) {
-	src, frames, err := source.Open(l.spec, l.cfg.Source)
+	src, info, err := source.Open(l.spec, l.cfg.Source)
 	if err != nil {
 		return err
 	}
@@ -116,6 +116,7 @@ func (l *carrier) carry(ctx, work context.Context, cancel context.CancelCauseFun
 			l.log.Debug("unsubscribe", "error", e) // the connection is closed, and the subscription with it
 		}
 	}()
+	frames := info.Frames
 	l.row.Opened(frames, 0)
 	position, err := l.resume(ctx, src, frames)
 	if err != nil {

@@ -47,7 +47,7 @@ func device(uri string) (number int, ok bool) {
 
 // openCamera opens a stream (RTSP over TCP, which OpenCV's FFmpeg asks for) or a device. [ErrOpen] is returned when it
 // does not answer.
-func openCamera(s Spec) (Source, uint64, error) {
+func openCamera(s Spec) (Source, Info, error) {
 	var capture *gocv.VideoCapture
 	var err error
 	if s.device != nil {
@@ -58,13 +58,13 @@ func openCamera(s Spec) (Source, uint64, error) {
 	}
 	if err != nil {
 		_ = capture.Close()
-		return nil, 0, fmt.Errorf("%w: %s does not answer, or gives no video", ErrOpen, s.URI)
+		return nil, Info{}, fmt.Errorf("%w: %s does not answer, or gives no video", ErrOpen, s.URI)
 	}
 	v, err := newVideo(capture, s.URI, s.Settings)
 	if err != nil {
-		return nil, 0, err
+		return nil, Info{}, err
 	}
-	return camera{v}, 0, nil
+	return camera{v}, Info{}, nil
 }
 
 func (c camera) Next(ctx context.Context) (Picture, error) {

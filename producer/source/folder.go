@@ -20,10 +20,10 @@ type folder struct {
 	intake Intake
 }
 
-func openFolder(path string, s Settings) (Source, uint64, error) {
+func openFolder(path string, s Settings) (Source, Info, error) {
 	entries, err := os.ReadDir(path)
 	if err != nil {
-		return nil, 0, fmt.Errorf("%w: %w", ErrOpen, err)
+		return nil, Info{}, fmt.Errorf("%w: %w", ErrOpen, err)
 	}
 	var paths []string
 	for _, entry := range entries {
@@ -32,13 +32,13 @@ func openFolder(path string, s Settings) (Source, uint64, error) {
 		}
 	}
 	if len(paths) == 0 {
-		return nil, 0, fmt.Errorf("%w: folder %s holds no .jpg, .jpeg, .png, .bmp or .webp", ErrNoPictures, path)
+		return nil, Info{}, fmt.Errorf("%w: folder %s holds no .jpg, .jpeg, .png, .bmp or .webp", ErrNoPictures, path)
 	}
 	if len(paths) > maxPictures {
-		return nil, 0, fmt.Errorf("%w: folder %s holds %d pictures, at most %d", ErrOpen, path, len(paths), maxPictures)
+		return nil, Info{}, fmt.Errorf("%w: folder %s holds %d pictures, at most %d", ErrOpen, path, len(paths), maxPictures)
 	}
 	slices.SortFunc(paths, naturalOrder)
-	return newFolder(paths, s), uint64(len(paths)), nil
+	return newFolder(paths, s), Info{Frames: uint64(len(paths))}, nil
 }
 
 func newFolder(paths []string, s Settings) *folder {

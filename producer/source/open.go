@@ -17,19 +17,26 @@ type Options struct {
 	Unpaced bool   // a lossless street runs ahead of its clock, as fast as its pictures are taken
 }
 
-// Open opens what a source names, for the first options.Frames of its pictures. frames is their number: 0 is not
-// known, or without end. [ErrOpen] or [ErrNoPictures] is returned when there is nothing to read.
-func Open(spec Spec, options Options) (s Source, frames uint64, err error) {
-	if s, frames, err = openWhole(spec, options); err != nil || options.Frames == 0 {
-		return s, frames, err
-	}
-	if frames == 0 || frames > options.Frames {
-		frames = options.Frames
-	}
-	return &limited{s, options.Frames}, frames, nil
+// Info is what a source says of itself.
+type Info struct {
+	Frames uint64  // that it has; 0: not known, or without end
+	FPS    float64 // pictures a second; 0: it does not say
 }
 
-func openWhole(spec Spec, options Options) (s Source, frames uint64, err error) {
+// Open opens what a source names, for the first options.Frames of its pictures. [ErrOpen] or [ErrNoPictures] is returned
+// when there is nothing to read.
+func Open(spec Spec, options Options) (Source, Info, error) {
+	s, info, err := openWhole(spec, options)
+	if err != nil || options.Frames == 0 {
+		return s, info, err
+	}
+	if info.Frames == 0 || info.Frames > options.Frames {
+		info.Frames = options.Frames
+	}
+	return &limited{s, options.Frames}, info, nil
+}
+
+func openWhole(spec Spec, options Options) (Source, Info, error) {
 	switch {
 	case spec.street != nil:
 		return openStreet(*spec.street, spec.Settings, !options.Unpaced && spec.Mode() == flow.ModeLossless)
@@ -40,13 +47,13 @@ func openWhole(spec Spec, options Options) (s Source, frames uint64, err error) 
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
-		return nil, 0, fmt.Errorf("%w: %w", ErrOpen, err)
+		return nil, Info{}, fmt.Errorf("%w: %w", ErrOpen, err)
 	case info.IsDir():
 		return openFolder(path, spec.Settings)
 	case !info.Mode().IsRegular():
-		return nil, 0, fmt.Errorf("%w: %s is neither a file nor a folder", ErrOpen, path)
+		return nil, Info{}, fmt.Errorf("%w: %s is neither a file nor a folder", ErrOpen, path)
 	case IsPicture(path):
-		return newFolder([]string{path}, spec.Settings), 1, nil
+		return newFolder([]string{path}, spec.Settings), Info{Frames: 1}, nil
 	}
 	return openVideo(path, spec.Settings)
 }
@@ -81,15 +88,4 @@ func (l *limited) Skip(ctx context.Context, n uint64) error {
 	n = min(n, l.left)
 	l.left -= n
 	return l.Source.Skip(ctx, n)
-}
-
-// FPS is how many pictures a second a source says it has; 0: it does not say.
-func FPS(s Source) float64 {
-	if l, ok := s.(*limited); ok {
-		s = l.Source
-	}
-	if paced, ok := s.(interface{ pace() float64 }); ok {
-		return paced.pace()
-	}
-	return 0
 }

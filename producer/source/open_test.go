@@ -41,13 +41,13 @@ func TestFramesLimit(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s, frames, err := Open(spec, Options{Frames: test.limit, Unpaced: true})
+			s, info, err := Open(spec, Options{Frames: test.limit, Unpaced: true})
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer s.Close()
-			if frames != test.frames {
-				t.Errorf("%d frames, want %d", frames, test.frames)
+			if info.Frames != test.frames {
+				t.Errorf("%d frames, want %d", info.Frames, test.frames)
 			}
 			if err := s.Skip(t.Context(), test.skip); err != nil {
 				t.Fatal(err)

@@ -138,7 +138,7 @@ func TestNaturalOrder(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, "sub.jpg"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	s, n, err := openFolder(dir, Settings{Quality: 90})
+	s, info, err := openFolder(dir, Settings{Quality: 90})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +147,7 @@ func TestNaturalOrder(t *testing.T) {
 	for _, path := range s.(*folder).paths {
 		got = append(got, filepath.Base(path))
 	}
-	if diff := cmp.Diff(want, got); diff != "" || n != uint64(len(want)) {
-		t.Errorf("%d pictures: %s", n, diff)
+	if diff := cmp.Diff(want, got); diff != "" || info.Frames != uint64(len(want)) {
+		t.Errorf("%d pictures: %s", info.Frames, diff)
 	}
 }

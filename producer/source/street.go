@@ -27,12 +27,12 @@ type generated struct {
 	settings Settings
 }
 
-func openStreet(cfg street.Config, set Settings, paced bool) (Source, uint64, error) {
+func openStreet(cfg street.Config, set Settings, paced bool) (Source, Info, error) {
 	s, err := street.New(cfg)
 	if err != nil {
-		return nil, 0, fmt.Errorf("%w: %w", ErrOpen, err)
+		return nil, Info{}, fmt.Errorf("%w: %w", ErrOpen, err)
 	}
-	return &generated{street: s, mat: gocv.NewMat(), paced: paced, settings: set}, 0, nil
+	return &generated{street: s, mat: gocv.NewMat(), paced: paced, settings: set}, Info{FPS: s.Config().FPS}, nil
 }
 
 func (g *generated) Next(ctx context.Context) (Picture, error) {
@@ -73,8 +73,6 @@ func (g *generated) keepTime(ctx context.Context) bool {
 	}
 	return true
 }
-
-func (g *generated) pace() float64 { return g.street.Config().FPS }
 
 // Encode makes a JPEG of a frame.
 func (g *generated) Encode(img *image.RGBA) ([]byte, error) {

@@ -21,12 +21,12 @@ func openTestStreet(t testing.TB, uri string) Source {
 		t.Fatal(err)
 	}
 	s.Settings.Mode = flow.ModeLossless
-	src, frames, err := Open(s, Options{})
+	src, info, err := Open(s, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if frames != 0 {
-		t.Errorf("a street of %d frames, want 0: it has no end", frames)
+	if info.Frames != 0 {
+		t.Errorf("a street of %d frames, want 0: it has no end", info.Frames)
 	}
 	t.Cleanup(func() {
 		if err := src.Close(); err != nil {

@@ -16,29 +16,31 @@ type video struct {
 	capture  *gocv.VideoCapture
 	mats     [2]gocv.Mat // of the last two frames, used in turns
 	turn     int
-	fps      float64 // as its container says; 0: it does not
 	settings Settings
 }
 
-func openVideo(path string, s Settings) (Source, uint64, error) {
+func openVideo(path string, s Settings) (Source, Info, error) {
 	abs, err := filepath.Abs(path) // so that FFmpeg takes no file name for a protocol
 	if err != nil {
-		return nil, 0, fmt.Errorf("%w: %w", ErrOpen, err)
+		return nil, Info{}, fmt.Errorf("%w: %w", ErrOpen, err)
 	}
 	capture, err := gocv.VideoCaptureFileWithAPI(abs, gocv.VideoCaptureFFmpeg)
 	if err != nil {
 		_ = capture.Close()
-		return nil, 0, fmt.Errorf("%w: %s is no video that FFmpeg can read", ErrOpen, path)
+		return nil, Info{}, fmt.Errorf("%w: %s is no video that FFmpeg can read", ErrOpen, path)
 	}
 	v, err := newVideo(capture, path, s)
 	if err != nil {
-		return nil, 0, err
+		return nil, Info{}, err
 	}
-	frames := uint64(0)
+	info := Info{}
 	if count := capture.Get(gocv.VideoCaptureFrameCount); count >= 1 && count < 1e12 {
-		frames = uint64(count)
+		info.Frames = uint64(count)
 	}
-	return v, frames, nil
+	if fps := capture.Get(gocv.VideoCaptureFPS); fps > 0 && fps <= MaxFPS {
+		info.FPS = fps
+	}
+	return v, info, nil
 }
 
 // newVideo takes a capture over. [ErrOpen] is returned, and the capture closed, when its pictures have no usable size.
@@ -48,11 +50,7 @@ func newVideo(capture *gocv.VideoCapture, name string, s Settings) (*video, erro
 		_ = capture.Close()
 		return nil, fmt.Errorf("%w: %s has frames of %.0fx%.0f, want 1 to %d pixels", ErrOpen, name, width, height, maxPixels)
 	}
-	v := &video{capture: capture, mats: [2]gocv.Mat{gocv.NewMat(), gocv.NewMat()}, settings: s}
-	if fps := capture.Get(gocv.VideoCaptureFPS); fps > 0 && fps <= MaxFPS {
-		v.fps = fps
-	}
-	return v, nil
+	return &video{capture: capture, mats: [2]gocv.Mat{gocv.NewMat(), gocv.NewMat()}, settings: s}, nil
 }
 
 func (v *video) Next(ctx context.Context) (Picture, error) {
@@ -70,9 +68,6 @@ func (v *video) Next(ctx context.Context) (Picture, error) {
 	p.EncodeLater = func() ([]byte, error) { return encode(*mat, v.settings) }
 	return p, nil
 }
-
-// pace is the file's own, in pictures a second; 0: it does not say.
-func (v *video) pace() float64 { return v.fps }
 
 func (v *video) Skip(ctx context.Context, n uint64) error {
 	const atOnce = 16 // between two looks at ctx
