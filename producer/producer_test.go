@@ -230,7 +230,6 @@ func TestOneFails(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
-	t.Chdir(t.TempDir()) // there is a folder called lossless here, which would be taken for the source
 	for flag, change := range map[string]func(*producer.Config){
 		"--window": func(c *producer.Config) { c.Window = 0 }, "--quality": func(c *producer.Config) { c.Quality = 101 },
 		"--run": func(c *producer.Config) { c.Run = "a b" }, "--store-timeout": func(c *producer.Config) { c.StoreTimeout = 0 },

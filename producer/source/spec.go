@@ -164,7 +164,7 @@ func streamPath(stream string) string {
 // splitName cuts NAME= off. A path that is there is meant as it stands, whatever it holds.
 func splitName(arg string) (name, uri string, err error) {
 	before, after, found := strings.Cut(arg, "=")
-	if !found || strings.HasPrefix(arg, street.Scheme) || exists(arg) {
+	if !found || strings.HasPrefix(arg, street.Scheme) || strings.Contains(before, "://") || exists(arg) {
 		return "", arg, nil
 	}
 	if err := flow.ValidToken("source", before); err != nil {

@@ -18,7 +18,7 @@ func TestNames(t *testing.T) {
 	if err := os.Mkdir("day.1", 0o700); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"a=b.avi", "clip.avi", "0", "7"} {
+	for _, name := range []string{"a=b.avi", "clip.avi", "0", "7", "lossless", "live"} {
 		if err := os.WriteFile(name, nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -60,6 +60,7 @@ func TestNames(t *testing.T) {
 		{args: []string{"back yard=rtsp://u:secret@h/s"}, err: flow.ErrName},
 		{args: []string{"rtsp://h/s#fps=10&max_side=640", "yard=clip.avi#mode=live&loop=true"}, names: []string{"s", "yard"}},
 		{args: []string{"rtsp://h/s#mode=lossless"}, err: ErrConfig},
+		{args: []string{"rtsp://h/s#mode=live"}, names: []string{"s"}},
 		{args: []string{"clip.avi#mode=fast"}, err: ErrConfig},
 		{args: []string{"clip.avi#fps=many"}, err: ErrConfig},
 		{args: []string{"clip.avi#speed=2"}, err: ErrConfig},
