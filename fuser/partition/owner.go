@@ -82,7 +82,7 @@ func (o *Owner) own(ctx context.Context, lease *bus.Lease) (shed bool, err error
 			leftOut = append(leftOut, group.Name)
 		}
 	}
-	p := newPartition(o.Limits, leftOut, o.Env, o.Metrics)
+	p := newPartition(o.Limits, leftOut, o.Env.Bus, o.Env, o.Metrics)
 	results := make(chan delivery.Delivery)
 	for _, group := range *groups {
 		for _, mode := range flow.Modes {

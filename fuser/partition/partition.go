@@ -32,10 +32,10 @@ type partition struct {
 	prefetch int
 }
 
-func newPartition(limits Limits, leftOut []string, env service.Env, m metrics.Metrics) *partition {
+func newPartition(limits Limits, leftOut []string, b session.Bus, env service.Env, m metrics.Metrics) *partition {
 	p := &partition{env: env, metrics: m, prefetch: limits.Prefetch}
 	p.cameras = camera.New(env, m, limits.Sessions, limits.Bytes, limits.HeldMax)
-	p.sessions = session.New(env, m, join.Limits{Sessions: limits.Sessions, Bytes: limits.Bytes}, leftOut, p.hold)
+	p.sessions = session.New(b, env.Log, m, join.Limits{Sessions: limits.Sessions, Bytes: limits.Bytes}, leftOut, p.hold)
 	return p
 }
 

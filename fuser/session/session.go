@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"log/slog"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -13,7 +14,6 @@ import (
 	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/flow/clock"
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
-	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/fuser/delivery"
 	"github.com/spatial-flow/spatial-flow/fuser/join"
 	"github.com/spatial-flow/spatial-flow/fuser/metrics"
@@ -26,10 +26,19 @@ const (
 	refusedWait = time.Second // before a result that found no room comes again
 )
 
+// Bus is where scenes and positions are stored.
+type Bus interface {
+	Position(ctx context.Context, source, session string) (position flow.Position, last *flow.Scene, err error)
+	SetPosition(ctx context.Context, source, session string, position flow.Position) error
+	PublishScene(ctx context.Context, scene *flow.Scene) error
+	PublishDone(stage, source string, done flow.Done) error
+}
+
 // Sessions are the lossless sessions of a partition: their joiner, stable ranges and positions. They belong to the
 // partition's goroutine.
 type Sessions struct {
-	env       service.Env
+	bus       Bus
+	log       *slog.Logger
 	metrics   metrics.Metrics
 	hold      func() // is called while a scene is tried to be stored
 	joiner    *join.Joiner[jetstream.Msg]
@@ -39,9 +48,9 @@ type Sessions struct {
 }
 
 // New makes the sessions of one partition. No frame waits for the groups that are left out.
-func New(env service.Env, m metrics.Metrics, limits join.Limits, leftOut []string, hold func()) *Sessions {
+func New(b Bus, log *slog.Logger, m metrics.Metrics, limits join.Limits, leftOut []string, hold func()) *Sessions {
 	return &Sessions{
-		env: env, metrics: m, hold: hold, joiner: join.NewJoiner[jetstream.Msg](limits, leftOut),
+		bus: b, log: log, metrics: m, hold: hold, joiner: join.NewJoiner[jetstream.Msg](limits, leftOut),
 		ranges: map[join.Session]*depthmap.Range{}, positions: map[join.Session]flow.Position{},
 	}
 }
@@ -59,7 +68,7 @@ func (s *Sessions) Add(ctx context.Context, t delivery.Delivery) {
 	switch {
 	case err != nil:
 		if !errors.Is(err, join.ErrFull) && ctx.Err() == nil {
-			s.env.Log.Warn("result put back", "frame", t.Result.ID().String(), "error", err)
+			s.log.Warn("result put back", "frame", t.Result.ID().String(), "error", err)
 		}
 		_ = t.Msg.NakWithDelay(refusedWait) // unheard it comes again after AckWait
 		return
@@ -79,7 +88,7 @@ func (s *Sessions) open(ctx context.Context, session join.Session) error {
 	if s.joiner.Knows(session) {
 		return nil
 	}
-	position, last, err := s.env.Bus.Position(ctx, session.Source, session.Name)
+	position, last, err := s.bus.Position(ctx, session.Source, session.Name)
 	if err != nil && !errors.Is(err, bus.ErrNotFound) {
 		return err
 	}
@@ -114,8 +123,8 @@ func (s *Sessions) store(ctx context.Context, session join.Session, results []*f
 	s.ranges[session], s.positions[session] = scene.Range, flow.Position{Seq: scene.Seq, Partition: scene.Place()}
 	hop := scene.Ledger[len(scene.Ledger)-1]
 	done := flow.Done{Version: scene.Version, Session: scene.Session, Seq: scene.Seq, Wait: hop.Wait, Work: hop.Work, Outcome: scene.Outcome}
-	if err := s.env.Bus.PublishDone(join.Stage, scene.Source, done); err != nil {
-		s.env.Log.Debug("done not sent", "error", err) // the producer looks the scene up
+	if err := s.bus.PublishDone(join.Stage, scene.Source, done); err != nil {
+		s.log.Debug("done not sent", "error", err) // the producer looks the scene up
 	}
 	s.metrics.Scenes.Add()
 	return true
@@ -127,7 +136,7 @@ func (s *Sessions) publish(ctx context.Context, scene *flow.Scene) bool {
 	wait, held := retryWait, time.Now()
 	for ctx.Err() == nil {
 		// A stop lets the publish in hand end, in its own time: a scene that is stored gets its done and its position.
-		err := s.env.Bus.PublishScene(context.WithoutCancel(ctx), scene)
+		err := s.bus.PublishScene(context.WithoutCancel(ctx), scene)
 		switch {
 		case err == nil, errors.Is(err, bus.ErrStored):
 			return true
@@ -138,7 +147,7 @@ func (s *Sessions) publish(ctx context.Context, scene *flow.Scene) bool {
 			scene.Depth = nil
 			continue
 		}
-		s.env.Log.Warn("scene not stored yet", "frame", scene.ID().String(), "error", err)
+		s.log.Warn("scene not stored yet", "frame", scene.ID().String(), "error", err)
 		if time.Since(held) > holdEvery {
 			s.hold()
 			held = time.Now()
@@ -152,8 +161,8 @@ func (s *Sessions) publish(ctx context.Context, scene *flow.Scene) bool {
 // WritePositions writes the positions that changed; what fails is tried again with the next tick.
 func (s *Sessions) WritePositions(ctx context.Context) {
 	for session, seq := range s.positions {
-		if err := s.env.Bus.SetPosition(ctx, session.Source, session.Name, seq); err != nil {
-			s.env.Log.Debug("position not written", "error", err)
+		if err := s.bus.SetPosition(ctx, session.Source, session.Name, seq); err != nil {
+			s.log.Debug("position not written", "error", err)
 			return
 		}
 		delete(s.positions, session)
