@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -15,6 +14,7 @@ import (
 
 // A drain stops a service and a profile shows its memory: neither is for other machines, nor for pages of a browser here.
 func TestDrainAndProfilesAreForThisMachine(t *testing.T) {
+	t.Parallel()
 	for name, call := range map[string]struct {
 		local, host, origin string
 		want                int
@@ -56,27 +56,4 @@ func TestDrainAndProfilesAreForThisMachine(t *testing.T) {
 			}
 		})
 	}
-}
-
-// What a request has in hand may take as long as the grace that its service gives.
-func TestGraceCutsOnlyAfterIt(t *testing.T) {
-	entered := make(chan struct{})
-	ctx, cancel := context.WithCancel(t.Context())
-	bound, ended := make(chan net.Addr, 1), make(chan error, 1)
-	handler := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		close(entered)
-		<-r.Context().Done()
-	})
-	go func() {
-		ended <- telemetry.ServeHTTP(ctx, "127.0.0.1:0", handler, 10*time.Millisecond, func(a net.Addr) { bound <- a })
-	}()
-	address := (<-bound).String()
-	go func() {
-		if response, err := client.Get("http://" + address); err == nil {
-			response.Body.Close()
-		}
-	}()
-	<-entered
-	cancel()
-	ends(t, ended)
 }

@@ -69,6 +69,7 @@ func freeAddress(t *testing.T) string {
 }
 
 func TestAdmin(t *testing.T) {
+	t.Parallel()
 	registry := prometheus.NewRegistry()
 	telemetry.NewStageSeconds(registry, "detect").WithLabelValues("infer").Observe(0.03)
 	var health telemetry.Health
@@ -119,6 +120,7 @@ func TestAdmin(t *testing.T) {
 
 // standalone runs all stages in one process: registries are their own.
 func TestStagesHaveRegistriesOfTheirOwn(t *testing.T) {
+	t.Parallel()
 	for range 2 {
 		telemetry.NewStageSeconds(prometheus.NewRegistry(), "detect")
 	}
@@ -128,6 +130,7 @@ func TestStagesHaveRegistriesOfTheirOwn(t *testing.T) {
 }
 
 func TestBindErrorNamesTheAddress(t *testing.T) {
+	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -141,13 +144,13 @@ func TestBindErrorNamesTheAddress(t *testing.T) {
 	}
 }
 
-func serve(t *testing.T, handler http.Handler) (address string, cancel context.CancelFunc, ended chan error) {
+func serve(t *testing.T, grace time.Duration, handler http.Handler) (address string, cancel context.CancelFunc, ended chan error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
 	bound, ended := make(chan net.Addr, 1), make(chan error, 1)
 	go func() {
-		ended <- telemetry.ServeHTTP(ctx, "127.0.0.1:0", handler, 2*time.Second, func(a net.Addr) { bound <- a })
+		ended <- telemetry.ServeHTTP(ctx, "127.0.0.1:0", handler, grace, func(a net.Addr) { bound <- a })
 	}()
 	select {
 	case a := <-bound:
@@ -159,8 +162,9 @@ func serve(t *testing.T, handler http.Handler) (address string, cancel context.C
 }
 
 func TestOpenRequestsFinish(t *testing.T) {
+	t.Parallel()
 	entered, release := make(chan struct{}), make(chan struct{})
-	address, cancel, ended := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	address, cancel, ended := serve(t, patience, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		close(entered)
 		<-release
 		io.WriteString(w, "done")
@@ -196,6 +200,7 @@ func TestOpenRequestsFinish(t *testing.T) {
 }
 
 func TestWhatEveryServiceShows(t *testing.T) {
+	t.Parallel()
 	registry, connected := prometheus.NewRegistry(), false
 	telemetry.NewBuildInfo(registry, "1.2.3", "abc")
 	telemetry.NewNATSConnected(registry, func() bool { return connected })
@@ -215,8 +220,9 @@ func TestWhatEveryServiceShows(t *testing.T) {
 
 // A viewer that never goes away must not keep the program.
 func TestHangingRequestIsCut(t *testing.T) {
+	t.Parallel()
 	entered, left := make(chan struct{}), make(chan struct{})
-	address, cancel, ended := serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	address, cancel, ended := serve(t, 10*time.Millisecond, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		close(entered)
 		<-r.Context().Done()
 		close(left)
@@ -230,12 +236,13 @@ func TestHangingRequestIsCut(t *testing.T) {
 	}()
 	<-entered
 	cancel()
-	ends(t, ended) // after 2 s of grace
+	ends(t, ended) // after its grace
 	<-left
 	<-answered
 }
 
 func TestLogger(t *testing.T) {
+	t.Parallel()
 	var out bytes.Buffer
 	log := telemetry.NewLogger(&out, "json", slog.LevelInfo)
 	log.Debug("hidden")
