@@ -85,6 +85,7 @@ func (b browser) set(id, property string, value any) {
 const drawn = `document.body.dataset.seq === "%d" && document.body.dataset.source === "cam1" && document.body.dataset.picture === %q`
 
 func TestPageInBrowser(t *testing.T) {
+	t.Parallel()
 	b := newProvisionedBench(t)
 	r := b.startReady(t, nil)
 	b.publish(t, "cam1", "s", 1)
@@ -163,6 +164,7 @@ func join(pixel []int) string {
 }
 
 func TestPageWaitsAndSaysWhy(t *testing.T) {
+	t.Parallel()
 	b := newProvisionedBench(t)
 	r := b.startReady(t, nil)
 	page := newBrowser(t)
@@ -185,6 +187,7 @@ func TestPageWaitsAndSaysWhy(t *testing.T) {
 
 // The status page follows the numbers, and what a person holds stays: the focus, and the element that has it.
 func TestStatusPageInBrowser(t *testing.T) {
+	t.Parallel()
 	b := newProvisionedBench(t)
 	r := b.startReady(t, nil)
 	b.publish(t, "cam1", "s", 1)
@@ -212,6 +215,7 @@ func TestStatusPageInBrowser(t *testing.T) {
 
 // Back to an address without a source is no refused name: the page chooses again.
 func TestPageGoesBack(t *testing.T) {
+	t.Parallel()
 	b := newProvisionedBench(t)
 	r := b.startReady(t, nil)
 	b.publish(t, "cam1", "s", 1)
@@ -227,6 +231,7 @@ func TestPageGoesBack(t *testing.T) {
 
 // No label covers another: it goes over its box, under it, inside it, or nowhere.
 func TestPagePlacesLabels(t *testing.T) {
+	t.Parallel()
 	b := newProvisionedBench(t)
 	r := b.startReady(t, nil)
 	page := newBrowser(t)

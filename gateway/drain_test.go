@@ -11,6 +11,7 @@ import (
 // A picture that is under way when the gateway is told to stop is answered; nothing new is taken, and viewers are told at
 // once to come again.
 func TestStopAnswersWhatIsInHand(t *testing.T) {
+	t.Parallel()
 	b := newProvisionedBench(t)
 	m := &models{after: time.Second}
 	r := b.startPredict(t, m, nil)

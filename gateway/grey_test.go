@@ -51,6 +51,7 @@ var patterns = []struct {
 
 // A decoder shows the picture, as close to it as the library's own encoder makes it, from about as many bytes.
 func TestEncodeGrey(t *testing.T) {
+	t.Parallel()
 	random := rand.New(rand.NewPCG(3, 4))
 	for _, size := range []image.Point{{1, 1}, {7, 9}, {8, 8}, {33, stripRows}, {33, stripRows + 1}, {100, 128}, {767, 1000}, {1<<16 - 1, stripRows + 1}} {
 		for _, pattern := range patterns {
@@ -104,6 +105,7 @@ func difference(t *testing.T, img *image.Gray, data []byte) (mean float64, most 
 
 // The transform is the one that T.81, A.3.3 defines, by its gains.
 func TestTransform(t *testing.T) {
+	t.Parallel()
 	random := rand.New(rand.NewPCG(5, 6))
 	var tables greyTables
 	tables.zigzag = zigzag()

@@ -176,7 +176,9 @@ func (r *runner) get(path string, header ...string) (int, http.Header, string) {
 
 func (r *runner) do(method, path string, header ...string) (int, http.Header, string) {
 	r.t.Helper()
-	request, err := http.NewRequestWithContext(r.t.Context(), method, "http://"+r.address+path, nil)
+	ctx, cancel := context.WithTimeout(r.t.Context(), patience)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, method, "http://"+r.address+path, nil)
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -21,6 +21,7 @@ import (
 )
 
 func TestTooManyViewers(t *testing.T) {
+	t.Parallel()
 	b := newProvisionedBench(t)
 	r := b.startReady(t, func(c *gateway.Config) { c.MaxViewers = 1 })
 	first := r.watch("cam1")
@@ -34,6 +35,7 @@ func TestTooManyViewers(t *testing.T) {
 }
 
 func TestOrigins(t *testing.T) {
+	t.Parallel()
 	b := newProvisionedBench(t)
 	r := b.startReady(t, func(c *gateway.Config) { c.Origins = []string{"*.example.org"} })
 	for origin, allowed := range map[string]bool{
@@ -59,6 +61,7 @@ func TestOrigins(t *testing.T) {
 }
 
 func TestRest(t *testing.T) {
+	t.Parallel()
 	b := newProvisionedBench(t)
 	r := b.startReady(t, nil)
 	if code, _, body := r.get("/api/v1/sources"); code != 200 || strings.TrimSpace(body) != `{"type":"status","sources":[]}` {
@@ -97,6 +100,7 @@ func TestRest(t *testing.T) {
 }
 
 func TestPageFiles(t *testing.T) {
+	t.Parallel()
 	b := newBench(t) // not provisioned: the page is up all the same
 	r := b.start(t, nil)
 	for path, kind := range map[string]string{"/": "text/html", "/app.js": "text/javascript", "/style.css": "text/css", "/icon.svg": "image/svg+xml"} {
@@ -147,6 +151,7 @@ func (r *runner) dialTCP(within time.Duration) net.Conn {
 
 // A caller that asks and asks and never reads is cut off.
 func TestCallerThatDoesNotRead(t *testing.T) {
+	t.Parallel()
 	b := newProvisionedBench(t)
 	r := b.startReady(t, func(c *gateway.Config) { c.WriteTimeout = 200 * time.Millisecond })
 	conn := r.dialTCP(patience)
@@ -161,6 +166,7 @@ func TestCallerThatDoesNotRead(t *testing.T) {
 
 // A caller that announces a body and does not send it is answered and cut off.
 func TestCallerThatDoesNotSend(t *testing.T) {
+	t.Parallel()
 	b := newProvisionedBench(t)
 	r := b.startReady(t, func(c *gateway.Config) { c.WriteTimeout = 200 * time.Millisecond })
 	for _, head := range []string{"POST /predict?x=1", "GET /openapi.yaml"} {
@@ -177,8 +183,9 @@ func TestCallerThatDoesNotSend(t *testing.T) {
 
 // Others have the status while one that asked for it does not read.
 func TestStatusIsNotHeldUp(t *testing.T) {
+	t.Parallel()
 	b := newProvisionedBench(t)
-	r := b.startReady(t, func(c *gateway.Config) { c.WriteTimeout = patience })
+	r := b.startReady(t, func(c *gateway.Config) { c.WriteTimeout = time.Hour })
 	for i := range 30 {
 		b.publish(t, fmt.Sprint("cam", i), "S", 1)
 	}
@@ -194,14 +201,14 @@ func TestStatusIsNotHeldUp(t *testing.T) {
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Fatal(err)
 	}
-	begin := time.Now()
-	if code, _, _ := r.get("/api/v1/status"); code != http.StatusOK || time.Since(begin) > patience/2 {
-		t.Errorf("%d after %v", code, time.Since(begin))
+	if code, _, _ := r.get("/api/v1/status"); code != http.StatusOK { // within the patience of get, which the other outlasts
+		t.Errorf("answered %d", code)
 	}
 }
 
 // A page whose name was made to resolve to this machine (DNS rebinding) gets nothing; whoever is named may be called so.
 func TestHosts(t *testing.T) {
+	t.Parallel()
 	b := newProvisionedBench(t)
 	r := b.startReady(t, func(c *gateway.Config) { c.Origins = []string{"*.example.org"} })
 	_, port, _ := net.SplitHostPort(r.address)
@@ -230,6 +237,7 @@ func TestHosts(t *testing.T) {
 
 // The numbers of the status are those of /metrics, and of the sources' accounts.
 func TestStatusIsWhatMetricsSay(t *testing.T) {
+	t.Parallel()
 	b := newProvisionedBench(t)
 	r := b.startReady(t, nil)
 	viewer := r.watch("cam1")

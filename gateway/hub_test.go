@@ -95,6 +95,7 @@ func wantNothing(t *testing.T, v *viewer) {
 }
 
 func TestSlowViewerGetsNewestOnly(t *testing.T) {
+	t.Parallel()
 	h := testHub(nil)
 	quick, slow := h.viewer(t, "a"), h.viewer(t, "a")
 	for seq := uint64(1); seq <= 5; seq++ {
@@ -111,6 +112,7 @@ func TestSlowViewerGetsNewestOnly(t *testing.T) {
 }
 
 func TestDepthMapOutlivesItsScene(t *testing.T) {
+	t.Parallel()
 	h := testHub(nil)
 	v := h.viewer(t, "a")
 	h.addScene(scene("a", "s", 1, true), false)
@@ -140,6 +142,7 @@ func TestDepthMapOutlivesItsScene(t *testing.T) {
 }
 
 func TestDuplicatesAndOldSessionsAreIgnored(t *testing.T) {
+	t.Parallel()
 	h := testHub(nil)
 	v := h.viewer(t, "a")
 	h.addScene(scene("a", "old", 5, true), false)
@@ -157,6 +160,7 @@ func TestDuplicatesAndOldSessionsAreIgnored(t *testing.T) {
 }
 
 func TestEachSourceHasItsTurn(t *testing.T) {
+	t.Parallel()
 	h := testHub(nil)
 	v := h.viewer(t, "a", "b")
 	for seq := uint64(1); seq <= 3; seq++ {
@@ -172,6 +176,7 @@ func TestEachSourceHasItsTurn(t *testing.T) {
 }
 
 func TestWatchingAll(t *testing.T) {
+	t.Parallel()
 	h := testHub(nil) // three of at most four sources
 	h.addScene(scene("z", "z", 1, false), false)
 	v := h.viewer(t)
@@ -200,6 +205,7 @@ func TestWatchingAll(t *testing.T) {
 }
 
 func TestFramesArePairedByID(t *testing.T) {
+	t.Parallel()
 	h := testHub(nil)
 	v := h.viewer(t, "a")
 	for seq := uint64(1); seq <= 4; seq++ {
@@ -222,6 +228,7 @@ func TestFramesArePairedByID(t *testing.T) {
 }
 
 func TestFrameIsWhatItsMessageIDSays(t *testing.T) {
+	t.Parallel()
 	id := flow.FrameID{Source: "a", Session: "s", Seq: 1}
 	if picture, err := newFrame(id, raw(t, id, 7)).picture(); err != nil || len(picture) != 7 {
 		t.Errorf("%d bytes, %v", len(picture), err)
@@ -235,6 +242,7 @@ func TestFrameIsWhatItsMessageIDSays(t *testing.T) {
 }
 
 func TestFrameBytesAreBounded(t *testing.T) {
+	t.Parallel()
 	h := testHub(nil) // 1000 bytes a source, 2000 in all
 	for _, source := range []string{"a", "b", "c"} {
 		for seq := uint64(1); seq <= 20; seq++ {
@@ -268,6 +276,7 @@ func TestFrameBytesAreBounded(t *testing.T) {
 }
 
 func TestSourcesAreBounded(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := testHub(nil) // four
 		watcher := h.viewer(t, "a")
@@ -291,6 +300,7 @@ func TestSourcesAreBounded(t *testing.T) {
 }
 
 func TestViewersAreBounded(t *testing.T) {
+	t.Parallel()
 	h := testHub(func(c *Config) { c.MaxViewers = 1 })
 	v := h.viewer(t, "a")
 	if h.join(newViewer()) {
@@ -301,6 +311,7 @@ func TestViewersAreBounded(t *testing.T) {
 }
 
 func TestStates(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := testHub(nil)
 		var looked []string

@@ -11,6 +11,7 @@ import (
 
 // A JPEG of strips shows what the same picture encoded at once does, pixel by pixel.
 func TestEncodeInStrips(t *testing.T) {
+	t.Parallel()
 	random := rand.New(rand.NewPCG(1, 2))
 	for _, size := range []image.Point{{1, 1}, {33, 64}, {33, 65}, {100, 128}, {767, 1000}} {
 		rect := image.Rect(3, 5, 3+size.X, 5+size.Y)
@@ -47,6 +48,7 @@ func TestEncodeInStrips(t *testing.T) {
 
 // The widest picture that a JPEG can hold has no room for a strip's restart interval.
 func TestEncodeWidest(t *testing.T) {
+	t.Parallel()
 	data, err := encode(image.NewGray(image.Rect(0, 0, 1<<16-1, stripRows+1)))
 	if err != nil {
 		t.Fatal(err)

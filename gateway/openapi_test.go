@@ -17,6 +17,7 @@ import (
 // TestContract compares what the gateway answers with the openapi.yaml that it serves: every path, and every code that
 // is told. A key that is missing there, or is there and not answered though required, fails.
 func TestContract(t *testing.T) {
+	t.Parallel()
 	b := newProvisionedBench(t)
 	m := &models{}
 	r := b.startPredict(t, m, nil)

@@ -12,6 +12,7 @@ import (
 )
 
 func TestFleet(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f, groups := newFleet(), flow.DefaultGroups()
 		say := func(stage, instance string, parallel int, rate, wait, busy float64) {
@@ -58,6 +59,7 @@ func TestFleet(t *testing.T) {
 
 // What a hostile client of NATS says of itself takes no more room than there is.
 func TestFleetIsBounded(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet()
 		if f.add(flow.Alive{Stage: "detect", Instance: strings.Repeat("x", 300)}) {
@@ -77,6 +79,7 @@ func TestFleetIsBounded(t *testing.T) {
 }
 
 func TestStageTimes(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newStageTimes()
 		now := time.Now()
@@ -126,6 +129,7 @@ func TestStageTimes(t *testing.T) {
 }
 
 func TestQuantile(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		values  []float64
 		q, want float64

@@ -50,6 +50,7 @@ func withEXIF(data []byte, orientation uint16) []byte {
 
 // A picture is turned as its EXIF data says, and the answer is about the turned one.
 func TestPrepareTurns(t *testing.T) {
+	t.Parallel()
 	upright := jpegOf(t, corners(64, 32))
 	// What is at the four corners, left to right and top to bottom, once orientation 1 to 8 is undone.
 	want := []string{"krgw", "rkwg", "wgrk", "gwkr", "kgrw", "gkwr", "wrgk", "rwkg"}
@@ -96,6 +97,7 @@ func TestPrepareTurns(t *testing.T) {
 
 // Turning a part of a picture gives what turning it pixel by pixel does.
 func TestTurnedParts(t *testing.T) {
+	t.Parallel()
 	r := rand.New(rand.NewPCG(5, 6))
 	img := image.NewRGBA(image.Rect(3, 5, 3+37, 5+23))
 	for i := range img.Pix {
@@ -140,6 +142,7 @@ func BenchmarkPrepareTurned(b *testing.B) {
 }
 
 func TestPrepareMakesItFit(t *testing.T) {
+	t.Parallel()
 	noise := image.NewRGBA(image.Rect(0, 0, 3000, 2000))
 	r := rand.New(rand.NewPCG(1, 1))
 	for i := range noise.Pix {
@@ -185,6 +188,7 @@ func pngOf(t testing.TB, width, height int) []byte {
 
 // While one picture is converted another waits, but not for ever.
 func TestPrepareWaits(t *testing.T) {
+	t.Parallel()
 	c := make(converting, 1)
 	c <- struct{}{}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
@@ -200,6 +204,7 @@ func TestPrepareWaits(t *testing.T) {
 }
 
 func TestPrepareRefuses(t *testing.T) {
+	t.Parallel()
 	whole := jpegOf(t, corners(64, 32))
 	for name, body := range map[string][]byte{
 		"text": []byte("no picture"), "nothing": nil, "two bytes": {0xff, 0xd8}, "a header alone": whole[:20], "a GIF": []byte("GIF89a"),
@@ -254,6 +259,7 @@ func rampMap(t *testing.T, width, height int) (*depthmap.Map, []uint16) {
 
 // A plane stays a plane when it is resized, so every value is known.
 func TestResizeAndMedian(t *testing.T) {
+	t.Parallel()
 	m, samples := rampMap(t, 20, 10)
 	for _, scale := range []int{1, 3, 8} {
 		r := resize(m, samples, 20*scale, 10*scale)
@@ -279,6 +285,7 @@ func TestResizeAndMedian(t *testing.T) {
 }
 
 func TestGrey(t *testing.T) {
+	t.Parallel()
 	m, samples := rampMap(t, 64, 32)
 	data, err := resize(m, samples, 128, 64).grey()
 	if err != nil {

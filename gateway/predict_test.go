@@ -162,6 +162,7 @@ func (b bench) startPredict(t *testing.T, m *models, change func(*gateway.Config
 }
 
 func TestPredict(t *testing.T) {
+	t.Parallel()
 	m := &models{}
 	r := newProvisionedBench(t).startPredict(t, m, nil)
 	data := picture(t, 3)
@@ -198,6 +199,7 @@ func TestPredict(t *testing.T) {
 }
 
 func TestPredictRefuses(t *testing.T) {
+	t.Parallel()
 	r := newProvisionedBench(t).startPredict(t, &models{}, nil)
 	good := picture(t, 1)
 	for name, test := range map[string]struct {
@@ -235,6 +237,7 @@ func TestPredictRefuses(t *testing.T) {
 
 // Without workers, or without an answer, the caller is told which group is to blame.
 func TestPredictNamesTheGroup(t *testing.T) {
+	t.Parallel()
 	b := newProvisionedBench(t)
 	r := b.startReady(t, nil)
 	if a := r.post("/predict", "file", picture(t, 1)); a.code != 503 || a.header.Get("Retry-After") == "" || !strings.Contains(a.Error, "group detect has no worker") {
@@ -256,6 +259,7 @@ func TestPredictNamesTheGroup(t *testing.T) {
 
 // More callers than there is room for get an answer or 503, and no more pictures than allowed are under way.
 func TestPredictUnderLoad(t *testing.T) {
+	t.Parallel()
 	m := &models{after: 30 * time.Millisecond}
 	r := newProvisionedBench(t).startPredict(t, m, func(c *gateway.Config) { c.PredictQueue = 20 })
 	data := picture(t, 2)
@@ -289,7 +293,8 @@ func TestPredictUnderLoad(t *testing.T) {
 
 // A caller that hangs up leaves its picture under way, which counts until its scene is there.
 func TestPredictCallerGone(t *testing.T) {
-	m := &models{after: 500 * time.Millisecond}
+	t.Parallel()
+	m := &models{after: 3 * time.Second}
 	r := newProvisionedBench(t).startPredict(t, m, func(c *gateway.Config) { c.PredictInflight = 2 })
 	var body bytes.Buffer
 	form := multipart.NewWriter(&body)
@@ -302,7 +307,7 @@ func TestPredictCallerGone(t *testing.T) {
 	}
 	form.Close()
 	for range 6 {
-		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+r.address+"/predict", bytes.NewReader(body.Bytes()))
 		if err != nil {
 			t.Fatal(err)

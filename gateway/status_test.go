@@ -10,6 +10,7 @@ import (
 
 // A viewer's writer takes one scene at a time, lest a status have to wait for all of them: it must be woken for the next.
 func TestTakeWakesForWhatIsLeft(t *testing.T) {
+	t.Parallel()
 	h := testHub(nil)
 	v := h.viewer(t, "a", "b", "c")
 	for _, name := range []string{"a", "b", "c"} {
@@ -28,6 +29,7 @@ func TestTakeWakesForWhatIsLeft(t *testing.T) {
 }
 
 func TestStatusIsEncodedForAllAndRenewed(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := testHub(nil)
 		v := h.viewer(t, "a")

@@ -34,6 +34,7 @@ func (b browser) focus(selector string) {
 
 // Every control of the viewer works by keyboard alone.
 func TestViewerByKeyboard(t *testing.T) {
+	t.Parallel()
 	b := newProvisionedBench(t)
 	r := b.startReady(t, nil)
 	b.publish(t, "cam1", "s", 1)
