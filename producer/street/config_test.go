@@ -10,6 +10,7 @@ import (
 )
 
 func TestParse(t *testing.T) {
+	t.Parallel()
 	for uri, want := range map[string]street.Config{
 		"street:":        {Seed: 1, FPS: 30, Width: 640, Height: 360, Split: street.All},
 		"street:?seed=7": {Seed: 7, FPS: 30, Width: 640, Height: 360, Split: street.All},
@@ -28,6 +29,7 @@ func TestParse(t *testing.T) {
 
 // TestParseRefuses wants every refusal to name the parameter and what to give instead.
 func TestParseRefuses(t *testing.T) {
+	t.Parallel()
 	for uri, says := range map[string][]string{
 		"":                           {"street:?seed=7"},
 		"avenue:":                    {"street:?seed=7"},
@@ -85,6 +87,7 @@ func FuzzParse(f *testing.F) {
 }
 
 func TestNewRefuses(t *testing.T) {
+	t.Parallel()
 	if _, err := street.New(street.Config{}); !errors.Is(err, street.ErrParameter) {
 		t.Errorf("an empty configuration: %v, want ErrParameter", err)
 	}

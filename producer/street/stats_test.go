@@ -51,6 +51,7 @@ func look(t *testing.T, seeds, perSeed, step uint64) scenes {
 
 // TestStatistics measures the default scenes: how much there is to find, how much of it hides, and how large it is.
 func TestStatistics(t *testing.T) {
+	t.Parallel()
 	found := look(t, 40, 2, 70)
 	frames, objects := len(found.counts), len(found.heights)
 	inside := 0

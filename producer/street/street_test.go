@@ -34,6 +34,7 @@ func same(a, b *street.Frame) bool {
 
 // TestFrameNeedsNoneBefore renders a frame alone, and after others before, behind and far away.
 func TestFrameNeedsNoneBefore(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(12) {
 		const n = 1234
 		alone := render(t, small(seed), n)
@@ -44,6 +45,7 @@ func TestFrameNeedsNoneBefore(t *testing.T) {
 }
 
 func TestFramesDiffer(t *testing.T) {
+	t.Parallel()
 	one := render(t, small(1), 10)
 	for name, other := range map[string]*street.Frame{
 		"another seed":  render(t, small(2), 10),
@@ -61,6 +63,7 @@ func TestFramesDiffer(t *testing.T) {
 
 // TestEndless looks at frames that are years away.
 func TestEndless(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(6) {
 		found := 0
 		s, err := street.New(small(seed))
@@ -82,6 +85,7 @@ func TestEndless(t *testing.T) {
 
 // TestInstances follows objects from frame to frame.
 func TestInstances(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(8) {
 		first, next := render(t, small(seed), 300), render(t, small(seed), 301)
 		classes := map[uint32]int{}
@@ -111,6 +115,7 @@ func TestInstances(t *testing.T) {
 }
 
 func TestSizes(t *testing.T) {
+	t.Parallel()
 	for _, size := range [][2]int{{64, 64}, {64, 2160}, {3840, 64}, {641, 359}} {
 		f := render(t, street.Config{Seed: 5, FPS: 30, Width: size[0], Height: size[1], Split: street.All}, 3)
 		if f.Image.Rect.Dx() != size[0] || f.Image.Rect.Dy() != size[1] || len(f.Depth) != size[0]*size[1] {

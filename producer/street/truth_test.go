@@ -22,6 +22,7 @@ func rendered(t *testing.T, seed, n uint64) (*Street, *Frame, view) {
 
 // TestVisibleAgainstObjectsAlone draws every object once more with nothing else, and counts.
 func TestVisibleAgainstObjectsAlone(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(6) {
 		s, f, v := rendered(t, seed, 77)
 		truth := map[uint32]Object{}
@@ -71,6 +72,7 @@ func TestVisibleAgainstObjectsAlone(t *testing.T) {
 
 // TestDepthOfTheGround compares with where each pixel's ray meets the road and the pavements.
 func TestDepthOfTheGround(t *testing.T) {
+	t.Parallel()
 	checked := 0
 	for seed := range uint64(8) {
 		s, f, _ := rendered(t, seed, 200)
@@ -101,6 +103,7 @@ func TestDepthOfTheGround(t *testing.T) {
 }
 
 func TestSkyIsInfinite(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(8) {
 		s, f, _ := rendered(t, seed, 0)
 		for i, index := range s.raster.top {
@@ -113,6 +116,7 @@ func TestSkyIsInfinite(t *testing.T) {
 
 // TestSplitsShareNothing looks at what is drawn from pools.
 func TestSplitsShareNothing(t *testing.T) {
+	t.Parallel()
 	pools := map[Split]map[int]bool{Train: {}, HeldOut: {}, All: {}}
 	hues := map[Split]map[int]bool{Train: {}, HeldOut: {}, All: {}}
 	for split := range pools {
@@ -137,6 +141,7 @@ func TestSplitsShareNothing(t *testing.T) {
 }
 
 func TestMedian(t *testing.T) {
+	t.Parallel()
 	r := newRandom(1, 0, 0)
 	for n := 1; n < 60; n++ {
 		values := make([]float32, n)

@@ -73,6 +73,7 @@ func read(t *testing.T, parts ...string) []byte {
 
 // TestExport compares every file with the street itself.
 func TestExport(t *testing.T) {
+	t.Parallel()
 	cfg := config(t)
 	var progress bytes.Buffer
 	if err := dataset.Export(t.Context(), cfg, &progress); err != nil {
@@ -164,6 +165,7 @@ func checkLabels(t *testing.T, cfg dataset.Config, f *street.Frame, labels strin
 }
 
 func TestDepthValue(t *testing.T) {
+	t.Parallel()
 	for metres, want := range map[float32]uint16{
 		.2: 51, 1: 256, 10.5: 2688, 255.99: 65533, 255.998: 65535, 256: 0, 1000: 0, float32(math.Inf(1)): 0,
 	} {
@@ -174,6 +176,7 @@ func TestDepthValue(t *testing.T) {
 }
 
 func TestExportRefuses(t *testing.T) {
+	t.Parallel()
 	full := t.TempDir()
 	if err := os.WriteFile(filepath.Join(full, "thesis.txt"), []byte("years of work"), 0o600); err != nil {
 		t.Fatal(err)
@@ -214,6 +217,7 @@ func (s stopper) Write(p []byte) (int, error) {
 
 // TestStopped wants every record of a stopped export to have its files.
 func TestStopped(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	cfg := config(t)
