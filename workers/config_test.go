@@ -10,6 +10,7 @@ import (
 )
 
 func TestValidateTakesItsBounds(t *testing.T) {
+	t.Parallel()
 	nan := float32(math.NaN())
 	for _, test := range []struct {
 		flag string // that is named when it is refused
@@ -55,6 +56,7 @@ func TestValidateTakesItsBounds(t *testing.T) {
 }
 
 func TestDefaultsNeedOnlyAModel(t *testing.T) {
+	t.Parallel()
 	for _, group := range []string{detects, estimates} {
 		if err := settings(t, group).Validate(); err != nil {
 			t.Errorf("%s: %v", group, err)

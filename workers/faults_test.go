@@ -71,6 +71,7 @@ func TestKilledWorkersLoseAndRepeatNothing(t *testing.T) {
 
 // A worker that dies with a frame in hand: the frame goes to another, and is counted.
 func TestFrameOfADeadWorkerGoesToAnother(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	b.ackWait(t, detects, 300*time.Millisecond)
 	b.publish(t, frame(t, 1, detects))
@@ -96,6 +97,7 @@ func expectRedelivered(t *testing.T, l *life, n int) {
 
 // A frame has three tries; then it is answered without being looked at, in words that hold whatever became of them.
 func TestFrameIsGivenUpAfterThreeTries(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		tries int
 		error string // by the producer
@@ -129,6 +131,7 @@ func TestFrameIsGivenUpAfterThreeTries(t *testing.T) {
 
 // Clean stops in the middle answer what is in hand and give back what is on its way: nothing waits for AckWait.
 func TestStoppedWorkerHasNothingInHand(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	b.ackWait(t, detects, time.Hour)
 	const frames, lives = 150, 5
@@ -150,7 +153,7 @@ func TestStoppedWorkerHasNothingInHand(t *testing.T) {
 func TestFrameIsHeldUntilItsResultIsStored(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	b.ackWait(t, detects, 1500*time.Millisecond) // the worker says every second that it is at it
+	b.ackWait(t, detects, 4*time.Second) // the worker says every second that it is at it, or a while later
 	stream, err := b.bus.JetStream().Stream(t.Context(), "RESULTS_DETECT_LOSSLESS")
 	if err != nil {
 		t.Fatal(err)
@@ -164,7 +167,7 @@ func TestFrameIsHeldUntilItsResultIsStored(t *testing.T) {
 	defer l.stop(t)
 	b.publish(t, frame(t, 1, detects))
 	eventually(t, "the frame is in hand", func() bool { return b.info(t, detects).NumAckPending == 1 })
-	redelivered := time.After(2500 * time.Millisecond)
+	redelivered := time.After(5 * time.Second)
 	<-redelivered // an event that must not happen has no other sign
 	if _, err := b.bus.JetStream().UpdateStream(t.Context(), stream.CachedInfo().Config); err != nil {
 		t.Fatal(err)
@@ -180,19 +183,16 @@ func TestFrameIsHeldUntilItsResultIsStored(t *testing.T) {
 func TestStoppedWorkerGivesBackWhatItCannotStore(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
+	b.ackWait(t, detects, time.Hour) // it comes back because it is given back
 	if err := b.bus.JetStream().DeleteStream(t.Context(), "RESULTS_DETECT_LOSSLESS"); err != nil {
 		t.Fatal(err)
 	}
 	l := b.start(t, settings(t, detects))
 	b.publish(t, frame(t, 1, detects))
 	eventually(t, "the frame is in hand", func() bool { return b.info(t, detects).NumAckPending == 1 })
-	began := time.Now()
 	l.stop(t)
 	msg, messages := b.take(t, detects)
 	defer messages.Stop()
-	if took := time.Since(began); took > 7*time.Second { // five to store it, none for AckWait
-		t.Errorf("the frame came back after %v", took)
-	}
 	if meta, err := msg.Metadata(); err != nil || meta.NumDelivered != 2 {
 		t.Errorf("metadata %+v, %v; want the second delivery", meta, err)
 	}

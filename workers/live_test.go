@@ -18,6 +18,7 @@ func liveFrame(t testing.TB, seq uint64) *flow.Frame {
 // With its done a worker says how many live frames waited for the group when it took one, so that producers need no clock
 // of its host to know.
 func TestDoneTellsTheQueue(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	done := make(chan flow.Done, 10)
 	if _, err := b.bus.SubscribeDone(detects, "cam1", func(_ string, d flow.Done) { done <- d }); err != nil {
@@ -44,6 +45,7 @@ func TestDoneTellsTheQueue(t *testing.T) {
 
 // However a producer's clock is set, its frames are looked at: how long they waited is told by the stream's clock.
 func TestProducersClockIsSet(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	done := make(chan flow.Done, 30)
 	if _, err := b.bus.SubscribeDone(detects, "cam1", func(_ string, d flow.Done) { done <- d }); err != nil {

@@ -8,6 +8,7 @@ import (
 
 // A frame that takes 3 s keeps its slot busy in each of them, not only in the one in which it ends.
 func TestLoadCountsWhatIsInHand(t *testing.T) {
+	t.Parallel()
 	begin := time.Unix(1000, 0)
 	l, a, b := newLoad(begin), new(worker), new(worker)
 	at := func(seconds float64) time.Time { return begin.Add(time.Duration(seconds * float64(time.Second))) }

@@ -39,6 +39,7 @@ func (m *heldMsg) InProgress() error {
 // However long a frame takes, the server hears of it every second, and nothing once it is released: not even when
 // the release comes in the middle of it.
 func TestHold(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		msg  heldMsg
 		hold time.Duration
@@ -63,6 +64,7 @@ func TestHold(t *testing.T) {
 }
 
 func TestAfterwardsLivesOn(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, stop := context.WithCancel(context.Background())
 		longer, cancel := afterwards(ctx)
@@ -90,6 +92,7 @@ func (f slotFunc) Close() error { return nil }
 
 // Whatever happens while a frame is looked at is the frame's error; what the fuser would refuse is one too.
 func TestAnswerTurnsTroubleIntoAnError(t *testing.T) {
+	t.Parallel()
 	var data bytes.Buffer
 	if err := jpeg.Encode(&data, image.NewGray(image.Rect(0, 0, 32, 24)), nil); err != nil {
 		t.Fatal(err)

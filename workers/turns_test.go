@@ -9,6 +9,7 @@ import (
 
 // Live frames come first, but at least every tenth frame is a lossless one while any waits.
 func TestTurns(t *testing.T) {
+	t.Parallel()
 	live, lossless := make(chan offer, 100), make(chan offer, 100)
 	for range 100 {
 		live <- offer{}

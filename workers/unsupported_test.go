@@ -28,6 +28,7 @@ func openAs(session *onnx.Session, group string) error {
 // A model of another kind is refused when it is loaded, with its name, what it is, and what is wanted: it must never
 // run and answer nonsense.
 func TestOtherModelsAreRefused(t *testing.T) {
+	t.Parallel()
 	folder, ok := shared(t)
 	if !ok {
 		return
@@ -77,6 +78,7 @@ func TestOtherModelsAreRefused(t *testing.T) {
 
 // What the file says of itself decides; each of these is the model of no cost, whose shapes are right, but for that.
 func TestMetadataDecides(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		key, value, says string // no says: it is taken
 	}{
@@ -113,6 +115,7 @@ func TestMetadataDecides(t *testing.T) {
 }
 
 func TestShapesDecide(t *testing.T) {
+	t.Parallel()
 	shape := func(sides ...int64) []int64 { return sides }
 	for name, test := range map[string]struct {
 		group   string
@@ -151,6 +154,7 @@ func TestShapesDecide(t *testing.T) {
 
 // A size between two multiples of the stride is rounded up: as it is, no frame would pass the network.
 func TestDetectSizeIsRoundedUpToTheStride(t *testing.T) {
+	t.Parallel()
 	folder, ok := shared(t)
 	if !ok {
 		return

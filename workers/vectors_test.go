@@ -79,6 +79,7 @@ type expectedBox struct {
 
 // Boxes agree with what the reference answers on the same file and pictures.
 func TestDetectionAgreesWithReference(t *testing.T) {
+	t.Parallel()
 	folder, ok := shared(t)
 	if !ok {
 		return
@@ -166,6 +167,7 @@ func overlap(a, b [4]float32) float32 {
 
 // Depth maps, after the wire, agree with what the authors' own code answers on the same file and pictures.
 func TestDepthAgreesWithReferenceAfterTheWire(t *testing.T) {
+	t.Parallel()
 	folder, ok := shared(t)
 	if !ok {
 		return
@@ -231,6 +233,7 @@ func difference(t *testing.T, d *depthmap.Map, file string) (mean, p99 float64) 
 }
 
 func TestDepthAnythingV1Loads(t *testing.T) {
+	t.Parallel()
 	folder, ok := shared(t)
 	if !ok {
 		return

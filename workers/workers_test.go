@@ -31,6 +31,7 @@ const (
 )
 
 func TestEachGroupAnswersEveryFrame(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	done := make(chan flow.Done, 100)
 	for _, group := range []string{detects, estimates} {
@@ -80,6 +81,7 @@ func TestEachGroupAnswersEveryFrame(t *testing.T) {
 
 // A frame that can't be looked at has an answer too: the reason.
 func TestFrameThatCannotBeLookedAtIsAnsweredWithTheReason(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	done := make(chan flow.Done, 10)
 	if _, err := b.bus.SubscribeDone(estimates, "cam1", func(_ string, d flow.Done) { done <- d }); err != nil {
@@ -152,6 +154,7 @@ func (b bench) publishLargest(t *testing.T, f *flow.Frame) {
 
 // What is no frame of this stream is terminated, counted, and does not keep others from being answered.
 func TestGarbageIsTerminatedAndCounted(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	l := b.start(t, settings(t, detects))
 	defer l.stop(t)
@@ -190,6 +193,7 @@ func TestGarbageIsTerminatedAndCounted(t *testing.T) {
 
 // A group that is away holds up no other, and finds its frames when it comes.
 func TestGroupsAreIndependent(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	detector := b.start(t, settings(t, detects))
 	defer detector.stop(t)
@@ -207,6 +211,7 @@ func TestGroupsAreIndependent(t *testing.T) {
 }
 
 func TestAliveSaysWhatRuns(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	heard := make(chan *nats.Msg, 64)
 	if _, err := b.bus.Conn().ChanSubscribe(flow.AliveSubject(detects, "*"), heard); err != nil {
@@ -230,6 +235,7 @@ func TestAliveSaysWhatRuns(t *testing.T) {
 }
 
 func TestRunRefuses(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		change func(*workers.Config)
 		want   error

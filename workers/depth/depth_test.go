@@ -6,6 +6,7 @@ import (
 )
 
 func TestInputSize(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name                string
 		width, height, size int

@@ -31,6 +31,7 @@ func head(classes int, anchors ...anchor) []float32 {
 var nan = float32(math.NaN())
 
 func TestDecodeHead(t *testing.T) {
+	t.Parallel()
 	box := [4]float32{50, 60, 20, 10}
 	corners := [4]float32{40, 55, 60, 65}
 	for _, test := range []struct {
@@ -58,6 +59,7 @@ func TestDecodeHead(t *testing.T) {
 
 // The same Best serves heads of any size, one after the other, and what is there already stays.
 func TestDecodeHeadAppendsAndForgets(t *testing.T) {
+	t.Parallel()
 	var best detect.Best
 	box := [4]float32{5, 5, 2, 2}
 	first := detect.DecodeHead(nil, &best, head(2, anchor{box, []float32{0.1, 0.9}}, anchor{box, []float32{0.1, 0.8}}, anchor{box, []float32{0, 0}}), 2, 3, 0.25)
@@ -75,6 +77,7 @@ func candidate(x1, y1, x2, y2, score float32, class int) detect.Candidate {
 }
 
 func TestSuppress(t *testing.T) {
+	t.Parallel()
 	// Two boxes of 10x10 that share 8x10: IoU 80/120 = 2/3. Two that share 6x10: 60/140 = 3/7.
 	a, near, far := candidate(0, 0, 10, 10, 0.9, 0), candidate(2, 0, 12, 10, 0.8, 0), candidate(4, 0, 14, 10, 0.7, 0)
 	third := float32(80) / 120
@@ -140,6 +143,7 @@ func naive(in []detect.Candidate, limit float32, most int) (out []detect.Candida
 }
 
 func TestSuppressAgreesWithTheNaiveWay(t *testing.T) {
+	t.Parallel()
 	random := rand.New(rand.NewPCG(3, 4))
 	for round := range 500 {
 		in := make([]detect.Candidate, random.IntN(120))

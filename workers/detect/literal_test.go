@@ -10,6 +10,7 @@ import (
 )
 
 func TestParseLiteral(t *testing.T) {
+	t.Parallel()
 	type (
 		list = []any
 		dict = map[any]any
@@ -48,6 +49,7 @@ func TestParseLiteral(t *testing.T) {
 }
 
 func TestParseLiteralRefuses(t *testing.T) {
+	t.Parallel()
 	for text, says := range map[string]string{
 		``:                         "ends too early",
 		`  `:                       "ends too early",

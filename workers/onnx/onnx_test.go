@@ -109,6 +109,7 @@ func TestFindLibrary(t *testing.T) {
 }
 
 func TestOpenSaysThatTheLibraryIsNone(t *testing.T) {
+	t.Parallel()
 	path := writeFile(t, "libonnxruntime.so", []byte("no library"))
 	command := exec.Command(os.Args[0])
 	command.Env = append(os.Environ(), childLibrary+"="+path)
@@ -119,6 +120,7 @@ func TestOpenSaysThatTheLibraryIsNone(t *testing.T) {
 }
 
 func TestSecondLibraryIsRefused(t *testing.T) {
+	t.Parallel()
 	open(t, depthModel)
 	other := writeFile(t, "other.so", nil)
 	_, err := onnx.Open(depthModel, onnx.Options{Library: other, Provider: "cpu", Threads: 1})
@@ -126,6 +128,7 @@ func TestSecondLibraryIsRefused(t *testing.T) {
 }
 
 func TestOpenRefuses(t *testing.T) {
+	t.Parallel()
 	missing := filepath.Join(t.TempDir(), "none.onnx")
 	for name, test := range map[string]struct {
 		file onnx.File
@@ -151,6 +154,7 @@ func TestOpenRefuses(t *testing.T) {
 
 // The library of `make install` is for CPUs: what it can't do is an error with a way out, and no crash.
 func TestOpenSaysThatAProviderIsAbsent(t *testing.T) {
+	t.Parallel()
 	for _, provider := range []string{"cuda", "tensorrt", "abacus"} {
 		session, err := onnx.Open(depthModel, onnx.Options{Provider: provider, Threads: 1})
 		if err == nil {
@@ -166,6 +170,7 @@ func TestOpenSaysThatAProviderIsAbsent(t *testing.T) {
 }
 
 func TestOpenDescribesTheModel(t *testing.T) {
+	t.Parallel()
 	path := writeFile(t, "renamed.onnx", models.NoCostDetect)
 	for name, session := range map[string]*onnx.Session{"nocost_detect.onnx": open(t, detectModel), "renamed.onnx": open(t, onnx.File{Path: path})} {
 		got := fmt.Sprintf("%s %s %v %v %s", session.Name, session.Provider, session.Inputs, session.Outputs, session.Metadata["task"])
@@ -204,6 +209,7 @@ func depth(r *onnx.Runner, value float32, width, height int64) error {
 
 // Runners of one session do not disturb each other, whatever sizes they come from and go to.
 func TestRunnersSideBySide(t *testing.T) {
+	t.Parallel()
 	session := open(t, depthModel)
 	const runners, runs = 8, 40
 	errs := make(chan error, runners)
@@ -232,6 +238,7 @@ func TestRunnersSideBySide(t *testing.T) {
 
 // Memory is kept from run to run, and a runner that was closed begins anew.
 func TestRunnerKeepsItsTensors(t *testing.T) {
+	t.Parallel()
 	r := open(t, depthModel).NewRunner()
 	defer r.Close()
 	run := func(width int64) (in, out *float32) {
@@ -264,6 +271,7 @@ func TestRunnerKeepsItsTensors(t *testing.T) {
 }
 
 func TestRunOfAShapeThatTheModelRefuses(t *testing.T) {
+	t.Parallel()
 	r := open(t, detectModel).NewRunner()
 	defer r.Close()
 	if _, err := r.Input(1, 3, 64, 64); err != nil {

@@ -12,6 +12,7 @@ import (
 
 // Hand-worked from Ultralytics' LetterBox: scale, size rounded half to even, bars of round(half-0.1).
 func TestNewFit(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name                       string
 		width, height, boxW, boxH  int
@@ -39,6 +40,7 @@ func TestNewFit(t *testing.T) {
 }
 
 func TestRectBox(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct{ width, height, size, stride, wantW, wantH int }{
 		{1920, 1080, 640, 32, 640, 384}, // 360 and 24 of bars
 		{1280, 720, 640, 32, 640, 384},
@@ -59,6 +61,7 @@ func TestRectBox(t *testing.T) {
 }
 
 func TestBack(t *testing.T) {
+	t.Parallel()
 	wide := tensor.NewFit(1920, 1080, 640, 640) // a third of its size, 140 down
 	for _, test := range []struct {
 		name string
@@ -86,6 +89,7 @@ func TestBack(t *testing.T) {
 
 // Whatever the sizes, the picture lies within its box, and a box comes back where it was.
 func TestFitAndBackAgree(t *testing.T) {
+	t.Parallel()
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 5000 {
 		width, height := 1+random.IntN(4000), 1+random.IntN(4000)
@@ -113,6 +117,7 @@ func TestFitAndBackAgree(t *testing.T) {
 
 // Depth Anything's Resize, keep_aspect_ratio, ensure_multiple_of 14, lower_bound.
 func TestLowerBound(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct{ width, height, size, wantW, wantH int }{
 		{1920, 1080, 518, 924, 518}, // 920.9 = 65.8 patches
 		{1080, 1920, 518, 518, 924},
@@ -151,6 +156,7 @@ func uniform(t *testing.T, width, height int, c color.RGBA) *tensor.Picture {
 
 // Every value of the tensor is written, also when it held another picture before.
 func TestLetterboxWritesEveryValue(t *testing.T) {
+	t.Parallel()
 	const size = 32
 	for _, test := range []struct{ width, height int }{{64, 36}, {36, 64}, {32, 32}, {10, 3}, {50, 1}} {
 		dst := make([]float32, 3*size*size)
@@ -178,6 +184,7 @@ func TestLetterboxWritesEveryValue(t *testing.T) {
 }
 
 func TestCubicNormalises(t *testing.T) {
+	t.Parallel()
 	for _, size := range []int{14, 28} { // enlarged, and as it is
 		dst := make([]float32, 3*size*size)
 		if err := uniform(t, 28, 28, color.RGBA{255, 0, 51, 255}).Cubic(dst, size, size); err != nil {
@@ -195,6 +202,7 @@ func TestCubicNormalises(t *testing.T) {
 }
 
 func TestTensorOfAnotherSizeIsRefused(t *testing.T) {
+	t.Parallel()
 	p := uniform(t, 8, 8, color.RGBA{A: 255})
 	if _, err := p.Letterbox(make([]float32, 3*31*32), 32, 32); err == nil {
 		t.Error("Letterbox writes into a tensor that is too small")
@@ -205,6 +213,7 @@ func TestTensorOfAnotherSizeIsRefused(t *testing.T) {
 }
 
 func TestEmptyPictureIsRefused(t *testing.T) {
+	t.Parallel()
 	p := newPicture(t)
 	if _, err := p.Letterbox(make([]float32, 3*32*32), 32, 32); err == nil {
 		t.Error("Letterbox of nothing: no error")

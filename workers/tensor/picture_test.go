@@ -78,6 +78,7 @@ func pngClaims(width, height uint32) []byte {
 }
 
 func TestDecodeTakes(t *testing.T) {
+	t.Parallel()
 	const width, height = 64, 48
 	plain := encodeJPEG(t, scene(width, height))
 	thumbnail := segment(0xe1, append([]byte("Exif\x00\x00"), encodeJPEG(t, scene(8, 8))...))
@@ -110,6 +111,7 @@ func TestDecodeTakes(t *testing.T) {
 }
 
 func TestDecodeRefuses(t *testing.T) {
+	t.Parallel()
 	whole, wholePNG := encodeJPEG(t, scene(256, 192)), encodePNG(t, scene(256, 192))
 	thumbnail := segment(0xe1, append([]byte("Exif\x00\x00"), encodeJPEG(t, scene(8, 8))...))
 	half := append(append([]byte{0xff, 0xd8}, thumbnail...), whole[2:len(whole)/2]...)
@@ -155,6 +157,7 @@ func TestDecodeRefuses(t *testing.T) {
 
 // A header is believed only within bounds: what it claims beyond them costs no memory.
 func TestDecodeOfAHugeClaimAllocatesNothing(t *testing.T) {
+	t.Parallel()
 	p, bomb := newPicture(t), claims(65500, 65500)
 	if err := p.Decode(bomb); !errors.Is(err, tensor.ErrPicture) {
 		t.Fatalf("%v, want ErrPicture", err)
@@ -166,6 +169,7 @@ func TestDecodeOfAHugeClaimAllocatesNothing(t *testing.T) {
 
 // Colours come out as they went in: red is red, and in the first plane.
 func TestDecodeKeepsColours(t *testing.T) {
+	t.Parallel()
 	m := image.NewRGBA(image.Rect(0, 0, 2, 1))
 	m.SetRGBA(0, 0, color.RGBA{255, 51, 0, 255})
 	m.SetRGBA(1, 0, color.RGBA{0, 102, 204, 255})

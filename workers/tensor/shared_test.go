@@ -61,6 +61,7 @@ func (s *Shared) wantNothing(t testing.TB) {
 }
 
 func TestSharedPictureIsDecodedOnce(t *testing.T) {
+	t.Parallel()
 	s, detect, depth := NewShared(), groupPicture(t), groupPicture(t)
 	if err := detect.DecodeFrame(s, sharedFrame(1, greyJPEG(t, 32, 16, 40), "detect", "depth"), "detect"); err != nil {
 		t.Fatal(err)
@@ -89,6 +90,7 @@ func TestSharedPictureIsDecodedOnce(t *testing.T) {
 }
 
 func TestSharedPictureThatIsNone(t *testing.T) {
+	t.Parallel()
 	good := greyJPEG(t, 64, 64, 1)
 	cut := append(bytes.Clone(good[:len(good)/2]), 0xff, 0xd9)
 	for name, data := range map[string][]byte{"nothing": nil, "no picture": []byte("hello"), "cut": cut[:40]} {
@@ -104,6 +106,7 @@ func TestSharedPictureThatIsNone(t *testing.T) {
 }
 
 func TestNotShared(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]func(t *testing.T, s *Shared, p *Picture){
 		"a group alone": func(t *testing.T, s *Shared, p *Picture) {
 			if err := p.DecodeFrame(s, sharedFrame(1, greyJPEG(t, 8, 8, 7), "depth"), "depth"); err != nil || p.shade(t) != 7 {
@@ -140,6 +143,7 @@ func TestNotShared(t *testing.T) {
 
 // A group that drops a frame never comes for its picture.
 func TestSharedPictureDoesNotWaitForEver(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, p := NewShared(), groupPicture(t)
 		// decode is the number of pictures that are held after another one.
@@ -169,6 +173,7 @@ func TestSharedPictureDoesNotWaitForEver(t *testing.T) {
 
 // Frames that are repeated under the same ID are not told by it alone.
 func TestSharedPictureIsThatOfTheFrame(t *testing.T) {
+	t.Parallel()
 	s, detect, depth := NewShared(), groupPicture(t), groupPicture(t)
 	first, other := sharedFrame(1, greyJPEG(t, 8, 8, 10), "detect", "depth"), sharedFrame(1, greyJPEG(t, 9, 99, 30), "detect", "depth")
 	live := sharedFrame(1, greyJPEG(t, 8, 8, 12), "detect", "depth")
@@ -191,6 +196,7 @@ func TestSharedPictureIsThatOfTheFrame(t *testing.T) {
 
 // What can't be decoded holds on to no picture of before.
 func TestSharedPictureThatIsNoneHoldsNothing(t *testing.T) {
+	t.Parallel()
 	s, p := NewShared(), groupPicture(t)
 	if err := p.Decode(greyJPEG(t, 64, 64, 1)); err != nil {
 		t.Fatal(err)
@@ -207,6 +213,7 @@ func TestSharedPictureThatIsNoneHoldsNothing(t *testing.T) {
 }
 
 func TestSharedByManyAtOnce(t *testing.T) {
+	t.Parallel()
 	s := NewShared()
 	const frames = 60
 	var data [frames][]byte
