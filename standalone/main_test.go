@@ -47,6 +47,8 @@ func TestMain(m *testing.M) {
 		smoke.Main()
 	case "provision":
 		provision.Main()
+	case "rtsp":
+		serveRTSP(os.Args[1])
 	default:
 		Main(os.Args[1:])
 	}

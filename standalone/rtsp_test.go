@@ -15,30 +15,28 @@ import (
 	"github.com/spatial-flow/spatial-flow/flow"
 )
 
-// cameraURL is where gortsplib's example server listens: it can't be told otherwise.
-const cameraURL = "rtsp://127.0.0.1:8554/camera"
-
 // rtspCamera is an RTSP server, and FFmpeg, which publishes a video to it: the real one, or, without it, a test picture.
 type rtspCamera struct {
 	t              *testing.T
+	address        string
 	server, ffmpeg *process
 }
 
 func newCamera(t *testing.T) *rtspCamera {
 	t.Helper()
-	program := filepath.Join(t.TempDir(), "rtsp-server")
-	if output, err := exec.Command("go", "build", "-o", program, "github.com/bluenviron/gortsplib/v5/examples/server").CombinedOutput(); err != nil {
-		t.Fatalf("build the RTSP server: %v\n%s", err, output)
-	}
+	c := &rtspCamera{t: t, address: freeAddress(t)}
 	input := []string{"-f", "lavfi", "-i", "testsrc=size=320x240:rate=25"}
 	if video := filepath.Join("..", "..", "shared", "data", "pedestrians.avi"); exists(video) {
 		input = []string{"-stream_loop", "-1", "-i", video}
 	}
 	arguments := append(append([]string{"-v", "error", "-re"}, input...),
 		"-an", "-vf", "scale=320:240", "-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "10",
-		"-f", "rtsp", "-rtsp_transport", "tcp", cameraURL)
-	c := &rtspCamera{t: t}
-	c.server = &process{t: t, name: "RTSP server", start: func() *exec.Cmd { return exec.Command(program) }}
+		"-f", "rtsp", "-rtsp_transport", "tcp", c.url())
+	c.server = &process{t: t, name: "RTSP server", start: func() *exec.Cmd {
+		server := exec.Command(os.Args[0], c.address)
+		server.Env = append(os.Environ(), asProgram+"=rtsp")
+		return server
+	}}
 	c.ffmpeg = &process{t: t, name: "ffmpeg", start: func() *exec.Cmd { return exec.Command("ffmpeg", arguments...) }}
 	t.Cleanup(func() {
 		c.kill()
@@ -50,6 +48,8 @@ func newCamera(t *testing.T) *rtspCamera {
 	return c
 }
 
+func (c *rtspCamera) url() string { return "rtsp://" + c.address + "/camera" }
+
 func exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil
@@ -59,7 +59,7 @@ func (c *rtspCamera) start() {
 	c.t.Helper()
 	c.server.run()
 	eventually(c.t, "the RTSP server listens", func() bool {
-		conn, err := net.Dial("tcp", "127.0.0.1:8554")
+		conn, err := net.Dial("tcp", c.address)
 		if err == nil {
 			conn.Close()
 		}
@@ -75,8 +75,9 @@ func (c *rtspCamera) kill() {
 
 // A camera that goes away comes back by itself, as a new session; what was counted before is still counted.
 func TestRTSPComesBack(t *testing.T) {
+	t.Parallel()
 	camera := newCamera(t)
-	up := newUp(t, "door="+cameraURL)
+	up := newUp(t, "door="+camera.url())
 	up.Mode, up.ExitWhenDone = "", false
 	address := make(chan string, 1)
 	up.Listening = func(a net.Addr) { address <- a.String() }
