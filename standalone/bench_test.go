@@ -130,13 +130,20 @@ func BenchmarkIdle(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
+// freeAddress is one that nothing listens on, of a port below those that the system gives to connections by itself:
+// nothing takes it before a test does, nor while its service is down.
 func freeAddress(b testing.TB) string {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
+	b.Helper()
+	var err error
+	for range 100 {
+		var listener net.Listener
+		if listener, err = net.Listen("tcp", fmt.Sprint("127.0.0.1:", 10_000+rand.IntN(20_000))); err == nil {
+			defer listener.Close()
+			return listener.Addr().String()
+		}
 	}
-	defer listener.Close()
-	return listener.Addr().String()
+	b.Fatal(err)
+	return ""
 }
 
 func get(url string) (string, error) {

@@ -9,14 +9,11 @@ import (
 	"net/http"
 	"os"
 	"testing"
-	"time"
 
 	"github.com/chromedp/chromedp"
 
 	"github.com/spatial-flow/spatial-flow/flow"
 )
-
-const patience = 30 * time.Second
 
 // tab opens a page in a real browser.
 func tab(t *testing.T, url string) context.Context {
@@ -26,7 +23,7 @@ func tab(t *testing.T, url string) context.Context {
 		path = "chromium"
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox, chromedp.WindowSize(1280, 900),
-		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.ExecPath(path))
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.WSURLReadTimeout(patience), chromedp.ExecPath(path))
 	ctx, stop := chromedp.NewExecAllocator(context.Background(), options...)
 	ctx, leave := chromedp.NewContext(ctx)
 	t.Cleanup(func() { leave(); stop() })
@@ -54,6 +51,7 @@ func ask[T any](t *testing.T, page context.Context, expression string) T {
 // The whole path into a real browser: the boxes of the scene's own JSON are where the page draws them, and the heat map
 // changes the picture.
 func TestSceneReachesTheBrowser(t *testing.T) {
+	t.Parallel()
 	const frames = 40
 	up := newUp(t, pictures(t, frames))
 	up.ExitWhenDone = false

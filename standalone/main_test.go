@@ -34,7 +34,7 @@ const asProgram = "SPATIALFLOW_TEST_PROGRAM"
 func TestMain(m *testing.M) {
 	switch os.Getenv(asProgram) {
 	case "":
-		goleak.VerifyTestMain(m)
+		goleak.VerifyTestMain(m, goleak.Cleanup(withFixtures()))
 	case "producer":
 		service.Main("producer", "", producer.Run)
 	case "worker":
@@ -153,10 +153,14 @@ func lines(t *testing.T, path string) []flow.SceneJSON {
 	return scenes
 }
 
+// patience is how long something is waited for that happens at once, or within seconds: on a machine that has much else
+// to do. No test fails because it took long.
+const patience = 3 * time.Minute
+
 // eventually waits for what another process does.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(60 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("never: %s", what)
 		}

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
@@ -17,16 +16,27 @@ import (
 
 const axeVersion = "4.14.1" // as build/install.sh has it
 
-// The pages as people see them, with the demo models on a street: drawn, complete, without a serious barrier (axe-core),
-// wide and on a telephone, dark and light. SPATIALFLOW_PICTURES=../docs/pictures makes those of the docs again (viewer.png is docs/demo.png).
+// The pages as people see them: drawn, complete, without a serious barrier (axe-core), wide and on a telephone, dark and
+// light. SPATIALFLOW_PICTURES=../docs/pictures makes those of the docs again, with the demo models (viewer.png is docs/demo.png).
 func TestPages(t *testing.T) {
+	t.Parallel()
 	folder := os.Getenv("SPATIALFLOW_PICTURES")
-	if folder == "" {
+	keep := folder != ""
+	if !keep {
 		folder = t.TempDir()
 	}
+	fps := 2 // what a machine shows that has much else to do
+	if keep {
+		fps = 8
+	}
 	base := running(t, func(u *Up) {
-		u.Source = []string{"market=street:?seed=8&fps=8#mode=live", "corner=street:?seed=12&fps=8#mode=live", "square=street:?seed=11&fps=8#mode=live"}
-		u.Mode, u.DetectModel, u.DepthModel, u.DepthSize = "", "", "", 518
+		u.Mode = ""
+		for name, seed := range map[string]int{"market": 8, "corner": 12, "square": 11} {
+			u.Source = append(u.Source, fmt.Sprintf("%s=street:?seed=%d&fps=%d#mode=live", name, seed, fps))
+		}
+		if keep {
+			u.DetectModel, u.DepthModel, u.DepthSize = "", "", 518
+		}
 	})
 	page := tab(t, base+"/#market")
 	look := func(light bool, width, height int64) {
@@ -59,7 +69,7 @@ func TestPages(t *testing.T) {
 		eventually(t, expression, func() bool { return ask[bool](t, page, "Boolean("+expression+")") })
 	}
 	look(false, 1280, 900)
-	await(`Number(document.body.dataset.seq) > 20 && document.body.dataset.depth && document.getElementById("rate").textContent !== "–"`)
+	await(`Number(document.body.dataset.seq) > 10 && document.body.dataset.depth && document.getElementById("rate").textContent !== "–"`)
 	take("viewer")
 	press := func(keys string) {
 		t.Helper()
@@ -77,7 +87,7 @@ func TestPages(t *testing.T) {
 	press("1")
 	await(`document.body.dataset.layout === "blend" && document.body.dataset.seq && document.body.dataset.depth`)
 	look(true, 390, 844)
-	time.Sleep(300 * time.Millisecond) // the layout follows
+	await(`innerWidth === 390`) // the layout follows
 	take("phone")
 	look(true, 1280, 900)
 	take("light")

@@ -29,6 +29,7 @@ func newPredict(t *testing.T, pictures ...string) *Predict {
 
 // Pictures are told in their order, broken ones by name, and drawn with their heat map beside them.
 func TestPredictCommand(t *testing.T) {
+	t.Parallel()
 	folder := t.TempDir()
 	odd, broken, last := filepath.Join(folder, "odd=name#fps=3.jpg"), filepath.Join(folder, "broken.jpg"), filepath.Join(folder, "last.jpg")
 	for path, data := range map[string][]byte{odd: grey(t, 320, 240, 90), broken: []byte("no picture"), last: grey(t, 64, 48, 90)} {
@@ -82,6 +83,7 @@ func TestPredictCommand(t *testing.T) {
 
 // What can't be told, or would destroy a picture, is refused before anything runs.
 func TestPredictRefuses(t *testing.T) {
+	t.Parallel()
 	folder := t.TempDir()
 	inside := filepath.Join(folder, "inside")
 	if err := os.Mkdir(inside, 0o755); err != nil {

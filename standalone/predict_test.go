@@ -67,7 +67,7 @@ func running(t testing.TB, change func(*Up)) (gateway string) {
 func predicting(t testing.TB, change func(*Up)) (post func(query string, picture []byte) (int, prediction)) {
 	t.Helper()
 	url := running(t, change) + "/predict"
-	client := &http.Client{Timeout: time.Minute}
+	client := &http.Client{Timeout: patience}
 	post = func(query string, picture []byte) (int, prediction) {
 		var body bytes.Buffer
 		form := multipart.NewWriter(&body)
@@ -94,7 +94,7 @@ func predicting(t testing.TB, change func(*Up)) (post func(query string, picture
 		if code == http.StatusOK {
 			return post
 		}
-		if time.Since(begin) > time.Minute {
+		if time.Since(begin) > patience {
 			t.Fatalf("still %d %s", code, p.Error)
 		}
 	}
@@ -116,6 +116,7 @@ func grey(t testing.TB, width, height, quality int) []byte {
 
 // Every reference picture posted: the boxes of Ultralytics' own run, each, and a depth map of the picture's size.
 func TestPredictAgreesWithUltralytics(t *testing.T) {
+	t.Parallel()
 	folder, ok := shared(t)
 	if !ok {
 		return
@@ -165,6 +166,7 @@ func TestPredictAgreesWithUltralytics(t *testing.T) {
 
 // What cameras and telephones make: 4K, and what does not fit into a message. Boxes and map are of the posted size.
 func TestPredictLargePictures(t *testing.T) {
+	t.Parallel()
 	post := predicting(t, nil)
 	for _, size := range []struct{ width, height, quality int }{{3840, 2160, 90}, {4000, 3000, 95}} {
 		data := grey(t, size.width, size.height, size.quality)

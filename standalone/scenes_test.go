@@ -11,6 +11,7 @@ import (
 
 // Only a scene that a killed process left unfinished is cut off: what else a file holds stays.
 func TestContinueCutsOnlyScenes(t *testing.T) {
+	t.Parallel()
 	const scene = `{"frame":{"source":"cam1","session":"monday","seq":1},"captured":"2026-11-23T20:44:19Z"}` + "\n"
 	for name, test := range map[string]struct {
 		holds string
@@ -44,6 +45,7 @@ func TestContinueCutsOnlyScenes(t *testing.T) {
 
 // A file that is begun anew keeps what it holds until there is a scene to write.
 func TestCreateKeepsWhatWasThere(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "scenes.jsonl")
 	if err := os.WriteFile(path, []byte("yesterday's scenes, many of them, longer than a line of today's ever gets to be in this test"), 0o600); err != nil {
 		t.Fatal(err)

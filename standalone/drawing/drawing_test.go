@@ -51,6 +51,7 @@ func halves(t *testing.T, kind depthmap.Kind, near, far float32) *drawing.Map {
 }
 
 func TestDraw(t *testing.T) {
+	t.Parallel()
 	p := drawing.NewPainter()
 	defer p.Close()
 	person := flow.Detection{Label: "person", Score: .9, Box: [4]float32{100, 60, 200, 160}, Depth: &flow.BoxDepth{Kind: depthmap.InverseRelative, Nearness: 81}}
@@ -102,6 +103,7 @@ func TestDraw(t *testing.T) {
 
 // What was there stays there until there is something in its place, and a video that can't be read is no video.
 func TestVideoTakesItsPlaceLast(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "film.mp4")
 	if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
@@ -138,6 +140,7 @@ func TestVideoTakesItsPlaceLast(t *testing.T) {
 }
 
 func TestVideo(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"film.mp4", "film.AVI"} {
 		path := filepath.Join(t.TempDir(), name)
 		v, err := drawing.NewVideo(path, 10)
@@ -178,6 +181,7 @@ func TestVideo(t *testing.T) {
 }
 
 func TestVideoRefuses(t *testing.T) {
+	t.Parallel()
 	folder := t.TempDir()
 	for _, test := range []struct {
 		path string

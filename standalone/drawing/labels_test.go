@@ -7,6 +7,7 @@ import (
 
 // A label goes over its box, else under it, else inside it, never out of the picture nor over another label.
 func TestPlaceLabel(t *testing.T) {
+	t.Parallel()
 	size, picture := image.Pt(40, 10), image.Pt(320, 180)
 	for _, test := range []struct {
 		name  string

@@ -10,6 +10,7 @@ import (
 
 // A map that is the inverse of the truth but for scale and shift leaves no error, and what is too far does not count.
 func TestAlignFindsScaleAndShift(t *testing.T) {
+	t.Parallel()
 	truth := []float32{1, 2, 4, 5, 10, 40, 80, 200, float32(math.Inf(1))}
 	values := make([]float32, len(truth))
 	for i, metres := range truth {
@@ -33,6 +34,7 @@ func TestAlignFindsScaleAndShift(t *testing.T) {
 
 // Worked by hand: a constant map can only say the mean inverse depth, 1/1.6 per metre.
 func TestAlignConstant(t *testing.T) {
+	t.Parallel()
 	a, e, err := eval.Align([]float32{3, 3}, []float32{1, 4})
 	if err != nil {
 		t.Fatal(err)
@@ -43,6 +45,7 @@ func TestAlignConstant(t *testing.T) {
 }
 
 func TestAlignRefuses(t *testing.T) {
+	t.Parallel()
 	if _, _, err := eval.Align(make([]float32, 3), make([]float32, 4)); err == nil {
 		t.Error("3 values for 4 pixels were compared")
 	}
@@ -52,6 +55,7 @@ func TestAlignRefuses(t *testing.T) {
 }
 
 func TestResample(t *testing.T) {
+	t.Parallel()
 	d := &depthmap.Map{Width: 2, Height: 1, Offset: 10, Scale: 2}
 	got := eval.Resample(d, []uint16{0, 4}, 4, 2)
 	want := []float32{10, 12, 16, 18} // pixel centres at -.25, .25, .75, 1.25 of the map's

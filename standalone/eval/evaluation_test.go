@@ -25,6 +25,7 @@ func frame(seq uint64, nearness float32) eval.Frame {
 }
 
 func TestEvaluation(t *testing.T) {
+	t.Parallel()
 	var e eval.Evaluation
 	for seq, nearness := range []float32{1: 40, 2: 50, 3: 60, 4: 60, 6: 90} { // 4 → 6: not in a row
 		if nearness == 0 {
@@ -57,6 +58,7 @@ func TestEvaluation(t *testing.T) {
 
 // What is wrong must be seen: a wrong label, a wrong depth, a box at a wrong distance.
 func TestEvaluationSeesErrors(t *testing.T) {
+	t.Parallel()
 	var e eval.Evaluation
 	f := frame(1, 50)
 	f.Samples = []uint16{125, 1000, 250, 500}
@@ -76,6 +78,7 @@ func TestEvaluationSeesErrors(t *testing.T) {
 }
 
 func TestEvaluationWithoutDepth(t *testing.T) {
+	t.Parallel()
 	var e eval.Evaluation
 	f := frame(1, 50)
 	f.Scene.Depth, f.Samples, f.Scene.Detections[0].Depth = nil, nil, nil

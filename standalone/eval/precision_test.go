@@ -25,6 +25,7 @@ func ignored(t eval.Truth) eval.Truth {
 
 // Each value was worked out by hand from COCO's definition.
 func TestPrecisionByHand(t *testing.T) {
+	t.Parallel()
 	square := truth("dog", 0, 0, 100, 100)
 	other := truth("dog", 200, 0, 300, 100)
 	tests := map[string]struct {
@@ -74,6 +75,7 @@ func TestPrecisionByHand(t *testing.T) {
 }
 
 func TestWhatDoesNotCountIsNoMistake(t *testing.T) {
+	t.Parallel()
 	var p eval.Precision
 	p.Countable = func(d flow.Detection) bool { return d.Box[3]-d.Box[1] >= 12 }
 	p.Add([]eval.Truth{truth("dog", 0, 0, 100, 100)}, []flow.Detection{found("dog", 0.9, 300, 0, 310, 11), found("dog", 0.8, 0, 0, 100, 100)})
@@ -84,6 +86,7 @@ func TestWhatDoesNotCountIsNoMistake(t *testing.T) {
 
 // TestPrecisionAgainstPycocotools compares with testdata/coco.json, which testdata/coco.py made.
 func TestPrecisionAgainstPycocotools(t *testing.T) {
+	t.Parallel()
 	data, err := os.ReadFile("testdata/coco.json")
 	if err != nil {
 		t.Fatal(err)
