@@ -15,6 +15,7 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/clock"
 )
 
 const (
@@ -93,7 +94,7 @@ func (p *predictor) ask(ctx context.Context, groups flow.Groups, picture sent) (
 	now := time.Now()
 	frame := &flow.Frame{
 		Version: 1, Source: id.Source, Session: id.Session, Seq: id.Seq, Mode: flow.ModeLive,
-		Captured: now.UnixNano(), Sent: now.UnixNano(), Width: picture.width, Height: picture.height, Plan: plan,
+		Captured: clock.Stamp(now), Sent: clock.Stamp(now), Width: picture.width, Height: picture.height, Plan: plan,
 		Budget: sceneWithin, Picture: picture.jpeg, Ledger: []flow.Hop{{Stage: stage}},
 	}
 	if err := p.g.env.Bus.PublishFrame(ctx, groups, frame); err != nil {

@@ -151,7 +151,7 @@ func (w *worker) result(frame *flow.Frame, taken time.Time) *flow.Result {
 		Version: frame.Version, Partition: frame.Partition, Copy: frame.Copy, Group: w.cfg.Group,
 		Source: frame.Source, Session: frame.Session, Seq: frame.Seq, Mode: frame.Mode,
 		Captured: frame.Captured, Width: frame.Width, Height: frame.Height, Plan: frame.Plan, Budget: frame.Budget, Model: w.model,
-		Ledger: append(frame.Ledger, flow.Hop{Stage: w.cfg.Group, Wait: max(0, time.Duration(taken.UnixNano()-frame.Sent))}),
+		Ledger: append(frame.Ledger, flow.Hop{Stage: w.cfg.Group, Wait: max(0, time.Duration(clock.Stamp(taken)-frame.Sent))}),
 	}
 }
 
@@ -174,6 +174,7 @@ func (w *worker) answer(frame *flow.Frame, result *flow.Result, taken time.Time)
 	}
 	lap("decode")
 	result.Width, result.Height = w.picture.Size()
+	rig()
 	if err := w.slot.Answer(w.picture, result, lap); err != nil {
 		return err
 	}
@@ -223,7 +224,7 @@ func (w *worker) store(ctx context.Context, result *flow.Result) bool {
 		defer cancel()
 	}
 	for wait := retryWait; ; wait = min(2*wait, retryMax) {
-		result.Sent = time.Now().UnixNano()
+		result.Sent = clock.Stamp(time.Now())
 		err := w.env.Bus.PublishResult(ctx, result)
 		if err == nil {
 			return true

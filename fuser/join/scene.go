@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/clock"
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 )
 
@@ -26,7 +27,7 @@ func FuseSamples(results []*flow.Result, last *depthmap.Range, unpacker *depthma
 	scene = &flow.Scene{
 		Detections: []flow.Detection{}, // not nil: readers iterate over it
 		Version:    first.Version, Partition: first.Partition, Source: first.Source, Session: first.Session, Seq: first.Seq,
-		Mode: first.Mode, Captured: first.Captured, Fused: now.UnixNano(), Plan: first.Plan,
+		Mode: first.Mode, Captured: first.Captured, Fused: clock.Stamp(now), Plan: first.Plan,
 		Outcome: flow.OutcomeComplete, Range: last,
 	}
 	fail := func(group, reason string) {
@@ -89,5 +90,5 @@ func ledger(results []*flow.Result, now time.Time) []flow.Hop {
 			hops = append(hops, r.Ledger[own])
 		}
 	}
-	return append(hops, flow.Hop{Stage: Stage, Wait: max(0, time.Duration(now.UnixNano()-sent))})
+	return append(hops, flow.Hop{Stage: Stage, Wait: max(0, time.Duration(clock.Stamp(now)-sent))})
 }

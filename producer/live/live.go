@@ -239,7 +239,7 @@ func (l *Source) onDone(by string, done flow.Done) {
 func (l *Source) publish(ctx context.Context, groups flow.Groups, id flow.FrameID, plan []string, p source.Picture) bool {
 	frame := &flow.Frame{
 		Version: 1, Source: id.Source, Session: id.Session, Seq: id.Seq, Mode: flow.ModeLive,
-		Captured: p.Captured.UnixNano(), Sent: time.Now().UnixNano(), Width: p.Width, Height: p.Height, Plan: plan,
+		Captured: clock.Stamp(p.Captured), Sent: clock.Stamp(time.Now()), Width: p.Width, Height: p.Height, Plan: plan,
 		Budget: l.cfg.Budget, Picture: p.Data, Ledger: []flow.Hop{{Stage: account.Stage, Work: p.Read + p.Encode}},
 	}
 	begin := time.Now()

@@ -37,7 +37,7 @@ func (l *carrier) admitAll(ctx, work context.Context, pictures <-chan source.Pic
 func (l *carrier) admit(ctx context.Context, p source.Picture, seq uint64) error {
 	frame := &flow.Frame{
 		Version: 1, Source: l.spec.Name, Session: l.session, Seq: seq, Mode: flow.ModeLossless,
-		Captured: p.Captured.UnixNano(), Width: p.Width, Height: p.Height, Plan: l.plan, Picture: p.Data, Error: p.Broken,
+		Captured: clock.Stamp(p.Captured), Width: p.Width, Height: p.Height, Plan: l.plan, Picture: p.Data, Error: p.Broken,
 		Ledger: []flow.Hop{{Stage: account.Stage, Work: p.Read + p.Encode}},
 	}
 	if p.Broken != "" {
@@ -55,7 +55,7 @@ func (l *carrier) store(ctx context.Context, frame *flow.Frame) error {
 	wait, told, failing := backoffLeast, false, time.Time{}
 	for {
 		start := time.Now()
-		frame.Sent = start.UnixNano()
+		frame.Sent = clock.Stamp(start)
 		err := l.bus.PublishFrame(ctx, l.groups, frame)
 		switch {
 		case err == nil || !l.account.IsOpen(frame.ID()): // its scene is there: a try whose answer was lost had stored it
