@@ -31,6 +31,8 @@ var (
 	// ErrRefused is returned when the server does not let this client in, or the settings are no connection: trying
 	// again changes nothing.
 	ErrRefused = errors.New("refused")
+	// ErrServer is returned when a setting of the server is in the way: the error names it.
+	ErrServer = errors.New("nats server")
 )
 
 // Options of a connection.
@@ -48,6 +50,7 @@ type Options struct {
 type Bus struct {
 	conn *nats.Conn
 	js   jetstream.JetStream
+	log  *slog.Logger
 
 	mu      sync.Mutex
 	streams map[string]jetstream.Stream
@@ -112,7 +115,7 @@ func Connect(o Options) (*Bus, error) {
 		return nil, fmt.Errorf("open jetstream: %w", err)
 	}
 	return &Bus{
-		conn: conn, js: js,
+		conn: conn, js: js, log: log,
 		streams: map[string]jetstream.Stream{}, kv: map[string]jetstream.KeyValue{},
 		buffers: sync.Pool{New: func() any { return new([]byte) }},
 	}, nil

@@ -4,113 +4,274 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/clock"
 )
 
-const ackWait = 3 * time.Second // what a killed worker or fuser costs; renewed every second by InProgress
-
-// Provision creates or updates the streams, consumers and KV buckets of a deployment, for both modes, and writes its object.
-// Consumers come before anything is published: an Interest stream without a consumer throws frames away.
-// The consumer of a group that is off is deleted, which frees the frames that waited for it.
-func (b *Bus) Provision(ctx context.Context, d flow.Deployment) error {
-	if err := d.Validate(); err != nil {
-		return fmt.Errorf("provision: %w", err)
-	}
-	for _, mode := range flow.Modes {
-		for _, config := range modeStreams(mode, d.Groups, d.Limits) {
-			if err := b.provisionStream(ctx, config, mode); err != nil {
-				return fmt.Errorf("provision stream %s: %w", config.Name, err)
-			}
-		}
-	}
-	for _, group := range d.Groups {
-		for _, mode := range flow.Modes {
-			if err := b.provisionGroup(ctx, group, mode, d.Partitions); err != nil {
-				return err
-			}
-		}
-	}
-	for _, config := range buckets(d.Limits) {
-		if _, err := b.js.CreateOrUpdateKeyValue(ctx, config); err != nil {
-			return fmt.Errorf("provision KV bucket %s: %w", config.Bucket, err)
-		}
-	}
-	kv, err := b.bucket(ctx, DeploymentBucket)
-	if err != nil {
-		return err
-	}
-	if _, err := kv.Put(ctx, deploymentKey, d.Encode()); err != nil {
-		return fmt.Errorf("provision the deployment object: %w", err)
-	}
-	return b.deleteLeftOut(ctx, d.Groups) // after the object: nobody plans with them any more
-}
-
-// buckets are the KV buckets of a deployment.
-func buckets(limits flow.Limits) []jetstream.KeyValueConfig {
-	common := jetstream.KeyValueConfig{Replicas: limits.Replicas, Storage: jetstream.FileStorage}
-	deployment, positions, owners := common, common, common
-	deployment.Bucket, deployment.MaxBytes = DeploymentBucket, 1<<20
-	positions.Bucket, positions.MaxBytes, positions.TTL = PositionsBucket, 64<<20, limits.PositionsKeep
-	owners.Bucket, owners.MaxBytes, owners.TTL = OwnersBucket, 1<<20, leaseTTL
-	return []jetstream.KeyValueConfig{deployment, positions, owners}
-}
-
-// provisionStream creates or updates one stream. Where a stream is stored can't be updated. A live one in files is made
-// anew when it is to be in memory: nobody wants its frames back after the restart that comes with that. One in memory stays
-// there: its server has the services in its own process.
-func (b *Bus) provisionStream(ctx context.Context, config jetstream.StreamConfig, mode flow.Mode) error {
-	stream, err := b.js.Stream(ctx, config.Name)
-	if err == nil && mode == flow.ModeLive {
-		switch stored := stream.CachedInfo().Config.Storage; {
-		case stored == jetstream.MemoryStorage:
-			config.Storage = stored
-		case config.Storage == jetstream.MemoryStorage:
-			if err := b.js.DeleteStream(ctx, config.Name); err != nil {
-				return fmt.Errorf("delete what is stored in files: %w", err)
-			}
-		}
-	}
-	_, err = b.js.CreateOrUpdateStream(ctx, config)
+// Provision is [Bus.Apply] for who need not know what it did.
+func (b *Bus) Provision(ctx context.Context, asked flow.Deployment) error {
+	_, err := b.Apply(ctx, asked)
 	return err
 }
 
-func (b *Bus) provisionGroup(ctx context.Context, group flow.Group, mode flow.Mode, partitions int) error {
-	config := jetstream.ConsumerConfig{
-		AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxDeliver: -1, MaxAckPending: -1,
-	}
-	for p := range partitions {
-		fuse := config
-		fuse.Durable, fuse.FilterSubject = fuseConsumer(p), flow.ResultFilter(group.Name, mode, p)
-		if _, err := b.js.CreateOrUpdateConsumer(ctx, resultsStream(group.Name, mode), fuse); err != nil {
-			return fmt.Errorf("provision consumer %s of group %s: %w", fuse.Durable, group.Name, err)
+// Apply makes what a deployment needs, for both modes, and writes its object: what [flow.Merge] makes of the one that is there and
+// the one that is asked for. Streams and consumers come before the object names them, for an Interest stream without a consumer
+// throws frames away; the consumer of a group that is off goes after it, which frees the frames that waited for it. What is
+// as it should be is left alone. Who provisions at the same time is read again and merged with.
+//
+// Each call to the server has a short time of its own and is repeated until ctx ends, as while the servers of a cluster elect.
+// [flow.ErrDeployment] or [flow.ErrGroups] is returned when the two don't go together, [flow.ErrNewer] when a newer program wrote
+// the object, and [ErrServer] when the server has no room for the streams, or no JetStream.
+func (b *Bus) Apply(ctx context.Context, asked flow.Deployment) (changes []Change, err error) {
+	for {
+		done, again, err := b.apply(ctx, asked)
+		changes = append(changes, done...)
+		if err != nil || !again {
+			return changes, err
+		}
+		if !clock.Sleep(ctx, callWait) {
+			return changes, fmt.Errorf("provision the deployment object, which others write too: %w", context.Cause(ctx))
 		}
 	}
-	if group.Off {
-		return nil
-	}
-	stream := framesStream(mode)
-	config.Durable, config.FilterSubject = group.Name, group.FrameFilter(mode)
-	if _, err := b.js.CreateOrUpdateConsumer(ctx, stream, config); err != nil {
-		return fmt.Errorf("provision consumer %s of %s: %w", group.Name, stream, err)
-	}
-	return nil
 }
 
-func (b *Bus) deleteLeftOut(ctx context.Context, groups flow.Groups) error {
-	for _, mode := range flow.Modes {
-		stream := framesStream(mode)
-		for _, group := range groups {
-			if !group.Off {
-				continue
-			}
-			if err := b.js.DeleteConsumer(ctx, stream, group.Name); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
-				return fmt.Errorf("delete consumer %s of %s: %w", group.Name, stream, err)
+// Difference is what [Bus.Apply] would do, and changes nothing.
+func (b *Bus) Difference(ctx context.Context, asked flow.Deployment) ([]Change, error) {
+	old, _, err := b.recorded(ctx)
+	if err != nil {
+		return nil, err
+	}
+	merged, said, err := flow.Merge(old.Deployment, asked)
+	if err != nil {
+		return nil, err
+	}
+	before, after, err := b.difference(ctx, merged, lookMost, giveUp)
+	if err != nil {
+		return nil, err
+	}
+	changes := told(said)
+	for _, step := range append(before, after...) {
+		changes = append(changes, step.Change)
+	}
+	return changes, nil
+}
+
+const lookMost = time.Minute // for what is said of one stream, in an attempt that may end without it
+
+func giveUp(_ layout, err error) ([]step, error) { return nil, err }
+
+func told(said []string) (changes []Change) {
+	for _, line := range said {
+		changes = append(changes, Change{"deployment", line})
+	}
+	return changes
+}
+
+// apply is one attempt; again is true when somebody else has written the object in the meantime.
+func (b *Bus) apply(ctx context.Context, asked flow.Deployment) (changes []Change, again bool, err error) {
+	old, revision, err := b.recorded(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	if old.before { // its entry goes with the age of the positions beside it: the object has to hold it first
+		made, err := b.run(ctx, b.makeStream(buckets(asked.Limits)[0], "made"))
+		if err != nil {
+			return made, false, err
+		}
+		_, err = b.writeDeployment(ctx, old.Deployment, 0)
+		return made, true, err
+	}
+	merged, said, err := flow.Merge(old.Deployment, asked)
+	if err != nil {
+		return nil, false, fmt.Errorf("provision: %w", err)
+	}
+	before, after, err := b.difference(ctx, merged, lookMost, giveUp)
+	if err != nil {
+		return nil, false, err
+	}
+	if changes, err = b.run(ctx, before); err != nil {
+		return changes, false, err
+	}
+	if revision == 0 || string(merged.Encode()) != string(old.Encode()) {
+		written, err := b.writeDeployment(ctx, merged, revision)
+		if err != nil || !written {
+			return changes, true, err
+		}
+		changes = append(told(said), changes...)
+	} else {
+		changes = append(told(said), changes...) // what was asked for and is not done
+	}
+	done, err := b.run(ctx, after)
+	return append(changes, done...), false, err
+}
+
+// run does steps one after the other, and returns those that are done.
+func (b *Bus) run(ctx context.Context, steps []step) (done []Change, err error) {
+	for _, step := range steps {
+		if err := b.repeated(ctx, step.make); err != nil {
+			return done, fmt.Errorf("provision %s: %w", step.Text, roomError(err))
+		}
+		done = append(done, step.Change)
+	}
+	return done, nil
+}
+
+// record is the deployment object, or what the version before wrote.
+type record struct {
+	flow.Deployment
+	before bool
+}
+
+const groupsKey = "groups" // of the version before, in PositionsBucket
+
+// recorded is the deployment object and its revision: none, of version 0 and revision 0, when nothing was provisioned yet.
+func (b *Bus) recorded(ctx context.Context) (old record, revision uint64, err error) {
+	err = b.repeated(ctx, func(ctx context.Context) error {
+		old, revision = record{}, 0
+		there, err := b.hasBucket(ctx, DeploymentBucket)
+		if err != nil {
+			return err
+		}
+		if there {
+			old.Deployment, revision, err = b.Deployment(ctx)
+			if !errors.Is(err, ErrNotProvisioned) {
+				return err
 			}
 		}
+		if there, err = b.hasBucket(ctx, PositionsBucket); err != nil || !there {
+			return err
+		}
+		kv, err := b.bucket(ctx, PositionsBucket)
+		if err != nil {
+			return err
+		}
+		entry, err := kv.Get(ctx, groupsKey)
+		if errors.Is(err, jetstream.ErrKeyNotFound) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read the groups of the version before: %w", err)
+		}
+		groups, err := flow.ParseGroups(entry.Value())
+		if err != nil {
+			return fmt.Errorf("groups of the version before: %w", err)
+		}
+		old = record{flow.OldDeployment(groups), true}
+		return nil
+	})
+	if err != nil {
+		return record{}, 0, fmt.Errorf("read what is provisioned: %w", err)
 	}
-	return nil
+	return old, revision, nil
+}
+
+// hasBucket asks the server: an entry of a bucket that was deleted is asked for in vain.
+func (b *Bus) hasBucket(ctx context.Context, name string) (bool, error) {
+	_, err := b.js.Stream(ctx, "KV_"+name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// writeDeployment writes the object in the place of that revision, 0 for none; false is returned when it is another one by now.
+func (b *Bus) writeDeployment(ctx context.Context, d flow.Deployment, revision uint64) (written bool, err error) {
+	err = b.repeated(ctx, func(ctx context.Context) error {
+		kv, err := b.bucket(ctx, DeploymentBucket)
+		if err != nil {
+			return err
+		}
+		if revision == 0 {
+			_, err = kv.Create(ctx, deploymentKey, d.Encode())
+		} else {
+			_, err = kv.Update(ctx, deploymentKey, d.Encode(), revision)
+		}
+		written = err == nil
+		var api *jetstream.APIError
+		if errors.Is(err, jetstream.ErrKeyExists) || errors.As(err, &api) && api.ErrorCode == codeWrongLastSequence {
+			return nil // or an earlier call was heard and its answer was not: what is there tells
+		}
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("write the deployment object: %w", err)
+	}
+	return written, nil
+}
+
+// RaiseWire makes the deployment write messages of a version, unless it writes newer ones: all that are alive must read it.
+// [ErrNotProvisioned] is returned when there is no deployment object.
+func (b *Bus) RaiseWire(ctx context.Context, wire int) error {
+	for {
+		old, revision, err := b.recorded(ctx)
+		if err != nil {
+			return err
+		}
+		if revision == 0 {
+			return fmt.Errorf("raise the version of messages: %w", ErrNotProvisioned)
+		}
+		if old.Wire >= wire {
+			return nil
+		}
+		old.Wire = wire
+		if written, err := b.writeDeployment(ctx, old.Deployment, revision); err != nil || written {
+			return err
+		}
+		if !clock.Sleep(ctx, callWait) {
+			return fmt.Errorf("raise the version of messages: %w", context.Cause(ctx))
+		}
+	}
+}
+
+// A call to JetStream has a short time, for a stream whose leader is gone does not answer at all and what was sent to one that
+// is elected may be lost; the next one has more, for a slow server.
+const (
+	firstCall   = 2 * time.Second
+	longestCall = 10 * time.Second
+	callWait    = 100 * time.Millisecond
+	callWaitMax = time.Second
+)
+
+// repeated calls until the answer is one that stays, or ctx ends: then the last answer is returned. call must be harmless when it
+// is repeated.
+func (b *Bus) repeated(ctx context.Context, call func(context.Context) error) error {
+	for within, wait := firstCall, callWait; ; within, wait = min(2*within, longestCall), min(2*wait, callWaitMax) {
+		try, cancel := context.WithTimeout(ctx, within)
+		err := call(try)
+		cancel()
+		if err == nil || ctx.Err() != nil || !passing(err) {
+			return err
+		}
+		if wait > callWait {
+			b.log.Warn("waiting for jetstream", "error", err)
+		}
+		if !clock.Sleep(ctx, wait) {
+			return err
+		}
+	}
+}
+
+const codeNoPeers jetstream.ErrorCode = 10005 // fewer servers have joined than replicas are asked for
+
+// passing says whether JetStream may answer otherwise in a moment, as while the servers of a cluster find each other.
+func passing(err error) bool {
+	var refused *jetstream.APIError
+	if errors.As(err, &refused) {
+		return refused.Code == http.StatusServiceUnavailable || refused.ErrorCode == codeNoPeers || refused.ErrorCode == codeStreamOffline
+	}
+	for _, reason := range []error{
+		context.DeadlineExceeded, nats.ErrTimeout, nats.ErrNoResponders, jetstream.ErrNoStreamResponse,
+		nats.ErrConnectionReconnecting, nats.ErrDisconnected, nats.ErrReconnectBufExceeded,
+	} {
+		if errors.Is(err, reason) {
+			return true
+		}
+	}
+	return false
 }

@@ -135,7 +135,7 @@ func TestLimitsMayChange(t *testing.T) {
 	}
 }
 
-// A data folder whose live streams were stored in files, as before ADR 4: they are made anew, the lossless ones stay.
+// Live streams are made anew where they are asked for; lossless ones stay.
 func TestLiveStreamsMoveToMemory(t *testing.T) {
 	b := provisioned(t)
 	groups := flow.DefaultGroups()
@@ -164,8 +164,13 @@ func TestLiveStreamsMoveToMemory(t *testing.T) {
 	}
 	live.Seq = 2
 	publishFrames(t, b, groups, live)
-	provision(t, b, groups, flow.DefaultLimits()) // by somebody else, while services run
+	limits.LiveStorage = "" // by somebody else, while services run, who does not say where
+	provision(t, b, groups, limits)
 	wantWaiting(t, b, "FRAMES_LIVE", "detect", 1)
+	provision(t, b, groups, flow.DefaultLimits())
+	if s, err := b.JetStream().Stream(t.Context(), "FRAMES_LIVE"); err != nil || s.CachedInfo().Config.Storage != jetstream.FileStorage {
+		t.Errorf("asked to be in files, FRAMES_LIVE is not: %v", err)
+	}
 }
 
 // Frames that were stored otherwise by somebody are not thrown away.

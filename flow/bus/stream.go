@@ -22,6 +22,8 @@ const (
 	liveFrames = 4096
 )
 
+const ackWait = 3 * time.Second // what a killed worker or fuser costs; renewed every second by InProgress
+
 func framesStream(mode flow.Mode) string { return "FRAMES_" + strings.ToUpper(string(mode)) }
 func scenesStream(mode flow.Mode) string { return "SCENES_" + strings.ToUpper(string(mode)) }
 func resultsStream(group string, mode flow.Mode) string {
@@ -29,41 +31,102 @@ func resultsStream(group string, mode flow.Mode) string {
 }
 func fuseConsumer(partition int) string { return fmt.Sprintf("FUSE_%d", partition) }
 
-// modeStreams are the streams of one mode: frames, scenes, and results of each group.
-func modeStreams(mode flow.Mode, groups flow.Groups, limits flow.Limits) []jetstream.StreamConfig {
-	common := jetstream.StreamConfig{
+// layout is one stream of a deployment, with its consumers. A KV bucket is a stream too.
+type layout struct {
+	config    jetstream.StreamConfig
+	consumers []jetstream.ConsumerConfig
+	live      bool
+}
+
+// layouts are all streams of a deployment but those of groups that are retired.
+func layouts(d flow.Deployment) []layout {
+	all := buckets(d.Limits)
+	for _, mode := range flow.Modes {
+		all = append(all, framesLayout(mode, d), layout{config: scenesConfig(mode, d.Limits), live: mode == flow.ModeLive})
+		for _, group := range d.Groups {
+			if !group.Retired {
+				all = append(all, resultsLayout(group, mode, d))
+			}
+		}
+	}
+	return all
+}
+
+// buckets are the KV buckets of a deployment, as the streams that nats.go makes of them.
+func buckets(limits flow.Limits) []layout {
+	bucket := func(name string, bytes int64, keep time.Duration) layout {
+		config := jetstream.StreamConfig{
+			Name: "KV_" + name, Subjects: []string{"$KV." + name + ".>"}, Storage: jetstream.FileStorage, Replicas: limits.Replicas,
+			Discard: jetstream.DiscardNew, MaxBytes: bytes, MaxMsgsPerSubject: 1, MaxAge: keep, Duplicates: 2 * time.Minute,
+			MaxMsgSize: -1, AllowRollup: true, DenyDelete: true, AllowDirect: true,
+		}
+		if keep > 0 {
+			config.Duplicates = min(config.Duplicates, keep)
+		}
+		return layout{config: config}
+	}
+	return []layout{bucket(DeploymentBucket, 1<<20, 0), bucket(PositionsBucket, 64<<20, limits.PositionsKeep), bucket(OwnersBucket, 1<<20, leaseTTL)}
+}
+
+// stored is what the streams of a mode have in common.
+func stored(mode flow.Mode, limits flow.Limits) jetstream.StreamConfig {
+	config := jetstream.StreamConfig{
 		Storage: jetstream.FileStorage, Replicas: limits.Replicas, Retention: jetstream.InterestPolicy,
 		Discard: jetstream.DiscardNew, MaxBytes: limits.GuardBytes, MaxMsgSize: MaxMessage, Duplicates: 2 * time.Minute,
 	}
-	live := mode == flow.ModeLive
-	if live {
-		common.MaxAge, common.Replicas = liveKeep, limits.LiveReplicas
+	if mode == flow.ModeLive {
+		config.MaxAge, config.Replicas, config.Duplicates = liveKeep, limits.LiveReplicas, 2*time.Second
+		config.MaxBytes = limits.LiveResultBytes
 		if limits.LiveStorage == flow.LiveInMemory {
-			common.Storage = jetstream.MemoryStorage
+			config.Storage = jetstream.MemoryStorage
 		}
 	}
-	frames := common
-	frames.Name, frames.Subjects = framesStream(mode), []string{"frames." + string(mode) + ".>"}
-	frames.RePublish = &jetstream.RePublish{Source: "frames." + string(mode) + ".>", Destination: "accepted." + string(mode) + ".>"}
-	scenes := common
-	scenes.Name, scenes.Subjects = scenesStream(mode), []string{"scenes." + string(mode) + ".>"}
-	scenes.Retention, scenes.Discard, scenes.MaxMsgsPerSubject = jetstream.LimitsPolicy, jetstream.DiscardOld, 1
-	if live {
-		frames.Duplicates, frames.MaxBytes, frames.MaxMsgs = time.Second, limits.LiveFrameBytes, liveFrames
-		scenes.Duplicates, scenes.MaxBytes = 2*time.Second, limits.LiveResultBytes
-	} else {
-		scenes.MaxAge = limits.ScenesKeep
-		scenes.Duplicates = min(scenes.Duplicates, limits.ScenesKeep)
+	return config
+}
+
+func consumer(name, filter string) jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{
+		Durable: name, FilterSubject: filter,
+		AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxDeliver: -1, MaxAckPending: -1,
 	}
-	configs := []jetstream.StreamConfig{frames, scenes}
-	for _, group := range groups {
-		results := common
-		results.Name = resultsStream(group.Name, mode)
-		results.Subjects = []string{"results." + group.Name + "." + string(mode) + ".>"}
-		if live {
-			results.Discard, results.Duplicates, results.MaxBytes = jetstream.DiscardOld, 2*time.Second, limits.LiveResultBytes
+}
+
+func framesLayout(mode flow.Mode, d flow.Deployment) layout {
+	config := stored(mode, d.Limits)
+	config.Name, config.Subjects = framesStream(mode), []string{"frames." + string(mode) + ".>"}
+	config.RePublish = &jetstream.RePublish{Source: "frames." + string(mode) + ".>", Destination: "accepted." + string(mode) + ".>"}
+	frames := layout{config: config, live: mode == flow.ModeLive}
+	if frames.live {
+		frames.config.Duplicates, frames.config.MaxBytes, frames.config.MaxMsgs = time.Second, d.Limits.LiveFrameBytes, liveFrames
+	}
+	for _, group := range d.Groups {
+		if !group.Off {
+			frames.consumers = append(frames.consumers, consumer(group.Name, group.FrameFilter(mode)))
 		}
-		configs = append(configs, results)
 	}
-	return configs
+	return frames
+}
+
+func scenesConfig(mode flow.Mode, limits flow.Limits) jetstream.StreamConfig {
+	config := stored(mode, limits)
+	config.Name, config.Subjects = scenesStream(mode), []string{"scenes." + string(mode) + ".>"}
+	config.Retention, config.Discard, config.MaxMsgsPerSubject = jetstream.LimitsPolicy, jetstream.DiscardOld, 1
+	if mode == flow.ModeLossless {
+		config.MaxAge = limits.ScenesKeep
+		config.Duplicates = min(config.Duplicates, limits.ScenesKeep)
+	}
+	return config
+}
+
+func resultsLayout(group flow.Group, mode flow.Mode, d flow.Deployment) layout {
+	config := stored(mode, d.Limits)
+	config.Name, config.Subjects = resultsStream(group.Name, mode), []string{"results." + group.Name + "." + string(mode) + ".>"}
+	results := layout{config: config, live: mode == flow.ModeLive}
+	if results.live {
+		results.config.Discard = jetstream.DiscardOld
+	}
+	for p := range d.Partitions {
+		results.consumers = append(results.consumers, consumer(fuseConsumer(p), flow.ResultFilter(group.Name, mode, p)))
+	}
+	return results
 }

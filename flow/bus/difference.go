@@ -1,0 +1,259 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+)
+
+// Change is one thing that provisioning does, or would do.
+type Change struct {
+	Kind string // deployment, stream, consumer
+	Text string // "stream FRAMES_LIVE: made"
+}
+
+// step is a change and how it is made. Done twice it changes nothing.
+type step struct {
+	Change
+	make func(context.Context) error
+}
+
+// difference is what makes the server what the deployment asks for: what is to be done before the object says so, and what
+// after it. The answer about one stream is waited for so long; unseen is told of one that does not come, and says what to do about
+// it.
+func (b *Bus) difference(ctx context.Context, d flow.Deployment, within time.Duration, unseen func(layout, error) ([]step, error)) (before, after []step, err error) {
+	look := func(want layout, ask func(context.Context) ([]step, error)) ([]step, error) {
+		ctx, cancel := context.WithTimeout(ctx, within)
+		defer cancel()
+		steps, err := ask(ctx)
+		if err != nil {
+			return unseen(want, err)
+		}
+		return steps, nil
+	}
+	for _, want := range layouts(d) {
+		steps, err := look(want, func(ctx context.Context) ([]step, error) { return b.streamSteps(ctx, want) })
+		if err != nil {
+			return nil, nil, err
+		}
+		before = append(before, steps...)
+	}
+	for _, group := range d.Groups {
+		for _, mode := range flow.Modes {
+			if !group.Off {
+				continue
+			}
+			frames := layout{config: jetstream.StreamConfig{Name: framesStream(mode)}}
+			steps, err := look(frames, func(ctx context.Context) ([]step, error) { return b.leaveOut(ctx, group, mode) })
+			if err != nil {
+				return nil, nil, err
+			}
+			after = append(after, steps...)
+		}
+	}
+	return before, after, nil
+}
+
+// streamSteps are those of one stream and its consumers.
+func (b *Bus) streamSteps(ctx context.Context, want layout) ([]step, error) {
+	name := want.config.Name
+	info, err := b.streamInfo(ctx, name)
+	switch {
+	case err != nil:
+		return nil, err
+	case info == nil:
+		return b.makeStream(want, "made"), nil
+	case want.live && info.Config.Storage != want.config.Storage: // which can't be updated
+		return append([]step{b.deleteStream(name)}, b.makeStream(want, "made anew in "+strings.ToLower(want.config.Storage.String()))...), nil
+	}
+	var steps []step
+	if config, differs := updatedStream(info.Config, want.config); differs != nil {
+		steps = append(steps, step{Change{"stream", fmt.Sprintf("stream %s: %s", name, strings.Join(differs, ", "))}, func(ctx context.Context) error {
+			_, err := b.js.UpdateStream(ctx, config)
+			return err
+		}})
+	}
+	have, err := b.consumers(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	for _, consumer := range want.consumers {
+		now, there := have[consumer.Durable]
+		if !there {
+			steps = append(steps, b.setConsumer(name, consumer, "made"))
+		} else if config, differs := updatedConsumer(now, consumer); differs != nil {
+			steps = append(steps, b.setConsumer(name, config, strings.Join(differs, ", ")))
+		}
+	}
+	return steps, nil
+}
+
+// makeStream comes with its consumers at once: an Interest stream without a consumer throws frames away.
+func (b *Bus) makeStream(want layout, how string) []step {
+	steps := []step{{Change{"stream", fmt.Sprintf("stream %s: %s", want.config.Name, how)}, func(ctx context.Context) error {
+		_, err := b.js.CreateOrUpdateStream(ctx, want.config)
+		return err
+	}}}
+	for _, consumer := range want.consumers {
+		steps = append(steps, b.setConsumer(want.config.Name, consumer, "made"))
+	}
+	return steps
+}
+
+func (b *Bus) deleteStream(name string) step {
+	return step{Change{"stream", fmt.Sprintf("stream %s: deleted", name)}, func(ctx context.Context) error {
+		if err := b.js.DeleteStream(ctx, name); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+			return err
+		}
+		return nil
+	}}
+}
+
+func (b *Bus) setConsumer(stream string, config jetstream.ConsumerConfig, how string) step {
+	return step{Change{"consumer", fmt.Sprintf("consumer %s of %s: %s", config.Durable, stream, how)}, func(ctx context.Context) error {
+		_, err := b.js.CreateOrUpdateConsumer(ctx, stream, config)
+		return err
+	}}
+}
+
+// leaveOut are the steps for a group that is off: its consumer goes, which frees the frames that waited for it. Once that
+// is gone, and nothing is left of what it answered, the results of one that is retired go too.
+func (b *Bus) leaveOut(ctx context.Context, group flow.Group, mode flow.Mode) ([]step, error) {
+	frames, results := framesStream(mode), resultsStream(group.Name, mode)
+	have, err := b.consumers(ctx, frames)
+	if err != nil {
+		return nil, err
+	}
+	if _, there := have[group.Name]; there {
+		return []step{{Change{"consumer", fmt.Sprintf("consumer %s of %s: deleted", group.Name, frames)}, func(ctx context.Context) error {
+			if err := b.js.DeleteConsumer(ctx, frames, group.Name); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+				return err
+			}
+			return nil
+		}}}, nil
+	}
+	if !group.Retired {
+		return nil, nil
+	}
+	info, err := b.streamInfo(ctx, results)
+	if err != nil || info == nil || info.State.Msgs > 0 {
+		return nil, err
+	}
+	return []step{b.deleteStream(results)}, nil
+}
+
+// streamInfo is nil when there is no such stream.
+func (b *Bus) streamInfo(ctx context.Context, name string) (info *jetstream.StreamInfo, err error) {
+	err = b.repeated(ctx, func(ctx context.Context) error {
+		stream, err := b.js.Stream(ctx, name)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		info = stream.CachedInfo()
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look up stream %s: %w", name, err)
+	}
+	return info, nil
+}
+
+// consumers are none when there is no such stream.
+func (b *Bus) consumers(ctx context.Context, name string) (have map[string]jetstream.ConsumerConfig, err error) {
+	err = b.repeated(ctx, func(ctx context.Context) error {
+		have = map[string]jetstream.ConsumerConfig{}
+		stream, err := b.js.Stream(ctx, name)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		list := stream.ListConsumers(ctx)
+		for info := range list.Info() {
+			have[info.Name] = info.Config
+		}
+		return list.Err()
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list consumers of stream %s: %w", name, err)
+	}
+	return have, nil
+}
+
+// updatedStream is the stream as it is with what the deployment asks for, and what that changes. What was set beside it,
+// as a placement, stays.
+func updatedStream(have, want jetstream.StreamConfig) (jetstream.StreamConfig, []string) {
+	var c changed
+	if before, after := republished(have), republished(want); before != after {
+		c.say("republished", before, after)
+		have.RePublish = want.RePublish
+	}
+	if !slices.Equal(have.Subjects, want.Subjects) {
+		c.say("subjects", have.Subjects, want.Subjects)
+		have.Subjects = want.Subjects
+	}
+	set(&c, "storage", &have.Storage, want.Storage)
+	set(&c, "retention", &have.Retention, want.Retention)
+	set(&c, "discard", &have.Discard, want.Discard)
+	set(&c, "replicas", &have.Replicas, want.Replicas)
+	set(&c, "max_bytes", &have.MaxBytes, want.MaxBytes)
+	set(&c, "max_age", &have.MaxAge, want.MaxAge)
+	set(&c, "max_msgs", &have.MaxMsgs, unlimited(want.MaxMsgs))
+	set(&c, "max_msg_size", &have.MaxMsgSize, want.MaxMsgSize)
+	set(&c, "max_msgs_per_subject", &have.MaxMsgsPerSubject, unlimited(want.MaxMsgsPerSubject))
+	set(&c, "duplicate_window", &have.Duplicates, want.Duplicates)
+	set(&c, "allow_direct", &have.AllowDirect, want.AllowDirect)
+	set(&c, "allow_rollup", &have.AllowRollup, want.AllowRollup)
+	set(&c, "deny_delete", &have.DenyDelete, want.DenyDelete)
+	return have, c
+}
+
+func updatedConsumer(have, want jetstream.ConsumerConfig) (jetstream.ConsumerConfig, []string) {
+	var c changed
+	set(&c, "filter", &have.FilterSubject, want.FilterSubject)
+	set(&c, "ack_policy", &have.AckPolicy, want.AckPolicy)
+	set(&c, "ack_wait", &have.AckWait, want.AckWait)
+	set(&c, "max_deliver", &have.MaxDeliver, want.MaxDeliver)
+	set(&c, "max_ack_pending", &have.MaxAckPending, want.MaxAckPending)
+	return have, c
+}
+
+// changed are the settings that differ: "replicas 1 → 3".
+type changed []string
+
+func (c *changed) say(setting string, before, after any) {
+	*c = append(*c, fmt.Sprintf("%s %v → %v", setting, before, after))
+}
+
+func set[V comparable](c *changed, setting string, have *V, want V) {
+	if *have != want {
+		c.say(setting, *have, want)
+		*have = want
+	}
+}
+
+func republished(config jetstream.StreamConfig) string {
+	if config.RePublish == nil {
+		return "nothing"
+	}
+	return fmt.Sprintf("%s as %s", config.RePublish.Source, config.RePublish.Destination)
+}
+
+// unlimited is how the server says 0.
+func unlimited(most int64) int64 {
+	if most == 0 {
+		return -1
+	}
+	return most
+}
