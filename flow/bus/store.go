@@ -42,13 +42,15 @@ func Store(ctx context.Context, p Policy, try func(context.Context) error) error
 		err := try(call)
 		cancel()
 		switch {
-		case err == nil, errors.Is(err, ErrStored), Hopeless(err):
+		case err == nil, errors.Is(err, ErrStored):
 			return err
-		case errors.Is(err, ErrTooLarge):
+		case errors.Is(err, ErrTooLarge): // before what is hopeless: a message of too many elements is no message either
 			if p.Shrink == nil || !p.Shrink() {
 				return err
 			}
 			continue
+		case Hopeless(err):
+			return err
 		}
 		if p.Waiting != nil {
 			p.Waiting(err)
