@@ -19,15 +19,19 @@ type Messages = jetstream.MessagesContext
 // TakeFrames opens an iterator over the frames of a group. At most prefetch of them are on their way at once:
 // what a killed worker held comes back after AckWait (3 s).
 func (b *Bus) TakeFrames(ctx context.Context, group string, mode flow.Mode, prefetch int) (Messages, error) {
-	return b.take(ctx, framesStream(mode), group, prefetch)
+	return b.take(ctx, framesStream(mode), group, jetstream.PullMaxMessages(prefetch))
 }
 
-// TakeResults opens an iterator over the results of a group in one partition.
+// resultBytes bounds, beside their number, the results that one request brings: a few of the largest.
+const resultBytes = 8 << 20
+
+// TakeResults opens an iterator over the results of a group in one partition. At most prefetch of them, and twice 8 MiB,
+// are on their way at once.
 func (b *Bus) TakeResults(ctx context.Context, group string, mode flow.Mode, partition, prefetch int) (Messages, error) {
-	return b.take(ctx, resultsStream(group, mode), fuseConsumer(partition), prefetch)
+	return b.take(ctx, resultsStream(group, mode), fuseConsumer(partition), jetstream.PullMaxMessagesWithBytesLimit(prefetch, resultBytes))
 }
 
-func (b *Bus) take(ctx context.Context, stream, consumer string, prefetch int) (Messages, error) {
+func (b *Bus) take(ctx context.Context, stream, consumer string, most jetstream.PullMessagesOpt) (Messages, error) {
 	c, err := b.js.Consumer(ctx, stream, consumer)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil, fmt.Errorf("%w: consumer %s of stream %s", ErrNotProvisioned, consumer, stream)
@@ -36,7 +40,7 @@ func (b *Bus) take(ctx context.Context, stream, consumer string, prefetch int) (
 		return nil, fmt.Errorf("look up consumer %s of stream %s: %w", consumer, stream, err)
 	}
 	// A lost pull request is repeated after two heartbeats: 1 s.
-	messages, err := c.Messages(jetstream.PullMaxMessages(prefetch), jetstream.PullExpiry(2*time.Second),
+	messages, err := c.Messages(most, jetstream.PullExpiry(2*time.Second),
 		jetstream.PullHeartbeat(500*time.Millisecond), jetstream.WithMessagesErrOnMissingHeartbeat(false))
 	if err != nil {
 		return nil, fmt.Errorf("take from consumer %s of stream %s: %w", consumer, stream, err)
