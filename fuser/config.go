@@ -28,5 +28,5 @@ func (c Config) Validate() error {
 }
 
 func (c Config) limits() partition.Limits {
-	return partition.Limits{Sessions: c.Sessions, Bytes: c.MaxBytes, Prefetch: c.Prefetch, HeldMax: c.HeldMax}
+	return partition.Limits{Sources: c.Sessions, Bytes: c.MaxBytes, Prefetch: c.Prefetch, HeldMax: c.HeldMax}
 }

@@ -4,10 +4,14 @@ package fuser
 
 import (
 	"context"
+	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/clock"
+	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/fuser/join"
 	"github.com/spatial-flow/spatial-flow/fuser/metrics"
@@ -20,29 +24,44 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
-	groups, err := partition.AwaitGroups(ctx, env)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	deployed, err := env.Bus.Watch(ctx, env.Log)
 	if ctx.Err() != nil {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	newest := partition.ReadGroups(env, groups)
-	m := metrics.New(env.Metrics)
-	tasks, ctx := errgroup.WithContext(ctx)
-	share := partition.NewShare()
-	for number := range flow.DefaultPartitions {
-		o := partition.Owner{Number: number, Limits: cfg.limits(), Env: env, Metrics: m, Groups: newest, Share: share}
-		tasks.Go(func() error { return o.Run(ctx) })
+	shared := &partition.Shared{
+		Limits: cfg.limits(), Env: env, Store: env.Bus, Metrics: metrics.New(env.Metrics), Deployed: deployed,
+		Newer: new(partition.Newer), Live: join.NewLags(), Lossless: join.NewLags(),
+		Unpackers: &sync.Pool{New: func() any { return new(depthmap.Unpacker) }},
 	}
-	tasks.Go(func() error { return newest.Watch(ctx) })
+	share := partition.NewShare()
+	tasks, ctx := errgroup.WithContext(ctx)
+	tasks.Go(func() error { shared.Run(ctx, share); return nil })
 	tasks.Go(func() error { return share.Watch(ctx, env) })
 	tasks.Go(func() error {
 		return service.Alive(ctx, env, func() flow.Alive {
-			return flow.Alive{Stage: join.Stage, Parallel: share.Reserved(), Rate: float64(m.Scenes.Reset())}
+			return flow.Alive{
+				Stage: join.Stage, Parallel: share.Reserved(), Rate: float64(shared.Metrics.Scenes.Reset()), Note: shared.Newer.Note(),
+			}
 		})
 	})
-	env.Health.SetReady(true)
-	defer env.Health.SetReady(false)
+	tasks.Go(func() error { keepReady(ctx, env); return nil })
 	return tasks.Wait()
+}
+
+const readyEvery = time.Second
+
+// keepReady says that the fuser does its work while it is connected, until ctx ends.
+func keepReady(ctx context.Context, env service.Env) {
+	defer env.Health.SetReady(false)
+	for {
+		env.Health.SetReady(env.Bus.Conn().IsConnected())
+		if !clock.Sleep(ctx, readyEvery) {
+			return
+		}
+	}
 }

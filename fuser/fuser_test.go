@@ -168,6 +168,7 @@ func (b bench) drained(t *testing.T) {
 }
 
 func TestShuffledAndDuplicatedResultsBecomeOneSceneEach(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	f := b.startFuser(t)
 	defer f.stop()
@@ -200,6 +201,7 @@ func TestShuffledAndDuplicatedResultsBecomeOneSceneEach(t *testing.T) {
 
 // Killed again and again while results come in: every frame has one scene, in order.
 func TestKilledFuserLosesAndRepeatsNothing(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	const frames = 90
 	f := b.startFuser(t)
@@ -220,6 +222,7 @@ func TestKilledFuserLosesAndRepeatsNothing(t *testing.T) {
 
 // A clean stop gives back at once what is held, so the next fuser need not wait for AckWait.
 func TestStoppedFuserHandsOver(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	done := make(chan flow.Done, 10)
 	sub, err := b.bus.SubscribeDone("fuser", "cam1", func(_ string, d flow.Done) { done <- d })
@@ -251,6 +254,7 @@ func TestStoppedFuserHandsOver(t *testing.T) {
 
 // The position outlives the scenes: after a long outage the run goes on where it was.
 func TestPositionOutlivesTheScenes(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	f := b.startFuser(t)
 	for _, group := range plan {
@@ -288,6 +292,7 @@ func TestPositionOutlivesTheScenes(t *testing.T) {
 }
 
 func TestGarbageIsTerminatedAndCounted(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	f := b.startFuser(t)
 	defer f.stop()
@@ -309,6 +314,7 @@ func TestGarbageIsTerminatedAndCounted(t *testing.T) {
 }
 
 func TestFrameOfAGroupThatIsLeftOutNowIsPartial(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	b.publish(t, result(flow.GroupDetect, "cam1", 1))
 	groups := flow.DefaultGroups()
@@ -326,6 +332,7 @@ func TestFrameOfAGroupThatIsLeftOutNowIsPartial(t *testing.T) {
 
 // A group that is left out, and taken in again, while the fuser runs: what waits for it goes out partial, until it is back.
 func TestGroupsChangeWhileFusing(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	defer b.startFuser(t).stop()
 	provision := func(off bool) {
@@ -361,23 +368,20 @@ func TestGroupsChangeWhileFusing(t *testing.T) {
 // A result that says something else than the subject it came on is refused: one of live mode would hold its partition up
 // for ever, one of another group would take that group's place.
 func TestResultThatBeliesItsSubjectIsRefused(t *testing.T) {
+	t.Parallel()
 	live := result(flow.GroupDetect, "cam1", 1)
 	live.Mode = flow.ModeLive
 	other := result(flow.GroupDepth, "cam1", 1)
 	other.Error = "not from depth"
-	elsewhere := result(flow.GroupDetect, "cam2", 1) // its partition is another one
-	if flow.FirstPartition("cam1") == flow.FirstPartition("cam2") {
-		t.Fatal("choose other names")
-	}
 	b := newBench(t)
 	f := b.startFuser(t)
 	defer f.stop()
-	for _, lie := range []*flow.Result{live, other, elsewhere} {
+	for _, lie := range []*flow.Result{live, other} {
 		data, err := flow.Encode(nil, lie)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := b.bus.JetStream().Publish(t.Context(), flow.ResultSubject(flow.GroupDetect, flow.ModeLossless, 0, "cam1"), data); err != nil {
+		if _, err := b.bus.JetStream().Publish(t.Context(), flow.ResultSubject(flow.GroupDetect, flow.ModeLossless, lie.Place(), "cam1"), data); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -89,6 +89,7 @@ func (b bench) acked(t *testing.T, group string) {
 }
 
 func TestLiveScenes(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	f := b.startFuser(t)
 	defer f.stop()
@@ -171,6 +172,7 @@ func TestLiveScenes(t *testing.T) {
 
 // However a producer's clock is set, its frames have scenes: how long results waited is told by their stream's clock.
 func TestLiveProducersClockIsSet(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	f := b.startFuser(t)
 	defer f.stop()
@@ -187,6 +189,7 @@ func TestLiveProducersClockIsSet(t *testing.T) {
 
 // A killed fuser's frames are delivered again, too late to be shown: no scene comes twice, and none of long ago.
 func TestLiveFuserKilled(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	f := b.startFuser(t)
 	watch := b.watchLive(t)

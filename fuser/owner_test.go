@@ -44,10 +44,11 @@ func (b bench) wantOwners(t *testing.T, fusers, each int) {
 
 // Fusers share the partitions, and take over those of one that is killed or stopped: every frame has its one scene.
 func TestFusersShareAndTakeOver(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	var sources []string // one of each partition
 	for i := 0; len(sources) < flow.DefaultPartitions; i++ {
-		if name := fmt.Sprint("cam", i); flow.FirstPartition(name) == len(sources) {
+		if name := fmt.Sprint("cam", i); flow.Partition(name, flow.DefaultPartitions) == len(sources) {
 			sources = append(sources, name)
 		}
 	}
@@ -64,17 +65,17 @@ func TestFusersShareAndTakeOver(t *testing.T) {
 		}
 	}
 	first := b.startFuser(t)
-	b.wantOwners(t, 1, 4)
+	b.wantOwners(t, 1, 16)
 	publish(5)
 	second := b.startFuser(t)
 	publish(5)
-	b.wantOwners(t, 2, 2)
+	b.wantOwners(t, 2, 8)
 	publish(5)
 	first.kill()
 	publish(5)
-	b.wantOwners(t, 1, 4)
+	b.wantOwners(t, 1, 16)
 	third := b.startFuser(t)
-	b.wantOwners(t, 2, 2)
+	b.wantOwners(t, 2, 8)
 	publish(5)
 	second.stop()
 	publish(5)

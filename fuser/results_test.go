@@ -13,7 +13,7 @@ var plan = []string{flow.GroupDetect, flow.GroupDepth}
 func result(group, source string, seq uint64) *flow.Result {
 	return &flow.Result{
 		Version: flow.Wire, Group: group, Source: source, Session: "s", Seq: seq,
-		Mode: flow.ModeLossless, Width: 64, Height: 48, Plan: plan,
+		Mode: flow.ModeLossless, Width: 64, Height: 48, Plan: plan, Partition: flow.Partition(source, flow.DefaultPartitions),
 	}
 }
 

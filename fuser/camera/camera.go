@@ -1,230 +1,219 @@
-// Package camera joins the results of the live sources of a partition, and stores their scenes.
+// Package camera joins the results of one live source, in a goroutine of its own, and stores its scenes.
 package camera
 
 import (
 	"context"
-	"errors"
+	"log/slog"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/spatial-flow/spatial-flow/flow"
-	"github.com/spatial-flow/spatial-flow/flow/bus"
-	"github.com/spatial-flow/spatial-flow/flow/clock"
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
-	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/fuser/delivery"
 	"github.com/spatial-flow/spatial-flow/fuser/join"
 	"github.com/spatial-flow/spatial-flow/fuser/metrics"
+	"github.com/spatial-flow/spatial-flow/fuser/store"
 )
-
-// liveStore is how long a live scene is tried to be stored: after that nobody wants to see it.
-const liveStore = 2 * time.Second
 
 const (
-	holdEvery = time.Second // how often Tidy is called
-	retryWait = 20 * time.Millisecond
-	retryMax  = 200 * time.Millisecond
+	// storing is how many scenes of a camera are on their way to be stored at once; the next one is dropped.
+	storing = 16
+	// storeWithin is how long a live scene is tried to be stored: after that nobody wants to see it.
+	storeWithin = 2 * time.Second
+	openWithin  = time.Second // for reading a camera's newest stored scene
+	tidyEvery   = time.Second
+	tellEvery   = 10 * time.Second // of scenes that are not stored
 )
 
-// Cameras are the live sources of a partition. They belong to the partition's goroutine.
-type Cameras struct {
-	env      service.Env
-	metrics  metrics.Metrics
-	heldMax  time.Duration
-	joiner   *join.Live[jetstream.Msg]
-	delays   map[string]*clock.Delays // by group: each has a stream of its own
-	unpacker depthmap.Unpacker
-	sources  map[string]*liveDepth
-	limit    int // of sources
+// Scenes is where scenes are stored.
+type Scenes interface {
+	LastLiveScene(ctx context.Context, source string) (*flow.Scene, error)
+	PublishScene(ctx context.Context, scene *flow.Scene) error
 }
 
-// liveDepth is the newest depth map of a source, and its stable range.
-type liveDepth struct {
-	session  string
-	stable   *depthmap.Range
-	seq      uint64
-	captured int64         // UTC, nanoseconds
-	shape    *depthmap.Map // without its data; nil: no map yet
-	samples  []uint16
-	heard    time.Time
+// Shared is what the cameras of a partition have in common.
+type Shared struct {
+	Scenes    Scenes
+	Done      func(source string, done flow.Done)
+	Full      func() bool // whether a camera with a frame open is to let one go
+	Needs     func() join.Needs
+	Lags      *join.Lags
+	Unpackers *sync.Pool // of *depthmap.Unpacker
+	HeldMax   time.Duration
+	Metrics   metrics.Metrics
+	Log       *slog.Logger
 }
 
-// New makes the cameras of one partition: at most so many sources, and so many bytes of results that wait. heldMax is the
-// age of the oldest map that is lent.
-func New(env service.Env, m metrics.Metrics, sources int, bytes int64, heldMax time.Duration) *Cameras {
-	return &Cameras{
-		env: env, metrics: m, heldMax: heldMax, sources: map[string]*liveDepth{}, limit: sources,
-		delays: map[string]*clock.Delays{},
-		joiner: join.NewLive[jetstream.Msg](join.LiveLimits{Sources: sources, Bytes: bytes}),
+// Camera is one live source while its fuser knows it. [Camera.Run] is its goroutine.
+type Camera struct {
+	*Shared
+	source string
+	joiner *join.Live[*delivery.Delivery]
+	depths *depths // nil until the newest stored scene was looked for
+	ways   chan struct{}
+	stores sync.WaitGroup
+	told   atomic.Int64 // when it was logged last that scenes are not stored: UTC, nanoseconds
+}
+
+// New makes a camera.
+func New(shared *Shared, source string) *Camera {
+	return &Camera{
+		Shared: shared, source: source, joiner: join.NewLive[*delivery.Delivery](shared.Lags),
+		ways: make(chan struct{}, storing),
 	}
 }
 
-// Add takes a result. One that is late is acked and counted, and its depth map may still be the newest.
-func (c *Cameras) Add(ctx context.Context, t delivery.Delivery) {
-	stale := t.Again || c.waited(t) > t.Result.Budget
-	if c.joiner.Add(t.Result, len(t.Msg.Data()), stale, t.Msg, time.Now()) {
-		return
-	}
-	_ = t.Msg.Ack() // unheard it comes again, and is late again
-	c.metrics.Late.WithLabelValues(t.Result.Group).Inc()
-	if t.Result.Depth == nil {
-		return
-	}
-	d := c.depth(ctx, t.Result.Source, t.Result.Session)
-	if d.shape != nil && t.Result.Seq <= d.seq {
-		return
-	}
-	samples, err := c.unpacker.Unpack(t.Result.Depth)
-	if err != nil {
-		c.metrics.Refused.WithLabelValues("results", "malformed").Inc()
-		return
-	}
-	d.stable = join.MoveRange(d.stable, t.Result.Depth, samples)
-	d.keep(t.Result.Seq, t.Result.Captured, t.Result.Depth, samples)
-}
-
-// waited is how much longer than the quickest of late a result waited for this fuser, be it that there was none.
-func (c *Cameras) waited(t delivery.Delivery) time.Duration {
-	d := c.delays[t.Result.Group]
-	if d == nil {
-		d = new(clock.Delays)
-		c.delays[t.Result.Group] = d
-	}
-	return d.Of(clock.Delivery{Connection: c.env.Bus.Reconnects(), Seq: t.Sequence, Stored: t.Stored, Received: time.Now()})
-}
-
-// GiveOut stores the scenes that are due, and returns when the next one is; zero: not before another result comes.
-func (c *Cameras) GiveOut(ctx context.Context) time.Time {
+// Run joins what comes through the mailbox until ctx ends or the mailbox is closed. changed tells that groups changed.
+// What is held then is not given back. Scenes that are being stored are stored first, as far as that is possible in 2 s.
+func (c *Camera) Run(ctx context.Context, mailbox <-chan *delivery.Delivery, changed <-chan struct{}) {
+	defer c.stores.Wait()
+	due := time.NewTimer(time.Hour)
+	defer due.Stop()
 	for {
-		joined, wake, ok := c.joiner.Next(time.Now())
+		select {
+		case <-ctx.Done():
+			return
+		case d, ok := <-mailbox:
+			if !ok {
+				return
+			}
+			c.add(ctx, d)
+		case <-changed:
+		case <-due.C:
+			c.depths.tidy(time.Now(), c.HeldMax+tidyEvery)
+		}
+		wake := c.giveOut(ctx)
+		if at := c.depths.tidyAt(c.HeldMax + tidyEvery); wake.IsZero() || !at.IsZero() && at.Before(wake) {
+			wake = at
+		}
+		if !wake.IsZero() {
+			due.Reset(time.Until(wake))
+		}
+	}
+}
+
+// add takes a result. One that is late is acked and counted, and its depth map may still be the newest of its session.
+func (c *Camera) add(ctx context.Context, d *delivery.Delivery) {
+	c.open(ctx)
+	if c.joiner.Add(d.Result, d.Stale, d, d.Received) {
+		return
+	}
+	d.Ack()
+	c.Metrics.Late.WithLabelValues(d.Result.Group).Inc()
+	if d.Result.Depth == nil || c.Needs()[d.Result.Group] == join.Shadow {
+		return
+	}
+	of := c.depths.session(d.Result.Session, time.Now())
+	if d.Result.Seq <= of.newest {
+		return
+	}
+	unpacker := c.Unpackers.Get().(*depthmap.Unpacker)
+	defer c.Unpackers.Put(unpacker)
+	samples, err := unpacker.Unpack(d.Result.Depth)
+	if err != nil {
+		c.Metrics.Refused.WithLabelValues("results", "malformed").Inc()
+		return
+	}
+	of.stable = join.MoveRange(of.stable, d.Result.Depth, samples)
+	of.keep(d.Result.Seq, d.Result.Captured, d.Result.Depth, samples)
+}
+
+// open begins with the range of the newest stored scene: the fuser has just started, or the camera was silent for long.
+func (c *Camera) open(ctx context.Context) {
+	if c.depths != nil {
+		return
+	}
+	c.depths = new(depths)
+	ctx, cancel := context.WithTimeout(ctx, openWithin)
+	defer cancel()
+	if last, err := c.Scenes.LastLiveScene(ctx, c.source); err == nil { // else it learns one anew
+		c.depths.session(last.Session, time.Now()).stable = last.Range
+	}
+}
+
+// giveOut stores the scenes that are due, and returns when the next one is; zero: not before another result comes.
+func (c *Camera) giveOut(ctx context.Context) time.Time {
+	for {
+		joined, wake, ok := c.joiner.Next(c.Needs(), !c.Full(), time.Now())
 		if !ok || ctx.Err() != nil {
 			return wake
 		}
 		if joined.Pushed {
-			c.metrics.Pushed.Inc()
+			c.Metrics.Pushed.Inc()
 		}
-		done := c.end(ctx, joined.Results)
-		for _, msg := range joined.Handles {
-			_ = msg.Ack() // unheard it comes again, and is late
+		for _, d := range joined.Handles {
+			d.Ack() // delivered again it would open no frame
 		}
-		if err := c.env.Bus.PublishDone(join.Stage, joined.Results[0].Source, done); err != nil {
-			c.env.Log.Debug("done not sent", "error", err) // the producer's account lets the frame expire
-		}
+		c.end(ctx, joined.Joined)
 	}
 }
 
-// end stores the frame's scene and says how it ended. A frame that every group dropped has no scene.
-func (c *Cameras) end(ctx context.Context, results []*flow.Result) flow.Done {
-	begin, first := time.Now(), results[0]
+// end fuses a frame and has its scene stored. A frame that every group dropped has no scene.
+func (c *Camera) end(ctx context.Context, joined join.Joined) {
+	begin, first := time.Now(), joined.Results[0]
 	done := flow.Done{Version: first.Version, Session: first.Session, Seq: first.Seq, Outcome: flow.OutcomeDropped}
-	answered := slices.DeleteFunc(slices.Clone(results), func(r *flow.Result) bool { return r.Dropped != "" })
-	if len(answered) == 0 {
+	joined.Results = slices.DeleteFunc(joined.Results, func(r *flow.Result) bool { return r.Dropped != "" })
+	if len(joined.Results) == 0 {
 		done.Reason = first.Dropped
-		return done
-	}
-	d := c.depth(ctx, first.Source, first.Session)
-	scene, samples := join.FuseSamples(answered, d.stable, &c.unpacker, begin)
-	if scene.Depth != nil {
-		d.stable = scene.Range
-		if d.shape == nil || scene.Seq > d.seq {
-			d.keep(scene.Seq, scene.Captured, scene.Depth, samples)
-		}
-	} else {
-		d.lend(scene, c.heldMax)
-	}
-	joined := time.Now()
-	hop := &scene.Ledger[len(scene.Ledger)-1]
-	hop.Work = joined.Sub(begin)
-	c.metrics.Seconds.WithLabelValues("join").Observe(hop.Work.Seconds())
-	done.Wait, done.Work = hop.Wait, hop.Work
-	if err := c.store(ctx, scene); err != nil {
-		c.env.Log.Warn("live scene not stored", "frame", scene.ID().String(), "error", err)
-		done.Reason = "store"
-		return done
-	}
-	c.metrics.Seconds.WithLabelValues("publish").Observe(time.Since(joined).Seconds())
-	c.metrics.Scenes.Add()
-	done.Outcome = scene.Outcome
-	return done
-}
-
-func (c *Cameras) store(ctx context.Context, scene *flow.Scene) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), liveStore) // a stop lets the one in hand end
-	defer cancel()
-	for wait := retryWait; ; wait = min(2*wait, retryMax) {
-		err := c.env.Bus.PublishScene(ctx, scene)
-		if errors.Is(err, bus.ErrTooLarge) && (scene.Depth != nil || len(scene.Detections) > 0) {
-			scene.Outcome, scene.Errors = flow.OutcomeError, map[string]string{join.Stage: err.Error()}
-			if scene.Depth == nil {
-				scene.Detections = []flow.Detection{}
-			}
-			scene.Depth = nil
-			continue
-		}
-		if err == nil || !clock.Sleep(ctx, wait) {
-			return err
-		}
-	}
-}
-
-// depth finds or makes what is known of a source's depth. A new session begins with nothing but, when the fuser has just
-// started, the range of the source's newest stored scene. Beyond the limit the source silent longest is forgotten.
-func (c *Cameras) depth(ctx context.Context, source, session string) *liveDepth {
-	d := c.sources[source]
-	if d == nil {
-		d = &liveDepth{session: session}
-		if last, err := c.env.Bus.LastLiveScene(ctx, source); err == nil && last.Session == session {
-			d.stable = last.Range
-		}
-		if len(c.sources) >= c.limit {
-			c.forget()
-		}
-		c.sources[source] = d
-	}
-	if d.session != session {
-		*d = liveDepth{session: session}
-	}
-	d.heard = time.Now()
-	return d
-}
-
-// Tidy frees the maps that are too old to be lent.
-func (c *Cameras) Tidy(now time.Time) {
-	for _, d := range c.sources {
-		if now.Sub(d.heard) > c.heldMax+holdEvery {
-			d.shape, d.samples = nil, nil
-		}
-	}
-}
-
-func (c *Cameras) forget() {
-	oldest := ""
-	for name, d := range c.sources {
-		if oldest == "" || d.heard.Before(c.sources[oldest].heard) {
-			oldest = name
-		}
-	}
-	delete(c.sources, oldest)
-}
-
-// keep makes a map the newest; samples are copied.
-func (d *liveDepth) keep(seq uint64, captured int64, m *depthmap.Map, samples []uint16) {
-	shape := *m
-	shape.Data = nil
-	d.seq, d.captured, d.shape, d.samples = seq, captured, &shape, append(d.samples[:0], samples...)
-}
-
-// lend gives a scene without a depth map the nearness of its boxes in the newest one, if that is no older than most.
-func (d *liveDepth) lend(scene *flow.Scene, most time.Duration) {
-	age := time.Duration(scene.Captured - d.captured)
-	if d.shape == nil || d.stable == nil || age < 0 || age > most {
+		c.Done(c.source, done)
 		return
 	}
-	scene.Held = &flow.Held{Seq: d.seq, Age: age}
-	join.Measure(scene, d.shape, d.samples)
+	scene := c.fuse(joined, begin)
+	hop := scene.Ledger[len(scene.Ledger)-1]
+	done.Wait, done.Work = hop.Wait, hop.Work
+	select {
+	case c.ways <- struct{}{}:
+	default: // nothing is stored any more
+		done.Reason = "store"
+		c.Done(c.source, done)
+		return
+	}
+	c.stores.Go(func() {
+		defer func() { <-c.ways }()
+		stored := time.Now()
+		ctx, cancel := context.WithTimeout(ctx, storeWithin)
+		defer cancel()
+		if err := store.Scene(ctx, c.Scenes, scene, c.Log); err != nil {
+			c.tell(scene, err)
+			done.Reason = "store"
+		} else {
+			c.Metrics.Seconds.WithLabelValues("publish").Observe(time.Since(stored).Seconds())
+			c.Metrics.Scenes.Add()
+			done.Outcome = scene.Outcome
+		}
+		c.Done(c.source, done)
+	})
 }
 
-// Held lists the messages of all results that wait.
-func (c *Cameras) Held() []jetstream.Msg { return c.joiner.Held() }
+func (c *Camera) fuse(joined join.Joined, begin time.Time) *flow.Scene {
+	of := c.depths.session(joined.Results[0].Session, begin)
+	unpacker := c.Unpackers.Get().(*depthmap.Unpacker)
+	defer c.Unpackers.Put(unpacker)
+	needs := c.Needs()
+	scene, samples := join.Fuse(joined, needs, of.stable, unpacker, begin)
+	c.Metrics.CountShadows(joined, needs)
+	if scene.Depth != nil {
+		of.stable = scene.Range
+		if scene.Seq > of.newest {
+			of.keep(scene.Seq, scene.Captured, scene.Depth, samples)
+		}
+	} else {
+		of.lend(scene, c.HeldMax)
+	}
+	hop := &scene.Ledger[len(scene.Ledger)-1]
+	hop.Work = time.Since(begin)
+	c.Metrics.Seconds.WithLabelValues("join").Observe(hop.Work.Seconds())
+	return scene
+}
+
+// tell logs, at most every few seconds, that a scene is not stored.
+func (c *Camera) tell(scene *flow.Scene, err error) {
+	now := time.Now()
+	if before := c.told.Swap(now.UnixNano()); now.UnixNano()-before < tellEvery.Nanoseconds() {
+		c.told.Store(before)
+		return
+	}
+	c.Log.Warn("live scenes not stored", "frame", scene.ID().String(), "error", err)
+}

@@ -28,11 +28,7 @@ func BenchmarkJoin(b *testing.B) {
 		x, y := float32(i%5*150), float32(i/5*130)
 		boxes[i] = flow.Detection{Label: "person", Score: 0.8, Box: [4]float32{x, y, x + 80, y + 160}}
 	}
-	j := join.NewJoiner[int](unbounded, nil)
-	session := join.Session{Source: "a", Name: "s"}
-	if _, err := j.Open(session, 0); err != nil {
-		b.Fatal(err)
-	}
+	j := join.NewLossless[int](0, join.NewLags())
 	var unpacker depthmap.Unpacker
 	var stable *depthmap.Range
 	b.ReportAllocs()
@@ -42,12 +38,14 @@ func BenchmarkJoin(b *testing.B) {
 		detect, depth := result(flow.GroupDetect, "a", seq), result(flow.GroupDepth, "a", seq)
 		detect.Width, detect.Height, detect.Detections, depth.Depth = 768, 576, boxes, d
 		for _, r := range []*flow.Result{detect, depth} {
-			if _, err := j.Add(r, seq, len(d.Data), 0); err != nil {
+			if _, err := j.Add(r, true, 0, begin); err != nil {
 				b.Fatal(err)
 			}
 		}
-		stable = join.Fuse(j.Next(session), stable, &unpacker, time.Now()).Range
-		j.Stored(session)
+		joined, _, _ := j.Next(nil, begin)
+		scene, _ := join.Fuse(joined, nil, stable, &unpacker, time.Now())
+		stable = scene.Range
+		j.Stored()
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "scenes/s")
 }

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/vmihailenco/msgpack/v5"
+
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/clock"
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
@@ -14,33 +16,38 @@ const Stage = "fuser"
 
 // Fuse makes the scene of a frame out of the results of its plan, and the source's next stable range out of last,
 // its range so far (nil: none yet). A group of the plan without a result is missing and makes it a partial scene; one
-// that answered with an error makes it an error scene, which keeps what the other groups found. now is the time of
-// the join.
-func Fuse(results []*flow.Result, last *depthmap.Range, unpacker *depthmap.Unpacker, now time.Time) *flow.Scene {
-	scene, _ := FuseSamples(results, last, unpacker, now)
-	return scene
-}
-
-// FuseSamples is [Fuse], and returns the samples of the scene's depth map too, which are the unpacker's; nil without a map.
-func FuseSamples(results []*flow.Result, last *depthmap.Range, unpacker *depthmap.Unpacker, now time.Time) (scene *flow.Scene, samples []uint16) {
+// that answered with an error makes it an error scene, which keeps what the other groups found. What a shadow answers, or
+// that it does not, changes nothing of that. now is the time of the join. samples are those of the scene's depth map, and the
+// unpacker's; nil without a map.
+func Fuse(joined Joined, needs Needs, last *depthmap.Range, unpacker *depthmap.Unpacker, now time.Time) (scene *flow.Scene, samples []uint16) {
+	results := joined.Results
 	first := results[0]
 	scene = &flow.Scene{
 		Detections: []flow.Detection{}, // not nil: readers iterate over it
 		Version:    first.Version, Partition: first.Partition, Source: first.Source, Session: first.Session, Seq: first.Seq,
-		Mode: first.Mode, Captured: first.Captured, Fused: clock.Stamp(now), Plan: first.Plan,
+		Mode: first.Mode, Captured: first.Captured, Fused: clock.Stamp(now), Plan: joined.Plan,
 		Outcome: flow.OutcomeComplete, Range: last,
 	}
 	fail := func(group, reason string) {
 		if scene.Errors == nil {
 			scene.Errors = map[string]string{}
 		}
-		scene.Errors[group], scene.Outcome = reason, flow.OutcomeError
+		scene.Errors[group], scene.Outcome = flow.CutText(reason), flow.OutcomeError
 	}
 	for _, r := range results {
+		if needs[r.Group] == Shadow {
+			continue
+		}
 		scene.Width, scene.Height = max(scene.Width, r.Width), max(scene.Height, r.Height)
 		if r.Error != "" {
 			fail(r.Group, r.Error)
 			continue
+		}
+		if len(r.Answers) > 0 {
+			if scene.Answers == nil {
+				scene.Answers = map[string]map[string]msgpack.RawMessage{}
+			}
+			scene.Answers[r.Group] = r.Answers
 		}
 		scene.Detections = append(scene.Detections, r.Detections...)
 		if r.Depth == nil || scene.Depth != nil {
@@ -58,7 +65,7 @@ func FuseSamples(results []*flow.Result, last *depthmap.Range, unpacker *depthma
 		Measure(scene, scene.Depth, samples)
 	}
 	for _, group := range scene.Plan {
-		if !slices.ContainsFunc(results, func(r *flow.Result) bool { return r.Group == group }) {
+		if needs[group] != Shadow && !slices.ContainsFunc(results, func(r *flow.Result) bool { return r.Group == group }) {
 			scene.Missing = append(scene.Missing, group)
 		}
 	}

@@ -2,8 +2,11 @@ package join_test
 
 import (
 	"math"
+	"slices"
 	"testing"
 	"time"
+
+	"github.com/vmihailenco/msgpack/v5"
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
@@ -39,7 +42,14 @@ func withDepth(d *depthmap.Map, boxes ...[4]float32) []*flow.Result {
 	return []*flow.Result{detect, depth}
 }
 
+// fuse makes the scene of a frame whose plan is detect and depth, both required.
+func fuse(results []*flow.Result, last *depthmap.Range, unpacker *depthmap.Unpacker, now time.Time) *flow.Scene {
+	scene, _ := join.Fuse(join.Joined{Plan: plan, Results: results}, nil, last, unpacker, now)
+	return scene
+}
+
 func TestBoxDepthIsTheMedianOfTheInnerPart(t *testing.T) {
+	t.Parallel()
 	// Picture 64x48, map 32x24: the spot covers the middle of the box and no more.
 	d := ramp(t, 32, 24, depthmap.InverseRelative, [4]int{12, 8, 20, 16}, 25)
 	var unpacker depthmap.Unpacker
@@ -55,7 +65,7 @@ func TestBoxDepthIsTheMedianOfTheInnerPart(t *testing.T) {
 		{"a box beyond the picture", [4]float32{200, 200, 300, 300}, 31},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			scene := join.Fuse(withDepth(d, test.box), nil, &unpacker, time.Now())
+			scene := fuse(withDepth(d, test.box), nil, &unpacker, time.Now())
 			if got := scene.Detections[0].Depth; got == nil || math.Abs(float64(got.Value)-test.want) > 1 {
 				t.Errorf("depth %+v, want value %v", got, test.want)
 			}
@@ -64,10 +74,11 @@ func TestBoxDepthIsTheMedianOfTheInnerPart(t *testing.T) {
 }
 
 func TestNearnessFollowsKind(t *testing.T) {
+	t.Parallel()
 	var unpacker depthmap.Unpacker
 	left, right := [4]float32{0, 0, 8, 48}, [4]float32{56, 0, 64, 48} // small values left, large right
 	for kind, rightIsNear := range map[depthmap.Kind]bool{depthmap.InverseRelative: true, depthmap.Relative: false, depthmap.Metric: false} {
-		scene := join.Fuse(withDepth(ramp(t, 32, 24, kind, [4]int{}, 0), left, right), nil, &unpacker, time.Now())
+		scene := fuse(withDepth(ramp(t, 32, 24, kind, [4]int{}, 0), left, right), nil, &unpacker, time.Now())
 		l, r := scene.Detections[0].Depth.Nearness, scene.Detections[1].Depth.Nearness
 		if (r > l) != rightIsNear || l < 0 || r < 0 || l > 100 || r > 100 {
 			t.Errorf("%s: nearness left %v, right %v", kind, l, r)
@@ -76,18 +87,20 @@ func TestNearnessFollowsKind(t *testing.T) {
 }
 
 func TestRangeIsStable(t *testing.T) {
+	t.Parallel()
 	var unpacker depthmap.Unpacker
 	steady := ramp(t, 32, 24, depthmap.InverseRelative, [4]int{}, 0)
-	first := join.Fuse(withDepth(steady), nil, &unpacker, time.Now())
+	first := fuse(withDepth(steady), nil, &unpacker, time.Now())
 	jump := ramp(t, 32, 24, depthmap.InverseRelative, [4]int{0, 0, 32, 24}, 310)
 	jump.Offset = 310
-	second := join.Fuse(withDepth(jump), first.Range, &unpacker, time.Now())
+	second := fuse(withDepth(jump), first.Range, &unpacker, time.Now())
 	if moved := second.Range.High - first.Range.High; moved <= 0 || moved > 0.06*(310-first.Range.High) {
 		t.Errorf("one map of 310 moved the upper end from %v to %v: want a twentieth of the way", first.Range.High, second.Range.High)
 	}
 }
 
 func TestErrorsMakeAnErrorSceneThatKeepsTheRest(t *testing.T) {
+	t.Parallel()
 	var unpacker depthmap.Unpacker
 	good := ramp(t, 32, 24, depthmap.InverseRelative, [4]int{}, 0)
 	failed := withDepth(good, [4]float32{1, 1, 9, 9})
@@ -97,7 +110,7 @@ func TestErrorsMakeAnErrorSceneThatKeepsTheRest(t *testing.T) {
 	cut.Data = cut.Data[:len(cut.Data)/2]
 	torn[1].Depth = &cut
 	for name, results := range map[string][]*flow.Result{"group error": failed, "torn map": torn} {
-		scene := join.Fuse(results, nil, &unpacker, time.Now())
+		scene := fuse(results, nil, &unpacker, time.Now())
 		if scene.Outcome != flow.OutcomeError || scene.Errors[flow.GroupDepth] == "" || scene.Depth != nil {
 			t.Errorf("%s: outcome %s, errors %v, depth %v", name, scene.Outcome, scene.Errors, scene.Depth)
 		}
@@ -111,13 +124,14 @@ func TestErrorsMakeAnErrorSceneThatKeepsTheRest(t *testing.T) {
 }
 
 func TestLedgerHasEveryHopOnce(t *testing.T) {
+	t.Parallel()
 	results := withDepth(nil)
 	results[1].Depth = nil
 	for _, r := range results {
 		r.Ledger = []flow.Hop{{Stage: "producer"}, {Stage: r.Group}}
 	}
 	var unpacker depthmap.Unpacker
-	scene := join.Fuse(results, nil, &unpacker, time.Now())
+	scene := fuse(results, nil, &unpacker, time.Now())
 	var stages []string
 	for _, hop := range scene.Ledger {
 		stages = append(stages, hop.Stage)
@@ -135,6 +149,7 @@ func TestLedgerHasEveryHopOnce(t *testing.T) {
 
 // Numbers at the ends of float32 stay numbers: a scene that is not finite could not be written as JSON.
 func TestRangeOfHugeNumbersIsFinite(t *testing.T) {
+	t.Parallel()
 	var packer depthmap.Packer
 	var unpacker depthmap.Unpacker
 	stable := &depthmap.Range{Low: -2.5e38, High: -2.4e38}
@@ -146,7 +161,7 @@ func TestRangeOfHugeNumbersIsFinite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	scene := join.Fuse(withDepth(huge, [4]float32{1, 1, 9, 9}), stable, &unpacker, time.Now())
+	scene := fuse(withDepth(huge, [4]float32{1, 1, 9, 9}), stable, &unpacker, time.Now())
 	if err := scene.Validate(); err != nil {
 		t.Errorf("range %+v: %v", scene.Range, err)
 	}
@@ -156,10 +171,37 @@ func TestRangeOfHugeNumbersIsFinite(t *testing.T) {
 }
 
 func TestSceneWithoutDetectionHasAnEmptyList(t *testing.T) {
+	t.Parallel()
 	var unpacker depthmap.Unpacker
 	depth := &flow.Result{Group: flow.GroupDepth, Depth: ramp(t, 32, 24, depthmap.Metric, [4]int{}, 0)}
-	scene := join.Fuse([]*flow.Result{depth}, nil, &unpacker, time.Now())
+	scene := fuse([]*flow.Result{depth}, nil, &unpacker, time.Now())
 	if scene.Detections == nil || len(scene.Detections) != 0 {
 		t.Errorf("detections are %#v, which readers can't iterate over", scene.Detections)
+	}
+}
+
+// What a group says in its own words travels on under its name; what a shadow says is not shown, and its silence is no lack.
+func TestSceneOfAnswersAndShadows(t *testing.T) {
+	t.Parallel()
+	var unpacker depthmap.Unpacker
+	results := withDepth(ramp(t, 32, 24, depthmap.Metric, [4]int{}, 0), [4]float32{1, 1, 9, 9})
+	results[0].Answers = map[string]msgpack.RawMessage{"count": {0x07}}
+	shadow := result("pose", "a", 1)
+	shadow.Detections = []flow.Detection{{Label: "ghost", Score: 1}}
+	shadow.Error, shadow.Depth, shadow.Width = "shadow fails", results[1].Depth, 9999
+	shadow.Answers = map[string]msgpack.RawMessage{"secret": {0x01}}
+	plan := []string{flow.GroupDetect, flow.GroupDepth, "pose", "gone"}
+	needs := join.Needs{"pose": join.Shadow, "gone": join.Shadow}
+	scene, _ := join.Fuse(join.Joined{Plan: plan, Results: append(results, shadow)}, needs, nil, &unpacker, time.Now())
+	if scene.Outcome != flow.OutcomeComplete || len(scene.Detections) != 1 || scene.Missing != nil || scene.Errors != nil || scene.Width != 64 {
+		t.Errorf("a shadow changed the scene: %+v", scene)
+	}
+	if len(scene.Answers) != 1 || string(scene.Answers[flow.GroupDetect]["count"]) != "\a" {
+		t.Errorf("answers %v, want those of detect", scene.Answers)
+	}
+	needs["gone"] = join.Optional
+	scene, _ = join.Fuse(join.Joined{Plan: plan, Results: results}, needs, nil, &unpacker, time.Now())
+	if scene.Outcome != flow.OutcomePartial || !slices.Equal(scene.Missing, []string{"gone"}) {
+		t.Errorf("outcome %s, missing %v, want partial without the optional group", scene.Outcome, scene.Missing)
 	}
 }

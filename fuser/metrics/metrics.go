@@ -17,6 +17,7 @@ type Metrics struct {
 	Redelivered *prometheus.CounterVec   // by group
 	Late        *prometheus.CounterVec   // by group
 	Pushed      prometheus.Counter
+	Shadows     *prometheus.CounterVec // by group
 	Scenes      *Rate
 }
 
@@ -28,11 +29,23 @@ func New(registry prometheus.Registerer) Metrics {
 	pushed := prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "spatialflow_pushed_total", Help: "Live frames that went out before their deadline because there was no room.",
 	})
-	registry.MustRegister(late, pushed)
+	shadows := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "spatialflow_shadow_results_total", Help: "Results of shadow groups that were there when their frame's scene was made.",
+	}, []string{"group"})
+	registry.MustRegister(late, pushed, shadows)
 	return Metrics{
-		Late: late, Pushed: pushed, Scenes: new(Rate),
+		Late: late, Pushed: pushed, Shadows: shadows, Scenes: new(Rate),
 		Seconds: telemetry.NewStageSeconds(registry, join.Stage),
 		Refused: telemetry.NewRefused(registry), Redelivered: telemetry.NewRedeliveries(registry, join.Stage),
+	}
+}
+
+// CountShadows counts the results of a frame that no scene shows.
+func (m Metrics) CountShadows(joined join.Joined, needs join.Needs) {
+	for _, r := range joined.Results {
+		if needs[r.Group] == join.Shadow {
+			m.Shadows.WithLabelValues(r.Group).Inc()
+		}
 	}
 }
 

@@ -2,28 +2,37 @@ package partition
 
 import (
 	"context"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/fuser/delivery"
+	"github.com/spatial-flow/spatial-flow/fuser/join"
 	"github.com/spatial-flow/spatial-flow/fuser/metrics"
 )
 
 // startBench runs so many partitions over a store.
-func startBench(b *testing.B, store *memory, m metrics.Metrics, partitions int) (in []chan<- delivery.Delivery, stop func()) {
+func startBench(b *testing.B, store *memory, m metrics.Metrics, partitions int) (in []chan<- *delivery.Delivery, stop func()) {
 	b.Helper()
 	ctx, cancel := context.WithCancel(b.Context())
+	shared := &Shared{
+		Limits: Limits{Sources: 1024, Bytes: 256 << 20, Prefetch: 32, HeldMax: 2 * time.Second}, Env: service.Env{Log: silent()},
+		Store: store, Metrics: m, Deployed: bus.NewDeployed(flow.DefaultDeployment()), Newer: new(Newer),
+		Live: join.NewLags(), Lossless: join.NewLags(), Unpackers: &sync.Pool{New: func() any { return new(depthmap.Unpacker) }},
+	}
 	var tasks errgroup.Group
-	for range partitions {
-		results := make(chan delivery.Delivery)
-		limits := Limits{Sessions: 1024, Bytes: 256 << 20, Prefetch: 32, HeldMax: 2 * time.Second}
-		p := newPartition(limits, nil, store, service.Env{Log: silent()}, m)
-		tasks.Go(func() error { return p.run(ctx, results) })
-		in = append(in, results)
+	for number := range partitions {
+		p := newPartition(shared, number)
+		tasks.Go(func() error { return p.dispatch(ctx, func(string) {}) })
+		in = append(in, p.results)
 	}
 	return in, func() {
 		cancel()
@@ -31,6 +40,8 @@ func startBench(b *testing.B, store *memory, m metrics.Metrics, partitions int) 
 	}
 }
 
-func benchDelivery(r *flow.Result) delivery.Delivery {
-	return delivery.Delivery{Result: r, Msg: benchMessage{}, Sequence: r.Seq}
+var benchSequence atomic.Uint64
+
+func benchDelivery(r *flow.Result) *delivery.Delivery {
+	return delivery.New(r, benchMessage{}, &jetstream.MsgMetadata{Sequence: jetstream.SequencePair{Stream: benchSequence.Add(1)}})
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 	"github.com/spatial-flow/spatial-flow/fuser/delivery"
 	"github.com/spatial-flow/spatial-flow/fuser/metrics"
@@ -60,7 +61,7 @@ func BenchmarkScenes(b *testing.B) {
 	}
 }
 
-func publishBench(source string, frames int, store *memory, in chan<- delivery.Delivery, templates ...*flow.Result) {
+func publishBench(source string, frames int, store *memory, in chan<- *delivery.Delivery, templates ...*flow.Result) {
 	window := store.open[source]
 	for seq := range uint64(frames) {
 		window <- struct{}{}
@@ -139,6 +140,14 @@ func (m *memory) take() error {
 		time.Sleep(m.puback)
 	}
 	return nil
+}
+
+func (m *memory) LastScene(context.Context, string, string) (*flow.Scene, error) {
+	return nil, bus.ErrNotFound
+}
+
+func (m *memory) LastLiveScene(context.Context, string) (*flow.Scene, error) {
+	return nil, bus.ErrNotFound
 }
 
 func (m *memory) PublishDone(string, string, flow.Done) error { return nil }

@@ -1,17 +1,18 @@
-// Package partition owns partitions of the results, by leases: each has one owner, which takes its results and has them
-// joined.
+// Package partition owns partitions of the results, by leases: each has one owner, which takes its results and hands
+// them to the session or camera that they belong to.
 package partition
 
 import (
 	"context"
-	"errors"
-	"fmt"
+	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/clock"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/fuser/camera"
 	"github.com/spatial-flow/spatial-flow/fuser/delivery"
@@ -20,105 +21,159 @@ import (
 	"github.com/spatial-flow/spatial-flow/fuser/session"
 )
 
-const holdEvery = time.Second // InProgress of held results; AckWait is 3 s
-
-// partition is one that is owned: the sessions and cameras of its sources. One goroutine runs it, for as long as its
-// owner has the lease.
-type partition struct {
-	cameras  *camera.Cameras
-	sessions *session.Sessions
-	env      service.Env
-	metrics  metrics.Metrics
-	prefetch int
+// Limits bound what a partition holds.
+type Limits struct {
+	Sources  int           // sessions and cameras, known at once
+	Bytes    int64         // of results, of each mode, that are taken and not acked
+	Prefetch int           // results of a group on their way at once
+	HeldMax  time.Duration // age of the oldest depth map, by capture, that gives a live frame without one its nearness
 }
 
-func newPartition(limits Limits, leftOut []string, b session.Bus, env service.Env, m metrics.Metrics) *partition {
-	p := &partition{env: env, metrics: m, prefetch: limits.Prefetch}
-	p.cameras = camera.New(env, m, limits.Sessions, limits.Bytes, limits.HeldMax)
-	p.sessions = session.New(b, env.Log, m, join.Limits{Sessions: limits.Sessions, Bytes: limits.Bytes}, leftOut, p.hold)
+// Shared is what the partitions of a fuser have in common.
+type Shared struct {
+	Limits    Limits
+	Env       service.Env
+	Store     Store
+	Metrics   metrics.Metrics
+	Deployed  *bus.Deployed
+	Newer     *Newer
+	Live      *join.Lags
+	Lossless  *join.Lags
+	Unpackers *sync.Pool // of *depthmap.Unpacker
+}
+
+// Store is where scenes and positions are stored.
+type Store interface {
+	session.Scenes
+	camera.Scenes
+	session.Record
+	PublishDone(stage, source string, done flow.Done) error
+}
+
+// partition is one that is owned, for as long as its owner has the lease.
+type partition struct {
+	*Shared
+	number    int
+	results   chan *delivery.Delivery
+	needs     atomic.Pointer[join.Needs]
+	holds     map[flow.Mode]*delivery.Hold // neither mode takes the other's room
+	positions *session.Writer
+	actors    actors
+	delays    map[string]*clock.Delays // of live results, by group: each has a stream of its own
+	pulled    map[string]bool          // groups whose results are pulled
+}
+
+func newPartition(shared *Shared, number int) *partition {
+	p := &partition{
+		Shared: shared, number: number, results: make(chan *delivery.Delivery),
+		holds: map[flow.Mode]*delivery.Hold{}, positions: session.NewWriter(shared.Store, shared.Env.Log),
+		delays: map[string]*clock.Delays{}, pulled: map[string]bool{},
+	}
+	for _, mode := range flow.Modes {
+		p.holds[mode] = delivery.NewHold(shared.Limits.Bytes)
+	}
+	needs := func() join.Needs { return *p.needs.Load() }
+	p.actors = actors{
+		most: shared.Limits.Sources, known: map[name]*actor{},
+		sessions: session.Shared{
+			Scenes: shared.Store, Positions: p.positions, Done: p.done, Full: p.holds[flow.ModeLossless].Full, Needs: needs,
+			Lags: shared.Lossless, Unpackers: shared.Unpackers, Metrics: shared.Metrics, Log: shared.Env.Log,
+		},
+		cameras: camera.Shared{
+			Scenes: shared.Store, Done: p.done, Full: p.holds[flow.ModeLive].Full, Needs: needs, HeldMax: shared.Limits.HeldMax,
+			Lags: shared.Live, Unpackers: shared.Unpackers, Metrics: shared.Metrics, Log: shared.Env.Log,
+		},
+	}
 	return p
 }
 
-// pull hands the results of one group in one mode over until ctx ends. What is no result is terminated and counted.
-func (p *partition) pull(ctx context.Context, group string, mode flow.Mode, number int, out chan<- delivery.Delivery) error {
-	open := func(ctx context.Context) (bus.Messages, error) {
-		return p.env.Bus.TakeResults(ctx, group, mode, number, p.prefetch)
+// run pulls and joins until ctx ends, then gives back what it holds and writes the positions.
+func (p *partition) run(ctx context.Context) error {
+	tasks, ctx := errgroup.WithContext(ctx)
+	tasks.Go(func() error { return p.dispatch(ctx, func(group string) { p.pullGroup(ctx, tasks, group) }) })
+	err := tasks.Wait()
+	for _, hold := range p.holds {
+		hold.GiveBack()
 	}
-	return bus.Follow(ctx, p.env.Log, open, func(msg jetstream.Msg) {
-		result := new(flow.Result)
-		err := flow.Decode(msg.Data(), result)
-		if err == nil {
-			err = result.Validate()
-		}
-		if err == nil && (result.Group != group || result.Mode != mode || result.Place() != number) {
-			err = fmt.Errorf("%w: group %s, mode %s, source %s came as a %s result of group %s in partition %d",
-				flow.ErrMessage, result.Group, result.Mode, result.Source, mode, group, number)
-		}
-		meta, metaErr := msg.Metadata()
-		if err = errors.Join(err, metaErr); err != nil {
-			p.metrics.Refused.WithLabelValues("results", "malformed").Inc()
-			p.env.Log.Warn("result refused", "group", group, "error", err)
-			_ = msg.TermWithReason("no result: " + err.Error()) // unanswered it would come again
-			return
-		}
-		if meta.NumDelivered > 1 {
-			p.metrics.Redelivered.WithLabelValues(group).Inc()
-		}
-		select {
-		case out <- delivery.Delivery{Result: result, Msg: msg, Sequence: meta.Sequence.Stream, Stored: meta.Timestamp, Again: meta.NumDelivered > 1}:
-		case <-ctx.Done():
-			_ = msg.Nak() // a successor gets it now
-		}
-	})
+	p.positions.Write(context.WithoutCancel(ctx))
+	return err
 }
 
-// run joins until ctx ends, then gives back what it holds and writes the positions.
-func (p *partition) run(ctx context.Context, in <-chan delivery.Delivery) error {
-	ticker := time.NewTicker(holdEvery)
+func (p *partition) pullGroup(ctx context.Context, tasks *errgroup.Group, group string) {
+	for _, mode := range flow.Modes {
+		tasks.Go(func() error { return p.pull(ctx, group, mode) })
+	}
+}
+
+// dispatch hands the results on until ctx ends and all who got some have ended. pull is called once for each group of the
+// deployment, now and when one is added.
+func (p *partition) dispatch(ctx context.Context, pull func(group string)) error {
+	var beside sync.WaitGroup
+	for _, hold := range p.holds {
+		beside.Go(func() { hold.KeepAlive(ctx) })
+	}
+	beside.Go(func() { p.positions.Run(ctx) })
+	defer beside.Wait()
+	defer p.actors.running.Wait()
+	ticker := time.NewTicker(tidyEvery)
 	defer ticker.Stop()
-	deadline := time.NewTimer(time.Hour)
-	defer deadline.Stop()
-	defer p.stop(context.WithoutCancel(ctx))
+	changed := p.follow(pull)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case t := <-in:
-			if t.Result.Mode == flow.ModeLive {
-				p.cameras.Add(ctx, t)
-				break
-			}
-			p.sessions.Add(ctx, t)
-		case <-deadline.C:
-		case <-ticker.C:
-			p.hold()
-			p.cameras.Tidy(time.Now())
-			p.sessions.WritePositions(ctx)
-		}
-		if wake := p.cameras.GiveOut(ctx); !wake.IsZero() {
-			deadline.Reset(time.Until(wake))
+		case d := <-p.results:
+			p.hand(ctx, d)
+		case <-changed:
+			changed = p.follow(pull)
+			p.actors.tell()
+		case now := <-ticker.C:
+			p.actors.tidy(now)
 		}
 	}
 }
 
-func (p *partition) stop(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, stoppedWithin)
-	defer cancel()
-	for msg := range p.sessions.Held() {
-		_ = msg.Nak() // a successor gets it now; without this, after AckWait
+// follow takes the deployment as it is now over, without giving anything up. The channel is closed when it is another one.
+func (p *partition) follow(pull func(group string)) <-chan struct{} {
+	deployment, changed := p.Deployed.Now()
+	needs := join.NeedsOf(deployment.Groups)
+	p.needs.Store(&needs)
+	for _, group := range deployment.Groups {
+		if !p.pulled[group.Name] {
+			p.pulled[group.Name] = true
+			pull(group.Name)
+		}
 	}
-	for _, msg := range p.cameras.Held() {
-		_ = msg.Nak()
-	}
-	p.sessions.WritePositions(ctx)
+	return changed
 }
 
-// hold tells the server that the held results are still worked on.
-func (p *partition) hold() {
-	for msg := range p.sessions.Held() {
-		_ = msg.InProgress() // unheard it is delivered again, which the joiner takes
+func (p *partition) hand(ctx context.Context, d *delivery.Delivery) {
+	if d.Result.Mode == flow.ModeLive {
+		d.Stale = d.Again || p.waited(d) > d.Result.Budget
 	}
-	for _, msg := range p.cameras.Held() {
-		_ = msg.InProgress()
+	hold := p.holds[d.Result.Mode]
+	full := hold.Full()
+	if !hold.Add(d) {
+		return
+	}
+	if !p.actors.hand(ctx, d, full) {
+		p.Metrics.Refused.WithLabelValues("results", "full").Inc()
+		d.GiveBack(fullWait)
+	}
+}
+
+// waited is how much longer than the quickest of late a live result waited for this fuser, be it that there was none.
+func (p *partition) waited(d *delivery.Delivery) time.Duration {
+	delays := p.delays[d.Result.Group]
+	if delays == nil {
+		delays = new(clock.Delays)
+		p.delays[d.Result.Group] = delays
+	}
+	return delays.Of(clock.Delivery{Connection: p.Env.Bus.Reconnects(), Seq: d.Sequence, Stored: d.Stored, Received: d.Received})
+}
+
+func (p *partition) done(source string, done flow.Done) {
+	if err := p.Store.PublishDone(join.Stage, source, done); err != nil {
+		p.Env.Log.Debug("done not sent", "error", err) // the producer looks the scene up, or lets the frame expire
 	}
 }

@@ -14,17 +14,27 @@ import (
 	"github.com/spatial-flow/spatial-flow/fuser/join"
 )
 
+const fuserGone = 3 * time.Second // a fuser that is not heard for so long
+
 // Share says how many of the partitions a fuser may own: as many as fall to it when all that are alive share.
 type Share struct {
 	Instance string // of the fuser
 
-	mu    sync.Mutex
-	taken int // owned, or being tried
-	heard map[string]time.Time
+	mu         sync.Mutex
+	partitions int // of the deployment
+	taken      int // owned, or being tried
+	heard      map[string]time.Time
 }
 
 // NewShare makes the share of one fuser.
 func NewShare() *Share { return &Share{Instance: ulid.Make().String(), heard: map[string]time.Time{}} }
+
+// SetPartitions says how many partitions are shared.
+func (s *Share) SetPartitions(partitions int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.partitions = partitions
+}
 
 // most is how many partitions fall to each fuser, rounded up, under s.mu.
 func (s *Share) most() int {
@@ -36,7 +46,7 @@ func (s *Share) most() int {
 		}
 		fusers++
 	}
-	return (flow.DefaultPartitions + max(fusers, 1) - 1) / max(fusers, 1)
+	return (s.partitions + max(fusers, 1) - 1) / max(fusers, 1)
 }
 
 // Reserve reserves one partition; false is returned when the fuser has its share.
@@ -80,7 +90,7 @@ func (s *Share) Watch(ctx context.Context, env service.Env) error {
 	alive, err := env.Bus.Conn().Subscribe(flow.AliveSubject(join.Stage, "*"), func(msg *nats.Msg) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if _, known := s.heard[msg.Subject]; known || len(s.heard) < flow.DefaultPartitions {
+		if _, known := s.heard[msg.Subject]; known || len(s.heard) < flow.MaxPartitions {
 			s.heard[msg.Subject] = time.Now() // more fusers than partitions change nothing
 		}
 	})

@@ -1,170 +1,227 @@
-// Package session joins the results of the lossless sessions of a partition, and stores their scenes in frame order.
+// Package session joins the results of one session of a lossless source, in a goroutine of its own, and stores its
+// scenes in frame order.
 package session
 
 import (
 	"context"
 	"errors"
-	"iter"
 	"log/slog"
+	"sync"
 	"time"
-
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
-	"github.com/spatial-flow/spatial-flow/flow/clock"
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 	"github.com/spatial-flow/spatial-flow/fuser/delivery"
 	"github.com/spatial-flow/spatial-flow/fuser/join"
 	"github.com/spatial-flow/spatial-flow/fuser/metrics"
+	"github.com/spatial-flow/spatial-flow/fuser/store"
 )
 
 const (
-	holdEvery   = time.Second // InProgress of held results; AckWait is 3 s
-	retryWait   = 20 * time.Millisecond
-	retryMax    = 200 * time.Millisecond
-	refusedWait = time.Second // before a result that found no room comes again
+	putBackWait = time.Second     // before a result that found no room comes again
+	openWithin  = 5 * time.Second // for reading where a session stands
 )
 
-// Bus is where scenes and positions are stored.
-type Bus interface {
+// ID names one session of one source: the frames that are stored in one order.
+type ID struct{ Source, Name string }
+
+// Scenes is where scenes are stored.
+type Scenes interface {
 	Position(ctx context.Context, source, session string) (position flow.Position, last *flow.Scene, err error)
-	SetPosition(ctx context.Context, source, session string, position flow.Position) error
+	LastScene(ctx context.Context, source, session string) (*flow.Scene, error)
 	PublishScene(ctx context.Context, scene *flow.Scene) error
-	PublishDone(stage, source string, done flow.Done) error
 }
 
-// Sessions are the lossless sessions of a partition: their joiner, stable ranges and positions. They belong to the
-// partition's goroutine.
-type Sessions struct {
-	bus       Bus
-	log       *slog.Logger
-	metrics   metrics.Metrics
-	hold      func() // is called while a scene is tried to be stored
-	joiner    *join.Joiner[jetstream.Msg]
-	unpacker  depthmap.Unpacker
-	ranges    map[join.Session]*depthmap.Range
-	positions map[join.Session]flow.Position // to be written
+// Positions is told how far sessions are, and writes it some time later.
+type Positions interface {
+	Note(id ID, position flow.Position)
+	Noted(id ID) (seq uint64)
 }
 
-// New makes the sessions of one partition. No frame waits for the groups that are left out.
-func New(b Bus, log *slog.Logger, m metrics.Metrics, limits join.Limits, leftOut []string, hold func()) *Sessions {
-	return &Sessions{
-		bus: b, log: log, metrics: m, hold: hold, joiner: join.NewJoiner[jetstream.Msg](limits, leftOut),
-		ranges: map[join.Session]*depthmap.Range{}, positions: map[join.Session]flow.Position{},
+// Shared is what the sessions of a partition have in common.
+type Shared struct {
+	Scenes    Scenes
+	Positions Positions
+	Done      func(source string, done flow.Done)
+	Full      func() bool // whether only results of a session's next frame find room
+	Needs     func() join.Needs
+	Lags      *join.Lags
+	Unpackers *sync.Pool // of *depthmap.Unpacker
+	Metrics   metrics.Metrics
+	Log       *slog.Logger
+}
+
+// Session is one session while its fuser knows it. [Session.Run] is its goroutine.
+type Session struct {
+	*Shared
+	id     ID
+	joiner *join.Lossless[*delivery.Delivery] // nil until it is known where the session stands
+	stable *depthmap.Range                    // after the newest frame that is fused
+	fused  *fused                             // the frame after the one that is being stored
+	stored chan result
+	busy   bool // a scene is being stored
+}
+
+// fused is a frame whose scene is not stored yet.
+type fused struct {
+	joined join.Joined
+	scene  *flow.Scene
+	at     time.Time
+}
+
+// result is what became of a scene.
+type result struct {
+	fused
+	already bool // it was stored before
+	err     error
+}
+
+// New makes a session; it reads where it stands with its first result.
+func New(shared *Shared, id ID) *Session {
+	return &Session{Shared: shared, id: id, stored: make(chan result, 1)}
+}
+
+// Run joins what comes through the mailbox until ctx ends or the mailbox is closed. changed tells that groups changed.
+// What is held then is not given back. A scene that is being stored is stored first, as far as that is possible in its own time.
+func (s *Session) Run(ctx context.Context, mailbox <-chan *delivery.Delivery, changed <-chan struct{}) {
+	due := time.NewTimer(time.Hour)
+	defer due.Stop()
+	defer func() {
+		if s.busy {
+			s.finish(context.WithoutCancel(ctx), <-s.stored)
+		}
+	}()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case d, ok := <-mailbox:
+			if !ok {
+				return
+			}
+			s.add(ctx, d)
+		case r := <-s.stored:
+			s.finish(ctx, r)
+		case <-changed:
+		case <-due.C:
+		}
+		if wake := s.advance(ctx); !wake.IsZero() {
+			due.Reset(time.Until(wake))
+		}
 	}
 }
 
-// Held walks the messages of all results that wait.
-func (s *Sessions) Held() iter.Seq[jetstream.Msg] { return s.joiner.Held() }
-
-// Add takes a result, and stores the scenes that it completes.
-func (s *Sessions) Add(ctx context.Context, t delivery.Delivery) {
-	session := join.Session{Source: t.Result.Source, Name: t.Result.Session}
-	stored, err := false, s.open(ctx, session)
+func (s *Session) add(ctx context.Context, d *delivery.Delivery) {
+	stored, err := false, s.open(ctx)
 	if err == nil {
-		stored, err = s.joiner.Add(t.Result, t.Sequence, len(t.Msg.Data()), t.Msg)
+		stored, err = s.joiner.Add(d.Result, !s.Full(), d, d.Received)
 	}
 	switch {
 	case err != nil:
 		if !errors.Is(err, join.ErrFull) && ctx.Err() == nil {
-			s.log.Warn("result put back", "frame", t.Result.ID().String(), "error", err)
+			s.Log.Warn("result put back", "frame", d.Result.ID().String(), "error", err)
 		}
-		_ = t.Msg.NakWithDelay(refusedWait) // unheard it comes again after AckWait
-		return
+		d.GiveBack(putBackWait)
 	case stored:
-		_ = t.Msg.Ack() // unheard it comes again, and is acked again
-		return
-	}
-	for results := s.joiner.Next(session); results != nil; results = s.joiner.Next(session) {
-		if !s.store(ctx, session, results) {
-			return
-		}
+		d.Ack()
 	}
 }
 
-// open makes a session known to the joiner: where it stands, and its stable range, are with the stored scenes.
-func (s *Sessions) open(ctx context.Context, session join.Session) error {
-	if s.joiner.Knows(session) {
+// open reads where the session stands, and its stable range, with its stored scenes.
+func (s *Session) open(ctx context.Context) error {
+	if s.joiner != nil {
 		return nil
 	}
-	position, last, err := s.bus.Position(ctx, session.Source, session.Name)
+	ctx, cancel := context.WithTimeout(ctx, openWithin)
+	defer cancel()
+	position, last, err := s.Scenes.Position(ctx, s.id.Source, s.id.Name)
 	if err != nil && !errors.Is(err, bus.ErrNotFound) {
 		return err
 	}
-	forgotten, err := s.joiner.Open(session, position.Seq)
-	if err != nil {
-		return err
+	if last != nil {
+		s.stable = last.Range
 	}
-	if forgotten != nil {
-		s.WritePositions(ctx)
-		delete(s.ranges, *forgotten)
-	}
-	if last != nil && last.Range != nil {
-		s.ranges[session] = last.Range
-	}
+	s.joiner = join.NewLossless[*delivery.Delivery](max(position.Seq, s.Positions.Noted(s.id)), s.Lags)
 	return nil
 }
 
-// store fuses the session's next frame, stores its scene, and acks its results after that; false when ctx ended before.
-func (s *Sessions) store(ctx context.Context, session join.Session, results []*flow.Result) bool {
-	begin := time.Now()
-	scene := join.Fuse(results, s.ranges[session], &s.unpacker, begin)
-	joined := time.Now()
-	scene.Ledger[len(scene.Ledger)-1].Work = joined.Sub(begin)
-	s.metrics.Seconds.WithLabelValues("join").Observe(joined.Sub(begin).Seconds())
-	if !s.publish(ctx, scene) {
-		return false
+// advance stores the next frame, and fuses the one after it meanwhile. wake is when more is to be done without any
+// further event; zero: never.
+func (s *Session) advance(ctx context.Context) (wake time.Time) {
+	if s.joiner == nil {
+		return wake
 	}
-	s.metrics.Seconds.WithLabelValues("publish").Observe(time.Since(joined).Seconds())
-	for _, msg := range s.joiner.Stored(session) {
-		_ = msg.Ack() // unheard it comes again, and is acked as stored
-	}
-	s.ranges[session], s.positions[session] = scene.Range, flow.Position{Seq: scene.Seq, Partition: scene.Place()}
-	hop := scene.Ledger[len(scene.Ledger)-1]
-	done := flow.Done{Version: scene.Version, Session: scene.Session, Seq: scene.Seq, Wait: hop.Wait, Work: hop.Work, Outcome: scene.Outcome}
-	if err := s.bus.PublishDone(join.Stage, scene.Source, done); err != nil {
-		s.log.Debug("done not sent", "error", err) // the producer looks the scene up
-	}
-	s.metrics.Scenes.Add()
-	return true
-}
-
-// publish stores the scene, however long it takes; false when ctx ended before. A scene that is stored already
-// (the answer was lost, or another fuser was faster) is as good.
-func (s *Sessions) publish(ctx context.Context, scene *flow.Scene) bool {
-	wait, held := retryWait, time.Now()
-	for ctx.Err() == nil {
-		// A stop lets the publish in hand end, in its own time: a scene that is stored gets its done and its position.
-		err := s.bus.PublishScene(context.WithoutCancel(ctx), scene)
-		switch {
-		case err == nil, errors.Is(err, bus.ErrStored):
-			return true
-		case errors.Is(err, bus.ErrTooLarge):
-			if scene.Outcome, scene.Errors = flow.OutcomeError, map[string]string{join.Stage: err.Error()}; scene.Depth == nil {
-				scene.Detections = []flow.Detection{}
+	for {
+		if s.fused == nil {
+			joined, at, ok := s.joiner.Next(s.Needs(), time.Now())
+			if !ok {
+				return at
 			}
-			scene.Depth = nil
-			continue
+			s.fused = s.fuse(joined)
 		}
-		s.log.Warn("scene not stored yet", "frame", scene.ID().String(), "error", err)
-		if time.Since(held) > holdEvery {
-			s.hold()
-			held = time.Now()
+		if s.busy {
+			return wake
 		}
-		clock.Sleep(ctx, wait)
-		wait = min(2*wait, retryMax)
+		f := *s.fused
+		s.fused, s.busy = nil, true
+		go func() {
+			already, err := store.EverTrying(ctx, s.Scenes, f.scene, s.Log)
+			s.stored <- result{fused: f, already: already, err: err}
+		}()
 	}
-	return false
 }
 
-// WritePositions writes the positions that changed; what fails is tried again with the next tick.
-func (s *Sessions) WritePositions(ctx context.Context) {
-	for session, seq := range s.positions {
-		if err := s.bus.SetPosition(ctx, session.Source, session.Name, seq); err != nil {
-			s.log.Debug("position not written", "error", err)
-			return
-		}
-		delete(s.positions, session)
+// fuse makes the scene of the next frame.
+func (s *Session) fuse(joined join.Joined) *fused {
+	begin := time.Now()
+	unpacker := s.Unpackers.Get().(*depthmap.Unpacker)
+	defer s.Unpackers.Put(unpacker)
+	needs := s.Needs()
+	scene, _ := join.Fuse(joined, needs, s.stable, unpacker, begin)
+	s.Metrics.CountShadows(joined, needs)
+	s.stable = scene.Range
+	now := time.Now()
+	scene.Ledger[len(scene.Ledger)-1].Work = now.Sub(begin)
+	s.Metrics.Seconds.WithLabelValues("join").Observe(now.Sub(begin).Seconds())
+	return &fused{joined: joined, scene: scene, at: now}
+}
+
+// finish acks the results of a frame whose scene is stored.
+func (s *Session) finish(ctx context.Context, r result) {
+	s.busy = false
+	if r.err != nil {
+		return // ctx has ended
+	}
+	s.Metrics.Seconds.WithLabelValues("publish").Observe(time.Since(r.at).Seconds())
+	if r.already {
+		s.adopt(ctx, r.scene)
+	}
+	s.Positions.Note(s.id, flow.Position{Seq: r.scene.Seq, Partition: r.scene.Place()}) // before the acks: a session that is forgotten has no result open
+	for _, d := range s.joiner.Stored() {
+		d.Ack()
+	}
+	hop := r.scene.Ledger[len(r.scene.Ledger)-1]
+	s.Done(r.scene.Source, flow.Done{
+		Version: r.scene.Version, Session: r.scene.Session, Seq: r.scene.Seq, Wait: hop.Wait, Work: hop.Work, Outcome: r.scene.Outcome,
+	})
+	s.Metrics.Scenes.Add()
+}
+
+// adopt goes on from the scene that is stored, where somebody else's was faster, or the answer was lost.
+func (s *Session) adopt(ctx context.Context, own *flow.Scene) {
+	ctx, cancel := context.WithTimeout(ctx, openWithin)
+	defer cancel()
+	last, err := s.Scenes.LastScene(ctx, s.id.Source, s.id.Name)
+	if err != nil {
+		s.Log.Debug("stored scene not read", "frame", own.ID().String(), "error", err) // its range is as good as ours
+		return
+	}
+	if last.Seq != own.Seq { // the newest is further: it tells when it is its turn
+		return
+	}
+	own.Outcome, s.stable = last.Outcome, last.Range
+	if s.fused != nil {
+		s.fused = s.fuse(s.fused.joined)
 	}
 }
