@@ -43,10 +43,16 @@ func newBench(t *testing.T) bench {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.Close)
-	if err := b.Provision(t.Context(), flow.DefaultDeployment().With(flow.DefaultGroups())); err != nil {
+	made := bench{server, b}
+	made.provision(t, flow.DefaultDeployment())
+	return made
+}
+
+func (b bench) provision(t *testing.T, d flow.Deployment) {
+	t.Helper()
+	if err := b.bus.Provision(t.Context(), d); err != nil {
 		t.Fatal(err)
 	}
-	return bench{server, b}
 }
 
 // runner is one life of a fuser.
@@ -64,6 +70,12 @@ func (b bench) startFuser(t *testing.T) *runner {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return runFuser(t, connection)
+}
+
+// runFuser runs a fuser that has the connection for itself.
+func runFuser(t *testing.T, connection *bus.Bus) *runner {
+	t.Helper()
 	var cfg fuser.Config
 	if err := service.Defaults(&cfg); err != nil {
 		t.Fatal(err)

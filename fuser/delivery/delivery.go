@@ -31,7 +31,7 @@ type Delivery struct {
 
 // Decode reads the result that msg delivered from the consumer of a group, mode and partition. [flow.ErrNewer] is returned
 // when it is of a version that this program does not read, or of another partition: whoever runs a newer program knows
-// what to do with it. [flow.ErrMessage] is returned when it is no result.
+// what to do with it. Any other error says that it is no result.
 func Decode(msg jetstream.Msg, group string, mode flow.Mode, partition int) (*Delivery, error) {
 	result := new(flow.Result)
 	if err := flow.Decode(msg.Data(), result); err != nil {

@@ -6,11 +6,13 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/clock"
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 	"github.com/spatial-flow/spatial-flow/fuser/delivery"
 	"github.com/spatial-flow/spatial-flow/fuser/join"
@@ -20,7 +22,9 @@ import (
 
 const (
 	putBackWait = time.Second     // before a result that found no room comes again
-	openWithin  = 5 * time.Second // for reading where a session stands
+	openWithin  = 2 * time.Second // for reading where a session stands
+	openLeast   = 50 * time.Millisecond
+	openMost    = 1600 * time.Millisecond // between two tries
 )
 
 // ID names one session of one source: the frames that are stored in one order.
@@ -56,7 +60,7 @@ type Shared struct {
 type Session struct {
 	*Shared
 	id     ID
-	joiner *join.Lossless[*delivery.Delivery] // nil until it is known where the session stands
+	joiner *join.Lossless[*delivery.Delivery] // made when it is known where the session stands
 	stable *depthmap.Range                    // after the newest frame that is fused
 	fused  *fused                             // the frame after the one that is being stored
 	stored chan result
@@ -77,7 +81,7 @@ type result struct {
 	err     error
 }
 
-// New makes a session; it reads where it stands with its first result.
+// New makes a session.
 func New(shared *Shared, id ID) *Session {
 	return &Session{Shared: shared, id: id, stored: make(chan result, 1)}
 }
@@ -85,6 +89,9 @@ func New(shared *Shared, id ID) *Session {
 // Run joins what comes through the mailbox until ctx ends or the mailbox is closed. changed tells that groups changed.
 // What is held then is not given back. A scene that is being stored is stored first, as far as that is possible in its own time.
 func (s *Session) Run(ctx context.Context, mailbox <-chan *delivery.Delivery, changed <-chan struct{}) {
+	if !s.open(ctx) {
+		return
+	}
 	due := time.NewTimer(time.Hour)
 	defer due.Stop()
 	defer func() {
@@ -100,7 +107,7 @@ func (s *Session) Run(ctx context.Context, mailbox <-chan *delivery.Delivery, ch
 			if !ok {
 				return
 			}
-			s.add(ctx, d)
+			s.add(d)
 		case r := <-s.stored:
 			s.finish(ctx, r)
 		case <-changed:
@@ -112,27 +119,35 @@ func (s *Session) Run(ctx context.Context, mailbox <-chan *delivery.Delivery, ch
 	}
 }
 
-func (s *Session) add(ctx context.Context, d *delivery.Delivery) {
-	stored, err := false, s.open(ctx)
-	if err == nil {
-		stored, err = s.joiner.Add(d.Result, !s.Full(), d, d.Received)
-	}
+func (s *Session) add(d *delivery.Delivery) {
+	stored, err := s.joiner.Add(d.Result, !s.Full(), d, d.Received)
 	switch {
 	case err != nil:
-		if !errors.Is(err, join.ErrFull) && ctx.Err() == nil {
-			s.Log.Warn("result put back", "frame", d.Result.ID().String(), "error", err)
-		}
+		s.Metrics.Refused.WithLabelValues("results", "full").Inc()
 		d.GiveBack(putBackWait)
 	case stored:
 		d.Ack()
 	}
 }
 
-// open reads where the session stands, and its stable range, with its stored scenes.
-func (s *Session) open(ctx context.Context) error {
-	if s.joiner != nil {
-		return nil
+// open reads where the session stands, and its stable range, with its stored scenes, however often it takes. What comes
+// meanwhile waits in the mailbox. False is returned when ctx ended before.
+func (s *Session) open(ctx context.Context) bool {
+	for wait := openLeast; ; wait = min(2*wait, openMost) {
+		err := s.read(ctx)
+		if err == nil {
+			return true
+		}
+		if wait == openMost/2 && ctx.Err() == nil {
+			s.Log.Warn("session waits: it can't be read where it stands", "source", s.id.Source, "session", s.id.Name, "error", err)
+		}
+		if !clock.Sleep(ctx, wait/2+rand.N(wait)) {
+			return false
+		}
 	}
+}
+
+func (s *Session) read(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, openWithin)
 	defer cancel()
 	position, last, err := s.Scenes.Position(ctx, s.id.Source, s.id.Name)
@@ -149,9 +164,6 @@ func (s *Session) open(ctx context.Context) error {
 // advance stores the next frame, and fuses the one after it meanwhile. wake is when more is to be done without any
 // further event; zero: never.
 func (s *Session) advance(ctx context.Context) (wake time.Time) {
-	if s.joiner == nil {
-		return wake
-	}
 	for {
 		if s.fused == nil {
 			joined, at, ok := s.joiner.Next(s.Needs(), time.Now())
