@@ -19,10 +19,9 @@ func withGroup(d flow.Deployment, group flow.Group) flow.Deployment {
 // lossless one that was is stored, in the partition where its session began.
 func TestDeploymentGrowsWhileFusing(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
 	small := flow.DefaultDeployment()
 	small.Partitions = 4
-	b.provision(t, small)
+	b := newBenchWith(t, small)
 	defer b.startFuser(t).stop()
 	b.wantOwners(t, 1, 4)
 	watch := b.watchLive(t)

@@ -33,6 +33,11 @@ type bench struct {
 
 func newBench(t *testing.T) bench {
 	t.Helper()
+	return newBenchWith(t, flow.DefaultDeployment())
+}
+
+func newBenchWith(t *testing.T, d flow.Deployment) bench {
+	t.Helper()
 	server, err := natsserver.Start(t.TempDir(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -44,7 +49,7 @@ func newBench(t *testing.T) bench {
 	}
 	t.Cleanup(b.Close)
 	made := bench{server, b}
-	made.provision(t, flow.DefaultDeployment())
+	made.provision(t, d)
 	return made
 }
 
