@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/natsserver/natstest"
 	"github.com/spatial-flow/spatial-flow/flow/provision"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/fuser"
@@ -32,6 +33,7 @@ import (
 const asProgram = "SPATIALFLOW_TEST_PROGRAM"
 
 func TestMain(m *testing.M) {
+	natstest.Main()
 	switch os.Getenv(asProgram) {
 	case "":
 		goleak.VerifyTestMain(m, goleak.Cleanup(withFixtures()))
