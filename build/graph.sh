@@ -1,0 +1,35 @@
+#!/bin/sh
+# Who may import whom, and how many files a folder may have: make graph.
+set -eu
+cd "$(dirname "$0")/.."
+ROOT=github.com/spatial-flow/spatial-flow
+bad=0
+say() { echo "$*"; bad=1; }
+
+# A service knows flow and itself; flow knows itself; what flow is made of knows nothing of ours.
+for module in flow producer workers fuser gateway; do
+	go list -tags "${TAGS:-}" -deps "./$module/..." | grep "^$ROOT/" | grep -Ev "^$ROOT/($module|flow)(/|\$)" >.graph || :
+	[ ! -s .graph ] || say "$module must not import: $(tr '\n' ' ' <.graph)"
+done
+for leaf in flow/clock flow/depthmap flow/picture producer/live/credit; do
+	[ -d "$leaf" ] || continue
+	go list -f '{{join .Imports "\n"}}' "./$leaf" | grep "^$ROOT/" | grep -Ev "^$ROOT/(flow|flow/clock)\$" >.graph || :
+	case $leaf in flow/*) go list -f '{{join .Imports "\n"}}' "./$leaf" | grep "^$ROOT/" >.graph || : ;; esac
+	[ ! -s .graph ] || say "$leaf must not import: $(tr '\n' ' ' <.graph)"
+done
+
+# Within a service a package imports what lies beside or below it, never what lies above; its commands are at the top.
+# dataset writes what its street draws; smoke reads the answers of a gateway, whose types have no package of their own yet.
+go list -tags "${TAGS:-}" -f '{{$p := .ImportPath}}{{range .Imports}}{{$p}} {{.}}{{"\n"}}{{end}}' ./producer/... ./workers/... ./fuser/... ./gateway/... ./standalone/... |
+	grep " $ROOT/" | grep -v '/cmd/' | grep -Ev "^$ROOT/(producer/street/dataset|gateway/smoke) " | while read -r package import; do
+	case $package in "$import"/*) echo "${package#"$ROOT"/} imports upwards: ${import#"$ROOT"/}" ;; esac
+done >.graph
+[ ! -s .graph ] || { cat .graph; bad=1; }
+
+# A folder has at most 15 Go files beside its tests. producer/street is one idea in many; gateway is to get rooms of its own.
+go list -tags "${TAGS:-}" -f '{{len .GoFiles}} {{len .CgoFiles}} {{.ImportPath}}' ./flow/... ./producer/... ./workers/... ./fuser/... ./gateway/... ./standalone/... |
+	awk '$1 + $2 > 15 && $3 !~ /(producer\/street|\/gateway)$/ { print $3 " has " $1 + $2 " files, at most 15: it holds more than one idea" }' >.graph
+[ ! -s .graph ] || { cat .graph; bad=1; }
+
+rm -f .graph
+exit $bad
