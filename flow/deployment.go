@@ -131,3 +131,24 @@ func (d Deployment) Validate() error {
 
 // WriteVersion is the version of the frames that this program writes in the deployment.
 func (d Deployment) WriteVersion() int { return min(d.Wire, Wire) }
+
+// Begin is the partition of a session of source that begins now, which it keeps.
+func (d Deployment) Begin(source string) int {
+	if d.WriteVersion() < 2 {
+		return FirstPartition(source)
+	}
+	return Partition(source, d.Partitions)
+}
+
+// Stamp sets the version of a frame whose session has the partition: that of [Deployment.WriteVersion], or a newer one when
+// that can't name the partition.
+func (d Deployment) Stamp(frame *Frame, partition int) {
+	frame.Version, frame.Partition = d.WriteVersion(), partition
+	switch {
+	case frame.Version >= 2:
+	case partition == FirstPartition(frame.Source) && frame.Copy == 0:
+		frame.Partition = 0
+	default:
+		frame.Version = 2
+	}
+}

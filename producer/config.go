@@ -26,25 +26,31 @@ type Summary = account.Summary
 // NewBoard is an empty board, for one [Run].
 func NewBoard() *Board { return account.NewBoard() }
 
-// MaxSources bounds the sources of one producer, so that an alive message holds the status of all of them.
+// MaxSources is how many sources one producer has at most unless --max-sources says otherwise.
 const MaxSources = 64
+
+// mostSources bounds what --max-sources and --ingest-sources may say.
+const mostSources = 1024
 
 // Config is the producer's settings.
 type Config struct {
-	Sources    []string           `name:"source" sep:"none" placeholder:"[NAME=]URI[#KEY=VALUE&…]" help:"A video file, a folder of pictures (jpg, jpeg, png, bmp, webp; in order of their names, numbers by value), a picture, a camera (rtsp://…, http://…, or the number of a device), or a generated street that never ends (street:?seed=7&fps=30&size=640x360&split=all); may be repeated. Settings of its own follow a #: rtsp://…#fps=10&max_side=1280 (mode, fps, loop, quality, max_side). NAME ([A-Za-z0-9_-], at most 64) is how the source is called everywhere; without it, it is the base name."`
-	SourceFile string             `placeholder:"FILE" help:"File of further sources, one a line as --source takes it; empty lines, and those that begin with #, are passed over. Keep passwords of cameras there: everybody on a machine sees its command lines."`
-	Run        string             `placeholder:"NAME" help:"Names this run, so that the same sources, started again, go on where they stopped; without it every start begins anew."`
-	Ingest     bool               `help:"Take the pictures that anyone publishes to ingest.<source>; of several producers with it one does, the others stand by."`
-	Mode       flow.Mode          `enum:",live,lossless" default:"" help:"What happens when the pipeline is busy: lossless waits and loses nothing; live takes the newest picture and skips others. Without it: lossless for files and folders, live for cameras and streets."`
-	FPS        float64            `name:"fps" default:"0" help:"live: pictures a second of a file, 0 as fast as it says; of a camera, at most, 0 all."`
-	Loop       bool               `help:"live: a file begins again at its end, as a new session."`
-	MaxSide    int                `default:"0" placeholder:"PIXELS" help:"Pictures whose longer side is longer are made smaller before they are sent; 0: none."`
-	Budget     time.Duration      `default:"500ms" help:"live: how long a frame may wait, in each of its queues; a worker that comes to it later drops it."`
-	Required   []string           `placeholder:"GROUP" help:"live: take only frames that these groups take too."`
-	MaxRate    map[string]float64 `placeholder:"GROUP=RATE" help:"live: frames a second that a group is given at most."`
-	Window     int                `default:"32" help:"Frames of a source, 1 to 1024, that may be under way at once: admitted, and their scene not yet stored."`
-	Frames     uint64             `placeholder:"N" help:"Take only the first N pictures of each source."`
-	Quality    int                `default:"90" help:"JPEG quality, 1 to 100, of frames that are encoded here: video, and pictures that are no JPEG or must be turned."`
+	Sources       []string           `name:"source" sep:"none" placeholder:"[NAME=]URI[#KEY=VALUE&…]" help:"A video file, a folder of pictures (jpg, jpeg, png, bmp, webp; in order of their names, numbers by value), a picture, a camera (rtsp://…, http://…, or the number of a device), or a generated street that never ends (street:?seed=7&fps=30&size=640x360&split=all); may be repeated. Settings of its own follow a #: rtsp://…#fps=10&max_side=1280 (mode, fps, loop, quality, max_side). NAME ([A-Za-z0-9_-], at most 64) is how the source is called everywhere; without it, it is the base name."`
+	SourceFile    string             `placeholder:"FILE" help:"File of further sources, one a line as --source takes it; empty lines, and those that begin with #, are passed over. Keep passwords of cameras there: everybody on a machine sees its command lines."`
+	Run           string             `placeholder:"NAME" help:"Names this run, so that the same sources, started again, go on where they stopped; without it every start begins anew."`
+	Ingest        bool               `help:"Take the pictures that anyone publishes to ingest.<source>; of several producers with it one does, the others stand by."`
+	Mode          flow.Mode          `enum:",live,lossless" default:"" help:"What happens when the pipeline is busy: lossless waits and loses nothing; live takes the newest picture and skips others. Without it: lossless for files and folders, live for cameras and streets."`
+	FPS           float64            `name:"fps" default:"0" help:"live: pictures a second of a file, 0 as fast as it says; of a camera, at most, 0 all."`
+	Loop          bool               `help:"live: a file begins again at its end, as a new session."`
+	MaxSide       int                `default:"0" placeholder:"PIXELS" help:"Pictures whose longer side is longer are made smaller before they are sent; 0: none."`
+	Budget        time.Duration      `default:"500ms" help:"live: how long a frame may wait, in each of its queues; a worker that comes to it later drops it."`
+	Required      []string           `placeholder:"GROUP" help:"live: take only frames that these groups take too."`
+	MaxRate       map[string]float64 `placeholder:"GROUP=RATE" help:"live: frames a second that a group is given at most."`
+	Window        int                `default:"32" help:"Frames of a source, 1 to 1024, that may be under way at once: admitted, and their scene not yet stored."`
+	WindowMemory  int64              `default:"536870912" placeholder:"BYTES" help:"What the pictures of all lossless frames under way may take together, 1 to 2^40: they are kept until they have their scenes. Each source has an equal part, at most 32 MiB, and always one frame."`
+	MaxSources    int                `default:"64" placeholder:"N" help:"Sources at most, 1 to 1024."`
+	IngestSources int                `default:"64" placeholder:"N" help:"Sources at most, 1 to 1024, that are ingested at once; one that is silent for a minute makes room for another, one that is for ten is forgotten."`
+	Frames        uint64             `placeholder:"N" help:"Take only the first N pictures of each source."`
+	Quality       int                `default:"90" help:"JPEG quality, 1 to 100, of frames that are encoded here: video, and pictures that are no JPEG or must be turned."`
 
 	StoreTimeout    time.Duration `default:"60s" help:"How long a frame is tried to be stored while NATS is away, before its source fails."`
 	Silence         time.Duration `default:"2s" help:"A frame that nothing was heard of for so long is looked up among the stored scenes."`
@@ -85,6 +91,10 @@ func (c Config) Validate() error {
 		return fmt.Errorf("%w: %w", ErrConfig, flow.ValidToken("--run", c.Run))
 	case c.Window < 1 || c.Window > 1024:
 		return fmt.Errorf("%w: --window %d is not 1 to 1024", ErrConfig, c.Window)
+	case c.WindowMemory < 1 || c.WindowMemory > 1<<40:
+		return fmt.Errorf("%w: --window-memory %d is not 1 to 2^40", ErrConfig, c.WindowMemory)
+	case c.MaxSources < 1 || c.MaxSources > mostSources || c.IngestSources < 1 || c.IngestSources > mostSources:
+		return fmt.Errorf("%w: --max-sources %d and --ingest-sources %d must be 1 to %d", ErrConfig, c.MaxSources, c.IngestSources, mostSources)
 	case c.settings().Validate() != nil:
 		return fmt.Errorf("%w: --%w", ErrConfig, c.settings().Validate())
 	case c.Budget <= 0:
@@ -116,8 +126,8 @@ func (c Config) specs() ([]source.Spec, error) {
 		}
 		sources = slices.Concat(sources, listed)
 	}
-	if len(sources) > MaxSources {
-		return nil, fmt.Errorf("%w: %d sources, at most %d", ErrConfig, len(sources), MaxSources)
+	if len(sources) > c.MaxSources {
+		return nil, fmt.Errorf("%w: %d sources, at most %d (--max-sources)", ErrConfig, len(sources), c.MaxSources)
 	}
 	return source.Parse(sources, c.settings())
 }

@@ -42,7 +42,7 @@ func TestEarlyDone(t *testing.T) {
 		var frame flow.Frame
 		scene := flow.Scene{Version: flow.Wire, Mode: flow.ModeLossless, Outcome: flow.OutcomeComplete}
 		err := flow.Decode(msg.Data, &frame)
-		scene.Source, scene.Session, scene.Seq, scene.Plan = frame.Source, frame.Session, frame.Seq, frame.Plan
+		scene.Source, scene.Session, scene.Seq, scene.Plan, scene.Partition = frame.Source, frame.Session, frame.Seq, frame.Plan, frame.Partition
 		other := flow.Done{Version: flow.Wire, Session: "other", Seq: frame.Seq, Outcome: flow.OutcomeError}
 		own := flow.Done{Version: flow.Wire, Session: frame.Session, Seq: frame.Seq, Outcome: flow.OutcomeComplete}
 		err = errors.Join(err, b.bus.PublishScene(t.Context(), &scene),

@@ -10,9 +10,10 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/spatial-flow/spatial-flow/flow"
-	"github.com/spatial-flow/spatial-flow/flow/clock"
+	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/producer/account"
+	"github.com/spatial-flow/spatial-flow/producer/fleet"
 	"github.com/spatial-flow/spatial-flow/producer/ingest"
 	"github.com/spatial-flow/spatial-flow/producer/live"
 	"github.com/spatial-flow/spatial-flow/producer/lossless"
@@ -32,7 +33,7 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	if err != nil {
 		return err
 	}
-	m, board := account.NewMetrics(env.Metrics), cfg.Status
+	board := cfg.Status
 	if board == nil {
 		board = NewBoard()
 	}
@@ -40,11 +41,16 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	for i, s := range specs {
 		statuses[i] = s.Status()
 	}
-	rows := board.Add(statuses, cfg.Run)
+	p := &program{
+		cfg: cfg, env: env, board: board, metrics: account.NewMetrics(env.Metrics), specs: specs, rows: board.Add(statuses, cfg.Run),
+		fleet: fleet.New(flow.AliveSubject(account.Stage, board.Instance())),
+	}
 	seen, unseen := context.WithCancel(context.WithoutCancel(ctx)) // alive until the last frame is accounted for
+	defer unseen()
 	var alive errgroup.Group
 	alive.Go(func() error { return service.Alive(seen, env, account.Reporter(board)) })
-	err = carryAll(ctx, cfg, env, board, specs, rows, m)
+	alive.Go(func() error { return p.fleet.Watch(seen, env.Bus.Conn(), env.Log) })
+	err = p.run(ctx, seen)
 	if err == nil && !cfg.ExitWhenDone {
 		<-ctx.Done()
 	}
@@ -53,51 +59,96 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	return errors.Join(err, alive.Wait())
 }
 
-func carryAll(ctx context.Context, cfg Config, env service.Env, board *Board, specs []source.Spec, rows []*account.Row, m account.Metrics) error {
-	groups, err := waitForGroups(ctx, env)
-	if err == nil && (len(groups.On(time.Now())) == 0 || slices.ContainsFunc(specs, isLossless) && len(groups.LosslessPlan(time.Now(), func(flow.Group) bool { return false })) == 0) {
-		err = ErrNoGroups
-	}
+// program is one life of a producer.
+type program struct {
+	cfg     Config
+	env     service.Env
+	board   *Board
+	metrics account.Metrics
+	specs   []source.Spec
+	rows    []*account.Row
+	fleet   *fleet.Fleet
+}
+
+// run carries the sources; seen ends when the last frame is accounted for.
+func (p *program) run(ctx, seen context.Context) error {
+	deployed, err := p.deployment(ctx, seen)
 	if err != nil {
 		state, reason := flow.StateFailed, err.Error()
 		if ctx.Err() != nil {
-			state, reason, err = flow.StateStopped, "", cfg.Stopped()
+			state, reason, err = flow.StateStopped, "", p.cfg.Stopped()
 		}
-		for _, r := range rows {
+		for _, r := range p.rows {
 			r.Ended(state, reason)
 		}
 		return err
 	}
-	env.Health.SetReady(true)
-	defer context.AfterFunc(ctx, func() { env.Health.SetReady(false) })() // a stop is seen before it is over
-	states := make([]flow.State, len(specs))
-	admitting, stopAdmitting := context.WithCancel(context.WithoutCancel(ctx)) // until the last frame is accounted for
+	p.env.Health.SetReady(true)
+	defer context.AfterFunc(ctx, func() { p.env.Health.SetReady(false) })() // a stop is seen before it is over
+	admission := live.NewAdmission(p.cfg.live(), p.env.Log, deployed, p.fleet)
+	admitting, stopAdmitting := context.WithCancel(seen)
 	defer stopAdmitting()
-	admission := live.NewAdmission(cfg.live(), env.Bus, env.Log, groups, flow.AliveSubject(account.Stage, board.Instance()))
-	var sources, admissions, ingested errgroup.Group
-	admissions.Go(func() error { return admission.Run(admitting) })
-	if cfg.Ingest {
-		ingested.Go(func() error {
-			return ingest.Run(ctx, ingest.Config{Settings: cfg.settings(), Live: cfg.live()}, env, board, admission, m)
-		})
+	var admissions, ingested errgroup.Group
+	admissions.Go(func() error { admission.Run(admitting); return nil })
+	if p.cfg.Ingest {
+		settings := ingest.Config{Settings: p.cfg.settings(), Live: p.cfg.live(), Sources: p.cfg.IngestSources}
+		ingested.Go(func() error { return ingest.Run(ctx, settings, p.env, p.board, admission, p.metrics) })
 	}
-	for i, s := range specs {
-		sources.Go(func() error {
-			if isLossless(s) {
-				states[i] = lossless.Run(ctx, s, rows[i], cfg.lossless(), env, groups, m)
-			} else {
-				states[i] = live.New(s, rows[i], cfg.live(), env, admission, m).Run(ctx)
-			}
-			return nil
-		})
-	}
-	_ = sources.Wait() // their ends are on the board
+	states := p.carry(ctx, deployed, admission)
 	err = ingested.Wait()
 	stopAdmitting()
 	if err := errors.Join(err, admissions.Wait()); err != nil {
 		return err
 	}
-	if !cfg.ExitWhenDone {
+	return p.verdict(ctx, states)
+}
+
+// deployment waits for the deployment object, and follows it until seen ends. [ErrNoGroups] is returned when there is nobody to
+// take frames.
+func (p *program) deployment(ctx, seen context.Context) (*bus.Deployed, error) {
+	watching, stop := context.WithCancelCause(seen)
+	began := context.AfterFunc(ctx, func() { stop(context.Cause(ctx)) }) // unless it has come
+	deployed, err := p.env.Bus.Watch(watching, p.env.Log)
+	if !began() && err == nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		stop(err)
+		return nil, err
+	}
+	groups, anybody := deployed.Groups(), func(flow.Group) bool { return true }
+	now := time.Now()
+	if len(groups.On(now)) == 0 || slices.ContainsFunc(p.specs, isLossless) && len(groups.LosslessPlan(now, anybody)) == 0 {
+		stop(ErrNoGroups)
+		return nil, ErrNoGroups
+	}
+	return deployed, nil
+}
+
+// carry carries every source to its end, and tells how each ended.
+func (p *program) carry(ctx context.Context, deployed *bus.Deployed, admission *live.Admission) []flow.State {
+	states := make([]flow.State, len(p.specs))
+	shared := lossless.Shared{
+		Env: p.env, Deployed: deployed, Fleet: p.fleet, Metrics: p.metrics, Memory: lossless.NewMemory(int(p.cfg.WindowMemory)),
+	}
+	var sources errgroup.Group
+	for i, s := range p.specs {
+		sources.Go(func() error {
+			if isLossless(s) {
+				states[i] = lossless.Run(ctx, s, p.rows[i], p.cfg.lossless(), shared)
+			} else {
+				states[i] = live.New(s, p.rows[i], p.cfg.live(), p.env, admission, p.metrics).Run(ctx)
+			}
+			return nil
+		})
+	}
+	_ = sources.Wait() // their ends are on the board
+	return states
+}
+
+// verdict is what the ends of the sources come to.
+func (p *program) verdict(ctx context.Context, states []flow.State) error {
+	if !p.cfg.ExitWhenDone {
 		return nil
 	}
 	count := func(ended flow.State) (n int) {
@@ -109,35 +160,12 @@ func carryAll(ctx context.Context, cfg Config, env service.Env, board *Board, sp
 		return n
 	}
 	if n := count(flow.StateFailed); n > 0 && ctx.Err() == nil {
-		return fmt.Errorf("%w: %d of %d", ErrSource, n, len(specs))
+		return fmt.Errorf("%w: %d of %d", ErrSource, n, len(states))
 	}
-	if count(flow.StateComplete) < len(specs) {
-		return cfg.Stopped()
+	if count(flow.StateComplete) < len(states) {
+		return p.cfg.Stopped()
 	}
 	return nil
 }
 
 func isLossless(s source.Spec) bool { return s.Mode() == flow.ModeLossless }
-
-const (
-	backoffLeast = 20 * time.Millisecond
-	backoffMost  = 200 * time.Millisecond
-)
-
-// waitForGroups reads the groups entry, and waits for it.
-func waitForGroups(ctx context.Context, env service.Env) (flow.Groups, error) {
-	told := false
-	for wait := backoffLeast; ; wait = min(2*wait, backoffMost) {
-		groups, err := env.Bus.Groups(ctx)
-		if err == nil || errors.Is(err, flow.ErrGroups) {
-			return groups, err
-		}
-		if !told && ctx.Err() == nil {
-			env.Log.Warn("waiting for the groups entry", "error", err)
-			told = true
-		}
-		if !clock.Sleep(ctx, wait) {
-			return nil, fmt.Errorf("wait for the groups entry: %w", context.Cause(ctx))
-		}
-	}
-}

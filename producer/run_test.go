@@ -197,7 +197,7 @@ func (f *fuser) come(ctx context.Context) (frames []*flow.Frame) {
 
 func (f *fuser) answer(ctx context.Context, frame *flow.Frame) {
 	scene := &flow.Scene{
-		Version: flow.Wire, Source: frame.Source, Session: frame.Session, Seq: frame.Seq, Mode: frame.Mode,
+		Version: frame.Version, Partition: frame.Partition, Source: frame.Source, Session: frame.Session, Seq: frame.Seq, Mode: frame.Mode,
 		Captured: frame.Captured, Fused: time.Now().UnixNano(), Plan: frame.Plan, Outcome: flow.OutcomeComplete, Ledger: frame.Ledger,
 	}
 	if frame.Error != "" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -33,7 +34,7 @@ type Lease struct {
 	name     string
 	holder   string
 	revision uint64
-	renewed  time.Time
+	renewed  atomic.Pointer[time.Time] // with the monotonic clock, which goes on while the process is stopped
 }
 
 // Lease takes the lease called name. [ErrLeaseTaken] is returned when it has an owner, which was alive 3 s ago.
@@ -50,8 +51,14 @@ func (b *Bus) Lease(ctx context.Context, name, holder string) (*Lease, error) {
 	if err != nil {
 		return nil, fmt.Errorf("take lease %s: %w", name, err)
 	}
-	return &Lease{kv: kv, name: name, holder: holder, revision: revision, renewed: begin}, nil
+	l := &Lease{kv: kv, name: name, holder: holder, revision: revision}
+	l.renewed.Store(&begin)
+	return l, nil
 }
+
+// Held says whether nobody else can have the lease yet: it was renewed less than 2.25 s ago. Who was stopped and goes on asks
+// before doing what only the holder may do.
+func (l *Lease) Held() bool { return time.Since(*l.renewed.Load()) < leaseSafe }
 
 // Keep renews the lease until ctx ends, and then returns nil; [ErrLeaseLost] is returned when that fails for too long, or
 // somebody else has it.
@@ -61,10 +68,10 @@ func (l *Lease) Keep(ctx context.Context) error {
 		err := l.renew(ctx)
 		switch {
 		case err == nil:
-			l.renewed = begin
+			l.renewed.Store(&begin)
 		case ctx.Err() != nil:
 			return nil
-		case errors.Is(err, ErrLeaseTaken), time.Since(l.renewed) >= leaseSafe:
+		case errors.Is(err, ErrLeaseTaken), !l.Held():
 			return fmt.Errorf("%w: %s: %w", ErrLeaseLost, l.name, err)
 		}
 	}
@@ -73,7 +80,7 @@ func (l *Lease) Keep(ctx context.Context) error {
 
 // renew writes the entry once more. One that has another revision and this holder is of a renewal whose answer was lost.
 func (l *Lease) renew(ctx context.Context) error {
-	ctx, cancel := context.WithDeadline(ctx, l.renewed.Add(leaseSafe))
+	ctx, cancel := context.WithDeadline(ctx, l.renewed.Load().Add(leaseSafe))
 	defer cancel()
 	revision, err := l.kv.Update(ctx, l.name, []byte(l.holder), l.revision)
 	var api *jetstream.APIError

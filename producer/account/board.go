@@ -165,13 +165,19 @@ func (r *Row) Stopped() {
 	r.status.State = flow.StateStopped
 }
 
+// Waiting tells what a source that runs waits for; empty: nothing.
+func (r *Row) Waiting(reason string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.status.State == flow.StateRunning {
+		r.status.Reason = cut(reason)
+	}
+}
+
 // Ended tells, once, how the source ended.
 func (r *Row) Ended(state flow.State, reason string) {
-	if len(reason) > maxReason {
-		reason = strings.ToValidUTF8(reason[:maxReason-len("…")], "") + "…"
-	}
 	r.mu.Lock()
-	r.status.State, r.status.Reason = state, reason
+	r.status.State, r.status.Reason = state, cut(reason)
 	r.mu.Unlock()
 
 	r.board.mu.Lock()
@@ -179,4 +185,11 @@ func (r *Row) Ended(state flow.State, reason string) {
 	if r.board.running--; r.board.running == 0 {
 		close(r.board.done)
 	}
+}
+
+func cut(reason string) string {
+	if len(reason) <= maxReason {
+		return reason
+	}
+	return strings.ToValidUTF8(reason[:maxReason-len("…")], "") + "…"
 }

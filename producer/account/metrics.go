@@ -14,11 +14,12 @@ const Stage = "producer"
 
 // Metrics are those of all sources of a producer.
 type Metrics struct {
-	seconds  *prometheus.HistogramVec // by step: read, encode, publish
-	frames   *prometheus.CounterVec   // by source, outcome and reason
-	inFlight *prometheus.GaugeVec     // by source
-	bytes    *prometheus.HistogramVec // by source
-	endToEnd *prometheus.HistogramVec // by source
+	seconds     *prometheus.HistogramVec // by step: read, encode, publish
+	frames      *prometheus.CounterVec   // by source, outcome and reason
+	republished *prometheus.CounterVec   // by source
+	inFlight    *prometheus.GaugeVec     // by source
+	bytes       *prometheus.HistogramVec // by source
+	endToEnd    *prometheus.HistogramVec // by source
 }
 
 // NewMetrics registers them.
@@ -28,6 +29,9 @@ func NewMetrics(registry prometheus.Registerer) Metrics {
 		frames: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "spatialflow_frames_total", Help: "The account of a source's frames.",
 		}, []string{"source", "outcome", "reason"}),
+		republished: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "spatialflow_frames_republished_total", Help: "Frames that were published again: nothing of them was found anywhere.",
+		}, []string{"source"}),
 		inFlight: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "spatialflow_frames_in_flight", Help: "Admitted frames whose scene is not yet seen.",
 		}, []string{"source"}),
@@ -37,13 +41,23 @@ func NewMetrics(registry prometheus.Registerer) Metrics {
 		}, []string{"source"}),
 		endToEnd: telemetry.NewEndToEnd(registry, "scene", "source"),
 	}
-	registry.MustRegister(m.frames, m.inFlight, m.bytes)
+	registry.MustRegister(m.frames, m.republished, m.inFlight, m.bytes)
 	return m
+}
+
+// Forget deletes the series of a source.
+func (m Metrics) Forget(source string) {
+	labels := prometheus.Labels{"source": source}
+	m.frames.DeletePartialMatch(labels)
+	m.republished.DeletePartialMatch(labels)
+	m.inFlight.DeletePartialMatch(labels)
+	m.bytes.DeletePartialMatch(labels)
+	m.endToEnd.DeletePartialMatch(labels)
 }
 
 // SourceMetrics are those of one source.
 type SourceMetrics struct {
-	captured, admitted, complete, partial, failed prometheus.Counter
+	captured, admitted, complete, partial, failed, republished prometheus.Counter
 
 	afterExpiry                         func()
 	skipped, dropped                    func(reason string) prometheus.Counter
@@ -57,6 +71,7 @@ func (m Metrics) Of(source string) SourceMetrics {
 	return SourceMetrics{
 		captured: frames("captured"), admitted: frames("admitted"),
 		complete: frames(string(flow.OutcomeComplete)), partial: frames(string(flow.OutcomePartial)), failed: frames(string(flow.OutcomeError)),
+		republished: m.republished.WithLabelValues(source),
 		afterExpiry: func() { frames("after_expiry").Inc() },
 		skipped:     func(reason string) prometheus.Counter { return m.frames.WithLabelValues(source, "skipped", reason) },
 		dropped:     func(reason string) prometheus.Counter { return m.frames.WithLabelValues(source, "dropped", reason) },
@@ -90,6 +105,9 @@ func (m SourceMetrics) Seen(age time.Duration) { m.scene.Observe(age.Seconds()) 
 
 // AfterExpiry counts a scene whose frame had left the account.
 func (m SourceMetrics) AfterExpiry() { m.afterExpiry() }
+
+// Republished counts a frame that is published again.
+func (m SourceMetrics) Republished() { m.republished.Inc() }
 
 // Close counts a frame that has its scene.
 func (m SourceMetrics) Close(outcome flow.Outcome) {

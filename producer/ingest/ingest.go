@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -27,22 +29,21 @@ import (
 	"github.com/spatial-flow/spatial-flow/producer/source"
 )
 
-// maxSources bounds the sources that are ingested at once.
-const maxSources = 64
-
 const (
-	prefix        = "ingest."
-	queued        = 64                     // messages that may wait to be looked at; what comes beyond is lost, and counted
-	leaseName     = "ingest"               // who takes them: two would admit everything twice
-	silence       = time.Minute            // after which a source makes room for another
-	skippedWaited = "waited"               // no group took it in time
-	waitedMost    = 2 * time.Second        // that the newest picture of an ingest source waits for a group
-	refusals      = "ingest"               // of spatialflow_refused_total
-	leaseEvery    = time.Second            // ask for it
-	lookEvery     = 250 * time.Millisecond // for pictures that wait too long, and messages that were lost
-	callTimeout   = 2 * time.Second        // of one question to NATS
-	codeBad       = 400                    // of an answer: the message is to blame
-	codeBusy      = 503                    // of an answer: it was not taken
+	prefix         = "ingest."
+	queued         = 64               // messages that may wait to be looked at; what comes beyond is lost, and counted
+	leaseName      = "ingest"         // who takes them: two would admit everything twice
+	silence        = time.Minute      // after which a source makes room for another
+	forgetAfter    = 10 * time.Minute // of silence: a source is forgotten
+	retryElsewhere = "this producer takes ingest no more: publish again"
+	skippedWaited  = "waited"               // no group took it in time
+	waitedMost     = 2 * time.Second        // that the newest picture of an ingest source waits for a group
+	refusals       = "ingest"               // of spatialflow_refused_total
+	leaseEvery     = time.Second            // ask for it
+	lookEvery      = 250 * time.Millisecond // for pictures that wait too long, and messages that were lost
+	callTimeout    = 2 * time.Second        // of one question to NATS
+	codeBad        = 400                    // of an answer: the message is to blame
+	codeBusy       = 503                    // of an answer: it was not taken
 )
 
 // errRefused is returned when a message is no picture of a source: it says why.
@@ -65,7 +66,6 @@ type door struct {
 type ingested struct {
 	live  *live.Source
 	row   *account.Row
-	id    flow.FrameID // of its last picture
 	heard time.Time
 }
 
@@ -73,6 +73,7 @@ type ingested struct {
 type Config struct {
 	Settings source.Settings
 	Live     live.Config
+	Sources  int // that are ingested at once
 }
 
 // Run takes messages while it has the lease, until ctx ends: of several producers one does.
@@ -88,7 +89,7 @@ func Run(ctx context.Context, cfg Config, env service.Env, board *account.Board,
 
 func (g *door) run(ctx context.Context) error {
 	holder := ulid.Make().String()
-	for told := false; ctx.Err() == nil; clock.Sleep(ctx, leaseEvery) {
+	for told := false; ctx.Err() == nil; clock.Sleep(ctx, leaseEvery/2+rand.N(leaseEvery)) {
 		call, cancel := context.WithTimeout(ctx, callTimeout)
 		lease, err := g.env.Bus.Lease(call, leaseName, holder)
 		cancel()
@@ -105,10 +106,10 @@ func (g *door) run(ctx context.Context) error {
 			told = true
 		}
 	}
-	g.close()
 	return nil
 }
 
+// own takes messages until ctx ends, or the lease does.
 func (g *door) own(ctx context.Context, lease *bus.Lease) error {
 	tasks, holding := errgroup.WithContext(ctx)
 	holding, stop := context.WithCancel(holding)
@@ -121,14 +122,17 @@ func (g *door) own(ctx context.Context, lease *bus.Lease) error {
 	tasks.Go(func() error { return lease.Keep(holding) })
 	tasks.Go(func() error {
 		defer stop()
-		g.handleAll(holding, queue, sub)
+		g.handleAll(holding, lease, queue, sub)
 		if err := sub.Unsubscribe(); err != nil {
 			g.env.Log.Debug("unsubscribe", "error", err) // the connection is closed, and the subscription with it
 		}
+		refuseAll(queue)
 		return nil
 	})
 	err = tasks.Wait()
-	if errors.Is(err, bus.ErrLeaseLost) {
+	lost := errors.Is(err, bus.ErrLeaseLost)
+	g.close(lost)
+	if lost {
 		return err
 	}
 	call, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
@@ -139,7 +143,19 @@ func (g *door) own(ctx context.Context, lease *bus.Lease) error {
 	return err
 }
 
-func (g *door) handleAll(ctx context.Context, queue <-chan *nats.Msg, sub *nats.Subscription) {
+// refuseAll answers what is in the queue.
+func refuseAll(queue <-chan *nats.Msg) {
+	for {
+		select {
+		case msg := <-queue:
+			respond(msg, nil, codeBusy, retryElsewhere)
+		default:
+			return
+		}
+	}
+}
+
+func (g *door) handleAll(ctx context.Context, lease *bus.Lease, queue <-chan *nats.Msg, sub *nats.Subscription) {
 	lost := 0
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
@@ -148,10 +164,12 @@ func (g *door) handleAll(ctx context.Context, queue <-chan *nats.Msg, sub *nats.
 		case <-ctx.Done():
 			return
 		case msg := <-queue:
+			if !lease.Held() { // this process slept: another may have the lease
+				respond(msg, nil, codeBusy, retryElsewhere)
+				continue
+			}
 			if err := g.handle(msg); err != nil {
-				g.refused.WithLabelValues(refusals, "malformed").Inc()
-				g.env.Log.Warn("ingest refused", "subject", msg.Subject, "error", err)
-				respond(msg, nil, codeBad, err.Error())
+				g.refuse(msg, err)
 			}
 		case <-ticker.C:
 			if n, err := sub.Dropped(); err == nil && n > lost {
@@ -161,11 +179,20 @@ func (g *door) handleAll(ctx context.Context, queue <-chan *nats.Msg, sub *nats.
 			for _, s := range g.sources {
 				s.live.SkipWaiting(waitedMost, skippedWaited)
 			}
+			g.forget(forgetAfter)
 		}
 	}
 }
 
-// handle offers one message's picture to the selection; its sender is answered when that is decided.
+// refuse answers a message that is to blame itself, and counts it.
+func (g *door) refuse(msg *nats.Msg, err error) {
+	g.refused.WithLabelValues(refusals, "malformed").Inc()
+	g.env.Log.Warn("ingest refused", "subject", msg.Subject, "error", err)
+	respond(msg, nil, codeBad, err.Error())
+}
+
+// handle offers one message's picture for admission; its sender is answered when that is decided. What takes time is left to the
+// goroutine of its source.
 func (g *door) handle(msg *nats.Msg) error {
 	name := strings.TrimPrefix(msg.Subject, prefix)
 	if err := flow.ValidToken("source", name); err != nil {
@@ -179,21 +206,22 @@ func (g *door) handle(msg *nats.Msg) error {
 	if err != nil {
 		return err
 	}
-	begin := time.Now()
 	if err := g.intake.Fill(&p, data); err != nil {
 		return fmt.Errorf("%w: %w", errRefused, err)
 	}
-	p.Encode = time.Since(begin)
 	s, err := g.source(name)
 	if err != nil {
 		return err
 	}
-	if msg.Reply != "" {
-		p.Answered = func(ack *jetstream.PubAck, skipped string) { respond(msg, ack, codeBusy, "skipped: "+skipped) }
+	p.Answered = func(ack *jetstream.PubAck, skipped string) {
+		if why, broken := strings.CutPrefix(skipped, live.SkippedBroken+": "); broken {
+			g.refuse(msg, fmt.Errorf("%w: %s", errRefused, why))
+			return
+		}
+		respond(msg, ack, codeBusy, "skipped: "+skipped)
 	}
-	s.id.Seq++
 	s.heard = time.Now()
-	s.live.Received(s.id, p)
+	s.live.Received(p)
 	return nil
 }
 
@@ -231,7 +259,7 @@ func (g *door) source(name string) (*ingested, error) {
 	if s := g.sources[name]; s != nil {
 		return s, nil
 	}
-	if len(g.sources) >= maxSources && !g.forget() {
+	if len(g.sources) >= g.cfg.Sources && !g.forget(silence) {
 		return nil, fmt.Errorf("%w: %d sources are ingested already", errRefused, len(g.sources))
 	}
 	spec := source.Spec{Name: name, URI: prefix + name, Settings: g.cfg.Settings}
@@ -244,18 +272,19 @@ func (g *door) source(name string) (*ingested, error) {
 		g.board.Remove(row)
 		return nil, err
 	}
-	status, _ := row.Snapshot()
-	made := &ingested{live: s, row: row, id: flow.FrameID{Source: name, Session: status.Session}}
+	s.BeginSession(0)
+	made := &ingested{live: s, row: row}
 	g.sources[name] = made
-	g.env.Log.Info("ingesting", "source", name, "session", status.Session)
+	g.env.Log.Info("ingesting", "source", name)
 	return made, nil
 }
 
-// forget drops the source that is silent longest, if that is long and nothing of it is under way.
-func (g *door) forget() bool {
+// forget drops the source that is silent longest, with all that is kept of it, if it is so for long and nothing of it is
+// under way.
+func (g *door) forget(silent time.Duration) bool {
 	oldest := ""
 	for name, s := range g.sources {
-		idle := time.Since(s.heard) > silence && s.live.Idle()
+		idle := time.Since(s.heard) > silent && s.live.Idle()
 		if idle && (oldest == "" || s.heard.Before(g.sources[oldest].heard)) {
 			oldest = name
 		}
@@ -265,23 +294,32 @@ func (g *door) forget() bool {
 	}
 	gone := g.sources[oldest]
 	delete(g.sources, oldest)
-	gone.live.End()
+	gone.live.End(context.Background()) // nothing is under way
 	g.board.Remove(gone.row)
+	g.metrics.Forget(oldest)
 	return true
 }
 
-// close waits for what is under way of all sources; they stay on the board.
-func (g *door) close() {
+// close ends all sources: what is under way has the time of a stop. They stay on the board, unless they are another producer's
+// now, which lets nothing of this one's be admitted.
+func (g *door) close(lost bool) {
 	work, cancel := context.WithTimeout(context.Background(), g.cfg.Live.Drain)
 	defer cancel()
-	for _, s := range g.sources {
-		s.live.SkipWaiting(0, live.SkippedEnded)
+	if lost {
+		cancel()
 	}
-	for _, s := range g.sources {
-		s.live.Drain(work)
-		s.live.End()
-		s.row.Stopped()
+	var ends sync.WaitGroup
+	for name, s := range g.sources {
+		ends.Go(func() { s.live.End(work) })
+		delete(g.sources, name)
+		if !lost {
+			defer s.row.Stopped()
+			continue
+		}
+		defer g.metrics.Forget(name)
+		defer g.board.Remove(s.row)
 	}
+	ends.Wait()
 }
 
 // respond answers as JetStream does, so that js.Publish and nats req understand it:

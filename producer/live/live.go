@@ -8,9 +8,12 @@ import (
 	"io"
 	"log/slog"
 	"math"
+	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/oklog/ulid/v2"
 
 	"github.com/spatial-flow/spatial-flow/flow"
@@ -27,14 +30,17 @@ const stageFuser = "fuser"
 const (
 	skippedOvertaken = "overtaken" // a newer picture of its source came before any group took it
 	skippedRate      = "rate"      // its source may not be taken so often
-	skippedBroken    = "broken"    // it can't be sent
+	SkippedBroken    = "broken"    // it can't be sent
 	SkippedEnded     = "ended"     // its source ended first
 	droppedPublish   = "publish"   // NATS did not store it
 )
 
 const (
-	reopenLeast = 250 * time.Millisecond // before a camera is opened again
-	reopenMost  = 10 * time.Second
+	reopenLeast   = 250 * time.Millisecond // before a camera is opened again
+	reopenMost    = 10 * time.Second
+	publishWithin = 2 * time.Second       // that a frame is tried to be stored: older ones help nobody
+	publishPause  = 20 * time.Millisecond // after one that was not stored
+	frameRoom     = 8 << 10               // of a message, for what a frame is beside its picture, in bytes
 )
 
 // Config is what all live sources of a producer have in common.
@@ -46,7 +52,7 @@ type Config struct {
 	Drain    time.Duration      // that frames under way have when a source ends
 }
 
-// Source keeps the newest picture of one source ready for admission, whatever becomes of it.
+// Source keeps the newest picture of one source ready for admission, whatever becomes of it, and publishes what is admitted.
 type Source struct {
 	spec      source.Spec
 	cfg       Config
@@ -59,13 +65,22 @@ type Source struct {
 	done      *nats.Subscription
 	box       mailbox
 	left      uint64 // pictures that cfg.Frames leaves; counts down from MaxUint64 without it
+
+	// Of the session, for the goroutine that captures.
+	id        flow.FrameID // of its last picture
+	partition int
+
+	grants  chan grant // holds one at most
+	sending sync.WaitGroup
+	busy    bool // with a grant: under the lock of admission
+	closed  bool // no more grants: under the lock of admission
 }
 
 // New is a source that is shown in row. It takes part from [Source.Run] or [Source.Begin] on.
 func New(s source.Spec, r *account.Row, cfg Config, env service.Env, admission *Admission, m account.Metrics) *Source {
 	l := &Source{
 		spec: s, cfg: cfg, bus: env.Bus, log: env.Log.With("source", s.Name), row: r, account: r.Account,
-		metrics: m.Of(s.Name), admission: admission, left: cfg.Frames,
+		metrics: m.Of(s.Name), admission: admission, left: cfg.Frames, grants: make(chan grant, 1),
 	}
 	if l.left == 0 {
 		l.left = math.MaxUint64
@@ -79,11 +94,9 @@ func (l *Source) Run(ctx context.Context) flow.State {
 	err := l.Begin()
 	if err == nil {
 		err = l.captureAll(ctx)
-		l.SkipWaiting(0, SkippedEnded)
 		work, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.cfg.Drain)
-		l.Drain(work) // until each has its scene, or expires
+		l.End(work)
 		cancel()
-		l.End()
 	}
 	state, reason := flow.StateComplete, ""
 	sums := l.account.Snapshot()
@@ -106,12 +119,21 @@ func (l *Source) Begin() (err error) {
 	if l.done, err = l.bus.SubscribeDone("*", l.spec.Name, l.onDone); err != nil { // before the first publish
 		return err
 	}
+	l.sending.Go(func() {
+		for g := range l.grants {
+			l.carry(g)
+		}
+	})
 	l.admission.join(l)
 	return nil
 }
 
-// End leaves what is under way to itself.
-func (l *Source) End() {
+// End skips the picture that waits, and leaves once no frame is under way any more, or ctx ends.
+func (l *Source) End(ctx context.Context) {
+	l.SkipWaiting(0, SkippedEnded)
+	l.admission.close(l)
+	l.sending.Wait() // a grant is on its way for publishWithin at most
+	l.account.Wait(ctx, 1)
 	l.admission.leave(l)
 	if err := l.done.Unsubscribe(); err != nil {
 		l.log.Debug("unsubscribe", "error", err) // the connection is closed, and the subscription with it
@@ -125,9 +147,8 @@ func (l *Source) captureAll(ctx context.Context) error {
 		before := l.left
 		src, info, err := source.Open(l.spec, source.Options{Frames: l.cfg.Frames})
 		if err == nil {
-			l.row.Began(ulid.Make().String(), info.Frames)
+			l.BeginSession(info.Frames)
 			err = l.capture(ctx, src, info.FPS)
-			l.box.settle()
 			err = errors.Join(err, src.Close())
 			if l.left < before {
 				wait, told = reopenLeast, false
@@ -143,7 +164,7 @@ func (l *Source) captureAll(ctx context.Context) error {
 				l.log.Warn("camera lost; it is opened again and again", "error", err)
 				told = true
 			}
-			clock.Sleep(ctx, wait)
+			clock.Sleep(ctx, wait/2+rand.N(wait))
 			wait = min(2*wait, reopenMost)
 		case l.left == before: // a file without a picture
 			clock.Sleep(ctx, reopenLeast)
@@ -152,10 +173,16 @@ func (l *Source) captureAll(ctx context.Context) error {
 	return nil
 }
 
-// capture puts one session's pictures, of which there are fps a second (0: not known), into the mailbox. nil is returned at the source's end, or that of ctx.
+// BeginSession begins a session of so many pictures; 0: it is not known how many. It keeps the partition that it begins with.
+func (l *Source) BeginSession(frames uint64) {
+	d, _ := l.admission.deployed.Now()
+	l.id, l.partition = flow.FrameID{Source: l.spec.Name, Session: ulid.Make().String()}, d.Begin(l.spec.Name)
+	l.row.Began(l.id.Session, frames)
+}
+
+// capture puts one session's pictures, of which there are fps a second (0: not known), into the mailbox. nil is returned at
+// the source's end, or that of ctx.
 func (l *Source) capture(ctx context.Context, src source.Source, fps float64) error {
-	status, _ := l.row.Snapshot()
-	id := flow.FrameID{Source: l.spec.Name, Session: status.Session}
 	pace := newPace(l.spec, fps)
 	for l.left > 0 {
 		if !pace.wait(ctx, src) {
@@ -163,54 +190,59 @@ func (l *Source) capture(ctx context.Context, src source.Source, fps float64) er
 		}
 		p, err := src.Next(ctx)
 		switch {
+		case err == nil && ctx.Err() != nil:
+			p.Release()
+			return nil
 		case ctx.Err() != nil, errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
 			return err
 		}
-		id.Seq++
 		l.left--
 		l.metrics.Captured(p.Read)
 		if !pace.takes(p.Captured) {
-			l.box.settle() // what waits is not overwritten by what is read now and passed over
+			l.id.Seq++
 			l.skipped(&p, skippedRate)
 			continue
 		}
-		l.offer(id, p)
+		l.offer(p)
 	}
 	return nil
 }
 
-// offer makes a picture the newest of its source.
-func (l *Source) offer(id flow.FrameID, p source.Picture) {
-	l.skipped(l.box.put(id, p), skippedOvertaken)
-	l.admission.signal()
+// Received makes a picture that came without being read the newest of the source.
+func (l *Source) Received(p source.Picture) {
+	l.metrics.Received()
+	l.offer(p)
 }
 
-// Received makes a picture that came without being read the newest of the source.
-func (l *Source) Received(id flow.FrameID, p source.Picture) {
-	l.metrics.Received()
-	l.offer(id, p)
+// offer makes a picture the newest of its source.
+func (l *Source) offer(p source.Picture) {
+	l.id.Seq++
+	if overtaken := l.box.put(&waiting{l.id, l.partition, p, time.Now()}); overtaken != nil {
+		l.skipped(&overtaken.picture, skippedOvertaken)
+	}
+	l.admission.signal()
 }
 
 // SkipWaiting skips the picture that waits for admission, if it does so for at least so long.
 func (l *Source) SkipWaiting(waited time.Duration, reason string) {
-	l.skipped(l.box.empty(waited), reason)
+	if w := l.box.empty(waited); w != nil {
+		l.skipped(&w.picture, reason)
+	}
 }
 
-// Drain waits until no frame of the source is under way, or ctx ends.
-func (l *Source) Drain(ctx context.Context) { l.account.Wait(ctx, 1) }
+// Idle says whether no frame of the source is under way, and no picture waits.
+func (l *Source) Idle() bool { return !l.box.full() && l.account.Snapshot().InFlight == 0 }
 
-// Idle says whether no frame of the source is under way.
-func (l *Source) Idle() bool { return l.account.Snapshot().InFlight == 0 }
-
-// skipped counts a picture that is not admitted, unless it is nil, and tells who waits for it.
+// skipped counts a picture that is not admitted, and tells who waits for it.
 func (l *Source) skipped(p *source.Picture, reason string) {
-	if p == nil {
-		return
-	}
+	p.Release()
 	l.account.Skip(reason)
 	l.metrics.Skip(reason)
+	if p.Broken != "" {
+		reason += ": " + p.Broken
+	}
 	p.Answer(nil, reason)
 }
 
@@ -235,26 +267,69 @@ func (l *Source) onDone(by string, done flow.Done) {
 	}
 }
 
-// publish stores a frame that was admitted and booked. False is returned, and the frame dropped, when NATS does not.
-func (l *Source) publish(ctx context.Context, groups flow.Groups, id flow.FrameID, plan []string, p source.Picture) bool {
-	frame := &flow.Frame{
-		Version: 1, Source: id.Source, Session: id.Session, Seq: id.Seq, Mode: flow.ModeLive,
-		Captured: clock.Stamp(p.Captured), Sent: clock.Stamp(time.Now()), Width: p.Width, Height: p.Height, Plan: plan,
-		Budget: l.cfg.Budget, Picture: p.Data, Ledger: []flow.Hop{{Stage: account.Stage, Work: p.Read + p.Encode}},
+// carry encodes and publishes a picture that was admitted.
+func (l *Source) carry(g grant) {
+	g.picture.Finish()
+	if g.picture.Broken != "" {
+		l.log.Warn("broken picture", "seq", g.id.Seq, "reason", g.picture.Broken)
+		l.skipped(&g.picture, SkippedBroken)
+		l.admission.carried(l, g.id, true)
+		return
 	}
-	begin := time.Now()
-	frame.Ledger[0].Wait = max(0, begin.Sub(p.Captured)-p.Read-p.Encode) // in the mailbox
-	l.metrics.Admitted(p.Encode, len(p.Data))
-	ack, err := l.bus.StoreFrame(ctx, groups, frame)
+	l.account.Admit(g.id, g.plan, g.picture.Captured, time.Now())
+	l.metrics.Admitted(g.picture.Encode, len(g.picture.Data))
+	ack, err := l.publish(g)
 	if err != nil {
-		if l.account.Drop(id, droppedPublish, time.Now()) {
+		if l.account.Drop(g.id, droppedPublish, time.Now()) {
 			l.metrics.Drop(droppedPublish)
 		}
-		l.log.Warn("frame not stored", "seq", id.Seq, "error", err)
-		p.Answer(nil, droppedPublish)
-		return false
+		l.log.Warn("frame not stored", "seq", g.id.Seq, "error", err)
+		g.picture.Answer(nil, droppedPublish)
+		time.Sleep(publishPause) // NATS is away: not as fast as cameras are
+	} else {
+		g.picture.Answer(ack, "")
 	}
-	l.metrics.Stored(begin)
-	p.Answer(ack, "")
-	return true
+	l.admission.carried(l, g.id, err != nil)
+}
+
+func (l *Source) publish(g grant) (ack *jetstream.PubAck, err error) {
+	p, begin := &g.picture, time.Now()
+	frame := &flow.Frame{
+		Source: g.id.Source, Session: g.id.Session, Seq: g.id.Seq, Mode: flow.ModeLive,
+		Captured: clock.Stamp(p.Captured), Width: p.Width, Height: p.Height, Plan: g.plan,
+		Budget: l.cfg.Budget, Picture: p.Data, Ledger: []flow.Hop{{Stage: account.Stage}},
+	}
+	g.deployment.Stamp(frame, g.partition)
+	ctx, cancel := context.WithTimeout(context.Background(), publishWithin)
+	defer cancel()
+	shrink := func() bool {
+		if err := p.Shrink(l.bus.MaxMessage() - frameRoom); err != nil {
+			return false
+		}
+		frame.Picture, frame.Width, frame.Height = p.Data, p.Width, p.Height
+		return true
+	}
+	err = bus.Store(ctx, bus.Policy{Shrink: once(shrink)}, func(ctx context.Context) (err error) {
+		frame.Sent = clock.Stamp(time.Now())
+		frame.Ledger[0].Work = p.Read + p.Encode
+		frame.Ledger[0].Wait = max(0, time.Since(p.Captured)-p.Read-p.Encode) // for admission, and here
+		ack, err = l.bus.StoreFrame(ctx, g.deployment.Groups, frame)
+		return err
+	})
+	if err == nil {
+		l.metrics.Stored(begin)
+	}
+	return ack, err
+}
+
+// once is a function that says false when it is called again.
+func once(do func() bool) func() bool {
+	called := false
+	return func() bool {
+		if called {
+			return false
+		}
+		called = true
+		return do()
+	}
 }

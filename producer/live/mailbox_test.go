@@ -1,10 +1,7 @@
 package live
 
 import (
-	"context"
-	"io"
 	"log/slog"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -12,97 +9,130 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/producer/account"
+	"github.com/spatial-flow/spatial-flow/producer/fleet"
 	"github.com/spatial-flow/spatial-flow/producer/source"
 )
 
-// A source that ends looks into its mailbox and then into its account: no picture may be in neither.
-func TestMailboxIsHeldUntilItsPictureIsBooked(t *testing.T) {
-	var m mailbox
-	id := flow.FrameID{Source: "cam1", Session: "s", Seq: 1}
-	if m.put(id, source.Picture{}) != nil {
-		t.Fatal("an empty mailbox had a picture")
-	}
-	booked := false
-	got, _, ok := m.take(func(of flow.FrameID, _ source.Picture) {
-		booked = of == id
-		if m.mu.TryLock() {
-			t.Error("the mailbox is free before its picture is booked")
-		}
-	})
-	if !ok || got != id || !booked {
-		t.Fatalf("took %v, %v, booked %v", got, ok, booked)
-	}
-	if m.fresh() || m.empty(0) != nil {
-		t.Error("the picture is there still")
-	}
+func newTestAdmission(d flow.Deployment) *Admission {
+	return NewAdmission(Config{}, slog.New(slog.DiscardHandler), bus.NewDeployed(d), fleet.New("own"))
 }
 
-// Whoever encodes holds the mailbox, for as long as that takes. The selection looks into all mailboxes, and callbacks of
-// NATS wait for the selection: neither may wait for an encoder.
-func TestSelectionWaitsForNoEncoder(t *testing.T) {
-	s := NewAdmission(Config{}, nil, slog.New(slog.DiscardHandler), flow.DefaultGroups(), "")
-	l := &Source{spec: source.Spec{Name: "cam"}, admission: s}
-	s.join(l)
-	encoding, encoded := make(chan struct{}), make(chan struct{})
-	l.box.put(flow.FrameID{Source: "cam", Session: "s", Seq: 1}, source.Picture{EncodeLater: func() ([]byte, error) {
-		close(encoding)
-		<-encoded
-		return nil, nil
-	}})
-	var settling sync.WaitGroup
-	settling.Go(l.box.settle) // after a picture that is passed over for the camera's rate
-	<-encoding
-	picked := make(chan *Source, 1)
-	go func() {
-		l, _, _ := s.pick()
-		picked <- l
-	}()
-	select {
-	case got := <-picked:
-		if got != l {
-			t.Errorf("picked %v while its picture is encoded, want the source", got)
-		}
-	case <-time.After(10 * time.Second): // for ever, as long as it is encoded
-		t.Error("the selection, whose lock a done needs, waits for the encoder")
-	}
-	close(encoded)
-	settling.Wait()
-}
-
-// twoBuffers is a camera that reads into two buffers in turns, as video does.
-type twoBuffers struct {
-	read, most int
-	buffers    [2]int
-}
-
-func (c *twoBuffers) Next(context.Context) (source.Picture, error) {
-	if c.read == c.most {
-		return source.Picture{}, io.EOF
-	}
-	c.read++
-	buffer := &c.buffers[c.read%2]
-	*buffer = c.read
-	return source.Picture{Captured: time.Now(), EncodeLater: func() ([]byte, error) { return []byte(strconv.Itoa(*buffer)), nil }}, nil
-}
-
-func (c *twoBuffers) Skip(context.Context, uint64) error { return nil }
-func (c *twoBuffers) Close() error                       { return nil }
-
-// A picture that waits keeps its pixels while others are read and passed over for the camera's rate.
-func TestCameraRateLeavesPixelsAlone(t *testing.T) {
-	specs, err := source.Parse([]string{"cam=/dev/video0#fps=0.001"}, source.Settings{Quality: 90})
+func newTestSource(t *testing.T, a *Admission, arg string) *Source {
+	t.Helper()
+	specs, err := source.Parse([]string{arg}, source.Settings{Quality: 90})
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := New(specs[0], account.NewBoard().Add([]flow.SourceStatus{{Source: "cam", Mode: flow.ModeLive}}, "")[0], Config{},
-		service.Env{Log: slog.New(slog.DiscardHandler)}, &Admission{wake: make(chan struct{}, 1)}, account.NewMetrics(prometheus.NewRegistry()))
-	if err := l.capture(t.Context(), &twoBuffers{most: 5}, 0); err != nil {
-		t.Fatal(err)
+	row := account.NewBoard().Add([]flow.SourceStatus{specs[0].Status()}, "")[0]
+	l := New(specs[0], row, Config{}, service.Env{Log: slog.New(slog.DiscardHandler)}, a, account.NewMetrics(prometheus.NewRegistry()))
+	l.BeginSession(0)
+	return l
+}
+
+// pixels count what becomes of them.
+type pixels struct {
+	encode   func()
+	released *int
+}
+
+func (p pixels) Release() { *p.released++ }
+func (p pixels) Encode() ([]byte, int, int, error) {
+	p.encode()
+	return []byte("jpeg"), 4, 4, nil
+}
+
+// Whoever encodes holds no lock: neither a done nor the pictures of other sources wait, and the next picture of the same
+// source waits in the mailbox and overtakes none that is on its way.
+func TestNothingWaitsForAnEncoder(t *testing.T) {
+	t.Parallel()
+	a := newTestAdmission(flow.DefaultDeployment())
+	slow, quick := newTestSource(t, a, "slow=0"), newTestSource(t, a, "quick=1")
+	a.join(slow)
+	a.join(quick)
+	encoding, encoded, released := make(chan struct{}), make(chan struct{}), 0
+	slow.offer(source.Picture{Pixels: pixels{func() { close(encoding); <-encoded }, &released}})
+	a.admitAll()
+	var carrying sync.WaitGroup
+	carrying.Go(func() {
+		g := <-slow.grants
+		g.picture.Finish()
+	})
+	<-encoding
+	slow.offer(source.Picture{})
+	quick.offer(source.Picture{})
+	a.done("detect", flow.FrameID{Source: "slow", Session: slow.id.Session, Seq: 1}, flow.Done{Outcome: flow.OutcomeComplete}, time.Now())
+	a.admitAll()
+	select {
+	case g := <-quick.grants:
+		if g.id.Source != "quick" || len(g.plan) == 0 {
+			t.Errorf("admitted %v for %v", g.id, g.plan)
+		}
+	default:
+		t.Error("no other source's picture is admitted while one is encoded")
 	}
-	id, p, ok := l.box.take(func(flow.FrameID, source.Picture) {})
-	if !ok || id.Seq != 1 || string(p.Data) != "1" {
-		t.Errorf("%v: frame %d holds the pixels of %q", ok, id.Seq, p.Data)
+	if len(slow.grants) != 0 || !slow.box.full() {
+		t.Error("a source has two pictures on their way at once")
+	}
+	close(encoded)
+	carrying.Wait()
+	if released != 1 {
+		t.Errorf("the pixels were released %d times", released)
+	}
+}
+
+// A picture that is overtaken, or passed over for the camera's rate, is never encoded, and gives its memory back.
+func TestSkippedPicturesAreReleased(t *testing.T) {
+	t.Parallel()
+	l := newTestSource(t, newTestAdmission(flow.DefaultDeployment()), "cam=0")
+	released := 0
+	for range 3 {
+		l.offer(source.Picture{Pixels: pixels{func() { t.Error("a skipped picture is encoded") }, &released}})
+	}
+	l.SkipWaiting(0, SkippedEnded)
+	if released != 3 {
+		t.Errorf("%d of 3 pictures gave their memory back", released)
+	}
+	if sums := l.account.Snapshot(); sums.Skipped[skippedOvertaken] != 2 || sums.Skipped[SkippedEnded] != 1 {
+		t.Errorf("account %+v", sums)
+	}
+}
+
+// Another group takes part from the moment that the deployment says so; those that were there keep their credits, and one that
+// is not required never leads.
+func TestAdmissionFollowsTheDeployment(t *testing.T) {
+	t.Parallel()
+	d := flow.DefaultDeployment()
+	a := newTestAdmission(d)
+	l := newTestSource(t, a, "cam=0")
+	a.join(l)
+	next := func() []string {
+		l.busy = false
+		l.offer(source.Picture{})
+		a.admitAll()
+		select {
+		case g := <-l.grants:
+			return g.plan
+		default:
+			return nil
+		}
+	}
+	if plan := next(); len(plan) != 2 {
+		t.Fatalf("plan %v, want detect and depth", plan)
+	}
+	if plan := next(); plan != nil {
+		t.Fatalf("a second frame for %v without a credit", plan)
+	}
+	d.Groups = append(flow.Groups{}, append(d.Groups, flow.Group{Name: "pose", Slot: 3, Need: flow.NeedShadow})...)
+	a.deployed.Set(d)
+	a.look(time.Now())
+	if plan := next(); plan != nil {
+		t.Errorf("a frame for %v: a group that came has given others new credits, or leads", plan)
+	}
+	a.done("detect", flow.FrameID{Source: "cam", Session: l.id.Session, Seq: 1}, flow.Done{Outcome: flow.OutcomeComplete}, time.Now())
+	if plan := next(); len(plan) != 2 || plan[0] != "detect" || plan[1] != "pose" {
+		t.Errorf("plan %v, want detect, which has its credit back, and pose", plan)
 	}
 }

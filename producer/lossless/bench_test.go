@@ -8,8 +8,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/flow/natsserver"
+	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/producer/account"
+	"github.com/spatial-flow/spatial-flow/producer/fleet"
 	"github.com/spatial-flow/spatial-flow/producer/source"
 )
 
@@ -26,26 +29,32 @@ func BenchmarkAdmit(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer connection.Close()
-	groups := flow.DefaultGroups()
-	if err := connection.Provision(b.Context(), flow.DefaultDeployment().With(groups)); err != nil {
+	if err := connection.Provision(b.Context(), flow.DefaultDeployment()); err != nil {
 		b.Fatal(err)
 	}
 	stream, err := connection.JetStream().Stream(b.Context(), "FRAMES_LOSSLESS")
 	if err != nil {
 		b.Fatal(err)
 	}
-	sums := account.New()
-	l := &carrier{spec: source.Spec{Name: "bench"}, cfg: Config{StoreTimeout: time.Minute}, bus: connection, log: slog.New(slog.DiscardHandler),
-		groups: groups, plan: groups.LosslessPlan(time.Now(), func(flow.Group) bool { return false }), account: sums, metrics: account.NewMetrics(prometheus.NewRegistry()).Of("bench"), session: "bench"}
+	deployment := flow.DefaultDeployment()
+	specs, err := source.Parse([]string{"bench=/bench"}, source.Settings{Quality: 90})
+	if err != nil {
+		b.Fatal(err)
+	}
+	row := account.NewBoard().Add([]flow.SourceStatus{specs[0].Status()}, "bench")[0]
+	l := newCarrier(specs[0], row, Config{StoreTimeout: time.Minute, Window: 32}, Shared{
+		Env: service.Env{Bus: connection, Log: slog.New(slog.DiscardHandler)}, Deployed: bus.NewDeployed(deployment), Fleet: fleet.New("own"),
+		Metrics: account.NewMetrics(prometheus.NewRegistry()), Memory: NewMemory(512 << 20),
+	})
 	p := source.Picture{Data: make([]byte, 100<<10), Width: 768, Height: 576, Captured: time.Now()}
 	seq := uint64(0)
 	b.ReportAllocs()
 	for b.Loop() {
 		seq++
-		if err := l.admit(b.Context(), p, seq); err != nil {
+		if err := l.admit(b.Context(), deployment, p, seq); err != nil {
 			b.Fatal(err)
 		}
-		sums.Done(l.id(seq), flow.OutcomeComplete, time.Now())
+		l.onDone(stageFuser, flow.Done{Session: "bench", Seq: seq, Outcome: flow.OutcomeComplete})
 		if seq%2000 == 0 {
 			b.StopTimer()
 			if err := stream.Purge(b.Context()); err != nil {

@@ -7,7 +7,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
 )
 
@@ -26,13 +25,13 @@ func (l *carrier) lookUp(ctx context.Context, closed context.CancelCauseFunc) {
 		}
 		for _, id := range l.account.Due(time.Now(), l.cfg.Silence) {
 			call, cancel := context.WithTimeout(ctx, callTimeout)
-			outcome, err := l.bus.SceneOutcome(call, flow.FirstPartition(id.Source), id)
+			outcome, err := l.bus.SceneOutcome(call, l.partition, id)
 			cancel()
 			switch {
 			case err == nil:
 				told = false
 				if l.account.Found(id, outcome, time.Now()) {
-					l.metrics.Close(outcome)
+					l.closed(id.Seq, outcome)
 				}
 			case errors.Is(err, bus.ErrNotFound):
 				told = false

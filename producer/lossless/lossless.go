@@ -16,6 +16,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/flow/clock"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/producer/account"
+	"github.com/spatial-flow/spatial-flow/producer/fleet"
 	"github.com/spatial-flow/spatial-flow/producer/source"
 )
 
@@ -24,7 +25,7 @@ const (
 	lookupEvery  = 100 * time.Millisecond // at most this late is a silent frame looked up
 	callTimeout  = 2 * time.Second        // of one question to NATS
 	backoffLeast = 20 * time.Millisecond
-	backoffMost  = 200 * time.Millisecond
+	backoffMost  = time.Second
 )
 
 // Config is what all lossless sources of a producer have in common.
@@ -38,37 +39,47 @@ type Config struct {
 	Drain           time.Duration // that frames under way have at a stop
 }
 
+// Shared is what all lossless sources of a producer share.
+type Shared struct {
+	Env      service.Env
+	Deployed *bus.Deployed
+	Fleet    *fleet.Fleet
+	Metrics  account.Metrics
+	Memory   *Memory
+}
+
 // Run carries the source to its end, shows it in row, and tells how it ended. When ctx ends it reads no more, and what is
-// under way has the time of cfg.Drain. Frames are planned for all groups.
-func Run(ctx context.Context, spec source.Spec, row *account.Row, cfg Config, env service.Env, groups flow.Groups, m account.Metrics) flow.State {
-	return newCarrier(spec, row, cfg, env, groups, m).run(ctx)
+// under way has the time of cfg.Drain.
+func Run(ctx context.Context, spec source.Spec, row *account.Row, cfg Config, shared Shared) flow.State {
+	return newCarrier(spec, row, cfg, shared).run(ctx)
 }
 
 // carrier is one source on its way.
 type carrier struct {
-	spec    source.Spec
-	cfg     Config
-	bus     *bus.Bus
-	log     *slog.Logger
-	groups  flow.Groups
-	plan    []string
-	row     *account.Row
-	account *account.Account
-	metrics account.SourceMetrics
-	session string
+	spec      source.Spec
+	cfg       Config
+	bus       *bus.Bus
+	log       *slog.Logger
+	deployed  *bus.Deployed
+	fleet     *fleet.Fleet
+	row       *account.Row
+	account   *account.Account
+	metrics   account.SourceMetrics
+	window    *window
+	session   string
+	partition int // of the session
 }
 
-func newCarrier(s source.Spec, row *account.Row, cfg Config, env service.Env, groups flow.Groups, m account.Metrics) *carrier {
+func newCarrier(spec source.Spec, row *account.Row, cfg Config, shared Shared) *carrier {
 	status, _ := row.Snapshot()
 	session := status.Session
 	return &carrier{
-		spec: s, cfg: cfg, bus: env.Bus, log: env.Log.With("source", s.Name, "session", session), groups: groups, plan: groups.LosslessPlan(time.Now(), func(flow.Group) bool { return false }),
-		row: row, account: row.Account, metrics: m.Of(s.Name), session: session,
+		spec: spec, cfg: cfg, bus: shared.Env.Bus, log: shared.Env.Log.With("source", spec.Name, "session", session),
+		deployed: shared.Deployed, fleet: shared.Fleet, row: row, account: row.Account, metrics: shared.Metrics.Of(spec.Name),
+		window: newWindow(cfg.Window, shared.Memory), session: session,
 	}
 }
 
-// run carries the source to its end and tells the board how it ended. When ctx ends it reads no more, and what is
-// under way has the time of cfg.Drain.
 func (l *carrier) run(ctx context.Context) (state flow.State) {
 	work, cancel := outlive(ctx, l.cfg.Drain)
 	defer cancel(nil)
@@ -107,7 +118,8 @@ func (l *carrier) carry(ctx, work context.Context, cancel context.CancelCauseFun
 		return err
 	}
 	defer func() { err = errors.Join(err, src.Close()) }()
-	done, err := l.bus.SubscribeDone(stageFuser, l.spec.Name, l.onDone) // before the first publish
+	defer l.window.memory.join()()
+	done, err := l.bus.SubscribeDone("*", l.spec.Name, l.onDone) // before the first publish
 	if err != nil {
 		return err
 	}
@@ -151,7 +163,7 @@ func (l *carrier) carryAfter(ctx, work context.Context, cancel context.CancelCau
 	tasks.Go(func() error { l.lookUp(looking, cancel); return nil })
 	last, err := l.admitAll(reading, work, pictures, position)
 	stopReading()
-	empty := err == nil && l.account.Wait(work, 1)
+	empty := err == nil && l.window.drained(work)
 	stopLooking()
 	readErr := tasks.Wait()
 	switch {
@@ -182,13 +194,25 @@ func read(ctx context.Context, src source.Source, pictures chan<- source.Picture
 	}
 }
 
-// onDone runs on the connection's goroutine: it waits for nothing but the account's lock.
-func (l *carrier) onDone(_ string, done flow.Done) {
+// onDone runs on the connection's goroutine: it waits for nothing but locks that are held briefly.
+func (l *carrier) onDone(stage string, done flow.Done) {
 	if done.Session != l.session {
 		return
 	}
-	if age, ok := l.account.Done(l.id(done.Seq), done.Outcome, time.Now()); ok {
-		l.metrics.Seen(age)
-		l.metrics.Close(done.Outcome)
+	id, now := flow.FrameID{Source: l.spec.Name, Session: l.session, Seq: done.Seq}, time.Now()
+	if stage != stageFuser {
+		l.window.answered(stage, id.Seq)
+		return
 	}
+	if age, ok := l.account.Done(id, done.Outcome, now); ok {
+		l.metrics.Seen(age)
+		l.closed(id.Seq, done.Outcome)
+	}
+}
+
+// closed makes room for a frame that has its scene.
+func (l *carrier) closed(seq uint64, outcome flow.Outcome) {
+	l.metrics.Close(outcome)
+	l.row.Waiting("")
+	l.window.release(seq)
 }

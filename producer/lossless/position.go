@@ -4,32 +4,52 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/flow/clock"
 	"github.com/spatial-flow/spatial-flow/producer/source"
 )
 
-// resume passes over what the run has done before and returns how many frames that is.
+// resume makes the session's record, or finds it, passes over what the run has done before and returns how many frames that is.
 func (l *carrier) resume(ctx context.Context, src source.Source, frames uint64) (uint64, error) {
 	if l.cfg.Run == "" { // the session is new
 		l.tellIncomplete(ctx, frames)
-		return 0, nil
 	}
-	position, err := l.position(ctx)
+	position, err := l.openPosition(ctx)
 	if err != nil {
 		return 0, err
 	}
-	if position > 0 {
-		l.log.Info("going on", "after", position)
+	l.partition = position.Partition
+	if position.Seq > 0 {
+		l.log.Info("going on", "after", position.Seq)
 	}
-	if err := src.Skip(ctx, position); err != nil {
-		return 0, fmt.Errorf("go on after frame %d: %w", position, err)
+	if err := src.Skip(ctx, position.Seq); err != nil {
+		return 0, fmt.Errorf("go on after frame %d: %w", position.Seq, err)
 	}
-	return position, nil
+	return position.Seq, nil
+}
+
+// openPosition is how far the session is, and the partition that it keeps: that of its record, of its last scene, or, when it
+// begins now, of the deployment. The record is there before the first frame.
+func (l *carrier) openPosition(ctx context.Context) (position flow.Position, err error) {
+	d, _ := l.deployed.Now()
+	return position, l.ask(ctx, func(ctx context.Context) error {
+		before, _, err := l.bus.Position(ctx, l.spec.Name, l.session)
+		if errors.Is(err, bus.ErrNotFound) {
+			before, err = flow.Position{Partition: d.Begin(l.spec.Name)}, nil
+		}
+		if err != nil {
+			return err
+		}
+		position, err = l.bus.OpenPosition(ctx, l.spec.Name, l.session, before.Partition)
+		position.Seq = max(position.Seq, before.Seq)
+		return err
+	})
 }
 
 // tellIncomplete reports the earlier runs of the source that stopped before its last frame; frames is how many it has,
@@ -50,23 +70,33 @@ func (l *carrier) tellIncomplete(ctx context.Context, frames uint64) {
 	}
 }
 
-// position asks until NATS answers, for cfg.StoreTimeout at most.
-func (l *carrier) position(ctx context.Context) (uint64, error) {
+// ask asks until NATS answers, for cfg.StoreTimeout at most.
+func (l *carrier) ask(ctx context.Context, question func(context.Context) error) error {
 	start := time.Now()
 	for wait := backoffLeast; ; wait = min(2*wait, backoffMost) {
 		call, cancel := context.WithTimeout(ctx, callTimeout)
-		position, _, err := l.bus.Position(call, l.spec.Name, l.session)
+		err := question(call)
 		cancel()
-		if errors.Is(err, bus.ErrNotFound) {
-			return 0, nil
+		if err == nil || errors.Is(err, nats.ErrConnectionClosed) || time.Since(start) > l.cfg.StoreTimeout {
+			return err
 		}
-		if err == nil {
-			return position.Seq, nil
-		}
-		if errors.Is(err, nats.ErrConnectionClosed) || time.Since(start) > l.cfg.StoreTimeout || !clock.Sleep(ctx, wait) {
-			return 0, err
+		if !clock.Sleep(ctx, wait/2+rand.N(wait)) {
+			return err
 		}
 	}
+}
+
+// position is how far the session is.
+func (l *carrier) position(ctx context.Context) (seq uint64, err error) {
+	err = l.ask(ctx, func(ctx context.Context) error {
+		position, _, err := l.bus.Position(ctx, l.spec.Name, l.session)
+		seq = position.Seq
+		if errors.Is(err, bus.ErrNotFound) {
+			return nil
+		}
+		return err
+	})
+	return seq, err
 }
 
 // checkPosition waits until the run's position is last. [ErrPosition] is returned when it doesn't get there.
@@ -80,7 +110,7 @@ func (l *carrier) checkPosition(ctx context.Context, last uint64) error {
 		if position == last {
 			return nil
 		}
-		if time.Since(start) > l.cfg.PositionTimeout || !clock.Sleep(ctx, wait) {
+		if time.Since(start) > l.cfg.PositionTimeout || !clock.Sleep(ctx, wait/2+rand.N(wait)) {
 			return fmt.Errorf("%w: it says %d, the account %d", ErrPosition, position, last)
 		}
 	}

@@ -2,88 +2,149 @@ package lossless
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"time"
-
-	"github.com/nats-io/nats.go"
+	"maps"
+	"slices"
+	"sync"
 
 	"github.com/spatial-flow/spatial-flow/flow"
-	"github.com/spatial-flow/spatial-flow/flow/bus"
-	"github.com/spatial-flow/spatial-flow/flow/clock"
-	"github.com/spatial-flow/spatial-flow/producer/account"
-	"github.com/spatial-flow/spatial-flow/producer/source"
 )
 
-// admitAll publishes pictures until there are no more and returns the last seq. It waits while the window is full.
-func (l *carrier) admitAll(ctx, work context.Context, pictures <-chan source.Picture, seq uint64) (uint64, error) {
-	for l.account.Wait(ctx, l.cfg.Window) && ctx.Err() == nil {
+// window keeps the frames of one source that are under way. Its methods may be called from many goroutines.
+type window struct {
+	most   int
+	memory *Memory
+	room   chan struct{} // holds a token after a frame left
+
+	mu    sync.Mutex
+	open  map[uint64]*kept // by seq
+	bytes int              // of their pictures
+	// unanswered are, by group that is not required and by seq, the frames that the group has not answered, with their scene
+	// or without: their sequences in FRAMES; 0: not stored yet.
+	unanswered map[string]map[uint64]uint64
+}
+
+// kept is a frame that has no scene yet. Its lock is held by who publishes it.
+type kept struct {
+	mu     sync.Mutex
+	frame  *flow.Frame
+	bytes  int
+	stored uint64 // sequence in FRAMES of its last copy; 0: not stored yet
+}
+
+func newWindow(most int, memory *Memory) *window {
+	return &window{
+		most: most, memory: memory, room: make(chan struct{}, 1),
+		open: map[uint64]*kept{}, unanswered: map[string]map[uint64]uint64{},
+	}
+}
+
+// keep adds a frame, before it is published.
+func (w *window) keep(frame *flow.Frame) *kept {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	k := &kept{frame: frame, bytes: len(frame.Picture)}
+	w.open[frame.Seq] = k
+	w.bytes += k.bytes
+	return k
+}
+
+// find is the frame if it is under way, else nil.
+func (w *window) find(seq uint64) *kept {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.open[seq]
+}
+
+// release forgets a frame that has its scene.
+func (w *window) release(seq uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	k := w.open[seq]
+	if k == nil {
+		return
+	}
+	delete(w.open, seq)
+	w.bytes -= k.bytes
+	select {
+	case w.room <- struct{}{}:
+	default: // one is enough
+	}
+}
+
+// wait waits until one more frame with a picture of so many bytes may be under way; false is returned when ctx ends first.
+// One goroutine waits at a time.
+func (w *window) wait(ctx context.Context, bytes int) bool {
+	return w.until(ctx, func() bool {
+		return len(w.open) == 0 || len(w.open) < w.most && w.bytes+bytes <= w.memory.share()
+	})
+}
+
+// drained waits until no frame is under way; false is returned when ctx ends first.
+func (w *window) drained(ctx context.Context) bool {
+	return w.until(ctx, func() bool { return len(w.open) == 0 })
+}
+
+func (w *window) until(ctx context.Context, so func() bool) bool {
+	for {
+		w.mu.Lock()
+		ok := so()
+		w.mu.Unlock()
+		if ok {
+			return true
+		}
 		select {
 		case <-ctx.Done():
-		case p, ok := <-pictures:
-			if !ok {
-				return seq, nil
-			}
-			seq++
-			if err := l.admit(work, p, seq); err != nil {
-				return seq, err
-			}
+			return false
+		case <-w.room:
 		}
-	}
-	return seq, nil // the reader says that it was stopped
-}
-
-// admit opens a frame and stores it.
-func (l *carrier) admit(ctx context.Context, p source.Picture, seq uint64) error {
-	frame := &flow.Frame{
-		Version: 1, Source: l.spec.Name, Session: l.session, Seq: seq, Mode: flow.ModeLossless,
-		Captured: clock.Stamp(p.Captured), Width: p.Width, Height: p.Height, Plan: l.plan, Picture: p.Data, Error: p.Broken,
-		Ledger: []flow.Hop{{Stage: account.Stage, Work: p.Read + p.Encode}},
-	}
-	if p.Broken != "" {
-		l.log.Warn("broken picture", "seq", seq, "reason", p.Broken)
-	}
-	l.metrics.Captured(p.Read)
-	l.metrics.Admitted(p.Encode, len(p.Data))
-	l.account.Admit(frame.ID(), l.plan, p.Captured, time.Now())
-	return l.store(ctx, frame)
-}
-
-// store publishes a frame until it is stored. [ErrStore] is returned when nothing but failures came back for
-// cfg.StoreTimeout; a full stream is no failure, it is waited for.
-func (l *carrier) store(ctx context.Context, frame *flow.Frame) error {
-	wait, told, failing := backoffLeast, false, time.Time{}
-	for {
-		start := time.Now()
-		frame.Sent = clock.Stamp(start)
-		err := l.bus.PublishFrame(ctx, l.groups, frame)
-		switch {
-		case err == nil || !l.account.IsOpen(frame.ID()): // its scene is there: a try whose answer was lost had stored it
-			l.metrics.Stored(start)
-			return nil
-		case errors.Is(err, bus.ErrTooLarge) && frame.Error == "":
-			frame.Picture, frame.Error = nil, err.Error()
-			continue
-		case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, flow.ErrMessage): // for good
-			return fmt.Errorf("%w: %w", ErrStore, err)
-		case errors.Is(err, bus.ErrFull):
-			failing = time.Time{}
-		case failing.IsZero():
-			failing = start
-		case time.Since(failing) >= l.cfg.StoreTimeout:
-			return fmt.Errorf("%w: tried for %v: %w", ErrStore, l.cfg.StoreTimeout, err)
-		}
-		if !told && wait >= backoffMost {
-			l.log.Warn("waiting to store a frame", "seq", frame.Seq, "error", err)
-			told = true
-		}
-		if !clock.Sleep(ctx, wait) {
-			return fmt.Errorf("%w: %w", ErrStore, err)
-		}
-		wait = min(2*wait, backoffMost)
 	}
 }
 
-func (l *carrier) id(seq uint64) flow.FrameID {
-	return flow.FrameID{Source: l.spec.Name, Session: l.session, Seq: seq}
+// expect notes that a group that is not required is to answer a frame.
+func (w *window) expect(group string, seq uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.unanswered[group] == nil {
+		w.unanswered[group] = map[uint64]uint64{}
+	}
+	w.unanswered[group][seq] = 0
+}
+
+// storedAt notes where a frame is in FRAMES.
+func (w *window) storedAt(seq, sequence uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, frames := range w.unanswered {
+		if _, waits := frames[seq]; waits {
+			frames[seq] = sequence
+		}
+	}
+}
+
+// answered notes that a group has answered a frame, or that the frame waits for it no more.
+func (w *window) answered(group string, seq uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.unanswered[group], seq)
+}
+
+// keepsUp says whether fewer frames than the window has wait for a group that is not required.
+func (w *window) keepsUp(group string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.unanswered[group]) < w.most
+}
+
+// oldest is the oldest frame that waits for each group that does not keep up, with its sequence in FRAMES.
+func (w *window) oldest() map[string][2]uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	behind := map[string][2]uint64{}
+	for group, frames := range w.unanswered {
+		if len(frames) >= w.most {
+			seq := slices.Min(slices.Collect(maps.Keys(frames)))
+			behind[group] = [2]uint64{seq, frames[seq]}
+		}
+	}
+	return behind
 }

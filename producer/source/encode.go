@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"image"
 	"slices"
+	"time"
 
 	"gocv.io/x/gocv"
 
@@ -52,4 +53,27 @@ func encodeAt(mat gocv.Mat, quality int) ([]byte, int, error) {
 		return nil, buffer.Len(), nil
 	}
 	return bytes.Clone(buffer.GetBytes()), buffer.Len(), nil
+}
+
+// Shrink makes a picture that takes more than most bytes small enough, at a lower quality first and then with fewer pixels.
+// An error is returned when that is not to be had, or the picture is no JPEG.
+func (p *Picture) Shrink(most int) error {
+	mat := gocv.NewMat()
+	defer mat.Close()
+	if err := gocv.IMDecodeIntoMat(p.Data, gocv.IMReadColor, &mat); err != nil || mat.Empty() {
+		return fmt.Errorf("%w: can't be decoded to make it smaller", errBroken)
+	}
+	begin := time.Now()
+	defer func() { p.Encode += time.Since(begin) }()
+	const quality = 70
+	for side := max(mat.Cols(), mat.Rows()); side >= minSide; side = side * 7 / 10 {
+		s := Settings{Quality: quality, MaxSide: side}
+		data, err := encode(mat, s)
+		if err == nil && len(data) <= most {
+			p.Data = data
+			p.Width, p.Height = s.fit(mat.Cols(), mat.Rows())
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: no JPEG of at most %d bytes", errBroken, most)
 }

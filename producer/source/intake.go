@@ -2,6 +2,7 @@ package source
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -32,7 +33,11 @@ func (in Intake) file(path string) Picture {
 	if err == nil {
 		err = in.Fill(&p, data)
 	}
+	p.Finish()
 	p.Encode = time.Since(read)
+	if err == nil && p.Broken != "" {
+		err = errors.New(p.Broken)
+	}
 	if err != nil {
 		p.Data, p.Broken = nil, fmt.Sprintf("%s: %v", filepath.Base(path), err)
 	}
@@ -63,7 +68,8 @@ func readFile(path string) ([]byte, error) {
 	return data.Bytes(), nil
 }
 
-// Fill fills the picture from a file's bytes.
+// Fill fills the picture from a file's bytes, which must not be changed then. It looks at them; what must be decoded is left to
+// be finished. An error is about the picture.
 func (in Intake) Fill(p *Picture, data []byte) error {
 	h, err := readHeader(data)
 	if err != nil {
@@ -83,18 +89,31 @@ func (in Intake) Fill(p *Picture, data []byte) error {
 		p.Data = data
 		return nil
 	}
+	p.Pixels = undecoded{data, in.Settings}
+	return nil
+}
+
+// undecoded are the pixels of a picture file.
+type undecoded struct {
+	data     []byte
+	settings Settings
+}
+
+func (u undecoded) Release() {}
+
+func (u undecoded) Encode() (data []byte, width, height int, err error) {
 	// A new Mat: when a header is bad OpenCV leaves the one that it is given as it was, with the picture before.
 	mat := gocv.NewMat()
 	defer mat.Close()
-	if err := gocv.IMDecodeIntoMat(data, gocv.IMReadColor, &mat); err != nil { // turns as EXIF says
-		return fmt.Errorf("%w: decode: %w", errBroken, err)
+	if err := gocv.IMDecodeIntoMat(u.data, gocv.IMReadColor, &mat); err != nil { // turns as EXIF says
+		return nil, 0, 0, fmt.Errorf("%w: decode: %w", errBroken, err)
 	}
 	if mat.Empty() {
-		return fmt.Errorf("%w: can't be decoded", errBroken)
+		return nil, 0, 0, fmt.Errorf("%w: can't be decoded", errBroken)
 	}
-	p.Width, p.Height = in.Settings.fit(mat.Cols(), mat.Rows())
-	p.Data, err = encode(mat, in.Settings)
-	return err
+	width, height = u.settings.fit(mat.Cols(), mat.Rows())
+	data, err = encode(mat, u.settings)
+	return data, width, height, err
 }
 
 // fit is the size that a picture of width × height pixels is sent at.

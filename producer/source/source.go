@@ -9,20 +9,25 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Picture is one picture taken from a source, ready to be published.
+// Picture is one picture taken from a source, ready to be published. Whoever has it finishes it, or releases it.
 type Picture struct {
-	Data          []byte // JPEG; nil when Broken says why
+	Data          []byte // JPEG; nil when Broken says why, or while there are Pixels
 	Width, Height int    // pixels; 0 when not known
 	Captured      time.Time
 	Read, Encode  time.Duration
 	Broken        string // why it can't be sent; empty: it can
-
-	// EncodeLater, unless nil, makes Data: a picture that is skipped is never encoded. It may be called until the
-	// source has been read twice more.
-	EncodeLater func() ([]byte, error)
+	Pixels        Pixels // unless nil, what Data is made of: a picture that is skipped is never encoded
 
 	// Answered, unless nil, is told once what became of the picture: the ack of its frame, or why there is none.
 	Answered func(ack *jetstream.PubAck, skipped string)
+}
+
+// Pixels are what a picture is encoded from. They are the picture's own: its source may be read on, and closed.
+type Pixels interface {
+	// Encode makes a JPEG, and says how large its picture is. An error is about the picture.
+	Encode() (data []byte, width, height int, err error)
+	// Release gives the memory back. Nothing else is called after it.
+	Release()
 }
 
 // Answer tells whoever waits for it what became of the picture.
@@ -34,20 +39,31 @@ func (p *Picture) Answer(ack *jetstream.PubAck, skipped string) {
 
 // Finish encodes what is not encoded yet.
 func (p *Picture) Finish() {
-	if p.EncodeLater == nil {
+	if p.Pixels == nil {
 		return
 	}
+	defer p.Release()
 	begin := time.Now()
-	data, err := p.EncodeLater()
+	data, width, height, err := p.Pixels.Encode()
+	p.Encode += time.Since(begin)
 	if err != nil {
 		p.Broken = err.Error()
+		return
 	}
-	p.Data, p.Encode, p.EncodeLater = data, time.Since(begin), nil
+	p.Data, p.Width, p.Height = data, width, height
+}
+
+// Release gives back what a picture that is not finished holds.
+func (p *Picture) Release() {
+	if p.Pixels != nil {
+		p.Pixels.Release()
+		p.Pixels = nil
+	}
 }
 
 // Source is where pictures come from. Its methods are called by one goroutine at a time.
 type Source interface {
-	// Next takes the next picture, which may be left to be finished; [io.EOF] is returned after the last one.
+	// Next takes the next picture, which is to be finished or released; [io.EOF] is returned after the last one.
 	Next(ctx context.Context) (Picture, error)
 	// Skip passes n pictures over, or all that are left.
 	Skip(ctx context.Context, n uint64) error

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"image"
 	"io"
+	"sync"
 	"time"
 
 	"gocv.io/x/gocv"
@@ -17,13 +18,11 @@ import (
 // taken; when the pipeline is slower it falls behind, and none is left out.
 type generated struct {
 	street   *street.Street
-	frames   [2]street.Frame // the last two, used in turns
-	turn     int
-	next     uint64 // frame of the street
-	first    uint64 // frame that the clock started with
+	frames   sync.Pool // *street.Frame
+	next     uint64    // frame of the street
+	first    uint64    // frame that the clock started with
 	started  time.Time
-	mat      gocv.Mat // of the frame that is encoded
-	paced    bool     // else as fast as they are taken
+	paced    bool // else as fast as they are taken
 	settings Settings
 }
 
@@ -32,7 +31,7 @@ func openStreet(cfg street.Config, set Settings, paced bool) (Source, Info, erro
 	if err != nil {
 		return nil, Info{}, fmt.Errorf("%w: %w", ErrOpen, err)
 	}
-	return &generated{street: s, mat: gocv.NewMat(), paced: paced, settings: set}, Info{FPS: s.Config().FPS}, nil
+	return &generated{street: s, frames: sync.Pool{New: func() any { return new(street.Frame) }}, paced: paced, settings: set}, Info{FPS: s.Config().FPS}, nil
 }
 
 func (g *generated) Next(ctx context.Context) (Picture, error) {
@@ -46,15 +45,14 @@ func (g *generated) Next(ctx context.Context) (Picture, error) {
 		return Picture{}, ctx.Err()
 	}
 	p := Picture{Captured: time.Now().UTC()}
-	frame := &g.frames[g.turn]
-	g.turn = 1 - g.turn
+	frame := g.frames.Get().(*street.Frame)
 	if err := g.street.Render(g.next, frame); err != nil {
 		return Picture{}, fmt.Errorf("render frame %d: %w", g.next, err)
 	}
 	g.next++
 	p.Read = time.Since(p.Captured)
 	p.Width, p.Height = g.settings.fit(frame.Image.Rect.Dx(), frame.Image.Rect.Dy())
-	p.EncodeLater = func() ([]byte, error) { return g.Encode(frame.Image) }
+	p.Pixels = rendered{frame, g}
 	return p, nil
 }
 
@@ -74,17 +72,33 @@ func (g *generated) keepTime(ctx context.Context) bool {
 	return true
 }
 
-// Encode makes a JPEG of a frame.
-func (g *generated) Encode(img *image.RGBA) ([]byte, error) {
+// rendered are the pixels of a frame of a street.
+type rendered struct {
+	frame  *street.Frame
+	street *generated
+}
+
+func (r rendered) Release() { r.street.frames.Put(r.frame) }
+
+func (r rendered) Encode() (data []byte, width, height int, err error) {
+	img, set := r.frame.Image, r.street.settings
+	width, height = set.fit(img.Rect.Dx(), img.Rect.Dy())
+	data, err = encodeRGBA(img, set)
+	return data, width, height, err
+}
+
+func encodeRGBA(img *image.RGBA, set Settings) ([]byte, error) {
 	rgba, err := gocv.NewMatFromBytes(img.Rect.Dy(), img.Rect.Dx(), gocv.MatTypeCV8UC4, img.Pix)
 	if err != nil {
 		return nil, fmt.Errorf("%w: take frame: %w", errBroken, err)
 	}
 	defer func() { _ = rgba.Close() }()
-	if err := gocv.CvtColor(rgba, &g.mat, gocv.ColorRGBAToBGR); err != nil {
+	bgr := gocv.NewMat()
+	defer func() { _ = bgr.Close() }()
+	if err := gocv.CvtColor(rgba, &bgr, gocv.ColorRGBAToBGR); err != nil {
 		return nil, fmt.Errorf("%w: convert colours: %w", errBroken, err)
 	}
-	return encode(g.mat, g.settings)
+	return encode(bgr, set)
 }
 
 // Skip costs nothing: a frame is rendered without those before it.
@@ -93,4 +107,5 @@ func (g *generated) Skip(_ context.Context, n uint64) error {
 	return nil
 }
 
-func (g *generated) Close() error { return g.mat.Close() }
+// Close frees nothing: a street is memory alone.
+func (g *generated) Close() error { return nil }

@@ -2,7 +2,6 @@ package source
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -14,8 +13,7 @@ import (
 // video reads a video file; what its metadata says to turn, OpenCV turns.
 type video struct {
 	capture  *gocv.VideoCapture
-	mats     [2]gocv.Mat // of the last two frames, used in turns
-	turn     int
+	mats     mats
 	settings Settings
 }
 
@@ -50,7 +48,7 @@ func newVideo(capture *gocv.VideoCapture, name string, s Settings) (*video, erro
 		_ = capture.Close()
 		return nil, fmt.Errorf("%w: %s has frames of %.0fx%.0f, want 1 to %d pixels", ErrOpen, name, width, height, maxPixels)
 	}
-	return &video{capture: capture, mats: [2]gocv.Mat{gocv.NewMat(), gocv.NewMat()}, settings: s}, nil
+	return &video{capture: capture, settings: s}, nil
 }
 
 func (v *video) Next(ctx context.Context) (Picture, error) {
@@ -58,14 +56,14 @@ func (v *video) Next(ctx context.Context) (Picture, error) {
 		return Picture{}, err
 	}
 	p := Picture{Captured: time.Now().UTC()}
-	mat := &v.mats[v.turn]
-	v.turn = 1 - v.turn
-	if !v.capture.Read(mat) || mat.Empty() {
+	mat := v.mats.get()
+	if !v.capture.Read(&mat) || mat.Empty() {
+		v.mats.put(mat)
 		return Picture{}, io.EOF
 	}
 	p.Read = time.Since(p.Captured)
 	p.Width, p.Height = v.settings.fit(mat.Cols(), mat.Rows())
-	p.EncodeLater = func() ([]byte, error) { return encode(*mat, v.settings) }
+	p.Pixels = decoded{mat, &v.mats, v.settings}
 	return p, nil
 }
 
@@ -86,5 +84,5 @@ func (v *video) Skip(ctx context.Context, n uint64) error {
 
 func (v *video) Close() error {
 	_ = v.capture.Close() // always nil
-	return errors.Join(v.mats[0].Close(), v.mats[1].Close())
+	return v.mats.close()
 }

@@ -26,6 +26,7 @@ const (
 // is a difference of two times of this host, or of two of a worker's.
 type groupCredits struct {
 	name     string
+	follows  bool          // it never leads
 	required bool          // a frame is admitted only when this group takes it too, unless it is silent
 	every    time.Duration // between two frames of a group whose rate is capped; 0: no cap
 	workers  int           // that share its queue, as far as is known; 0: not known

@@ -169,7 +169,7 @@ func TestBusyWorkersAreNotQueuedFor(t *testing.T) {
 // Whatever workers say, a credit rests no longer than leaves the workers nine tenths of their work.
 func TestRestIsBounded(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		s, now := New(detectAlone), time.Unix(1, 0)
+		s, now := New(detectAlone...), time.Unix(1, 0)
 		workers, all := rapid.IntRange(0, 70).Draw(t, "workers"), rapid.IntRange(0, 1000).Draw(t, "sources")
 		s.Share("detect", workers, rapid.IntRange(0, 70).Draw(t, "here"), all, now)
 		for seq := range rapid.Uint64Range(1, 60).Draw(t, "frames") {
@@ -198,7 +198,7 @@ func TestCreditsAreSharedBySources(t *testing.T) {
 	if rate := alone.rate("detect", 20*time.Second); rate < 95 {
 		t.Errorf("alone: %.1f frames/s of 100", rate)
 	}
-	s := New(detectAlone)
+	s := New(detectAlone...)
 	for _, share := range []struct{ mine, all, credits int }{{1, 64, 1}, {63, 64, 9}, {32, 64, 5}, {3, 9, 3}, {64, 64, 9}} {
 		s.Share("detect", 8, share.mine, share.all, time.Unix(1000, 0))
 		if got := s.group("detect").credits; got != share.credits {

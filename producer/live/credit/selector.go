@@ -9,34 +9,54 @@ import (
 )
 
 // Selector decides which frame of which live source goes to which groups, so that nothing queues anywhere: every group
-// has credits, one for each frame that it may have under way. The first group that is not silent leads: a frame is
+// has credits, one for each frame that it may have under way. The first group that is not silent, of those that may lead, leads: a frame is
 // admitted only when the lead has a credit, and every other group that has one at that moment joins the plan, so the
 // others' frames are always among the lead's. It compares no other host's clock with its own.
 type Selector struct {
-	groups []*groupCredits // in the order of the groups entry
-	served map[string][]time.Time
-	turn   map[string]uint64 // when a source was taken last, counted in frames
+	groups []*groupCredits                 // in the order of the deployment
+	served map[string]map[string]time.Time // by source and group
+	turn   map[string]uint64               // when a source was taken last, counted in frames
 	taken  uint64
 }
 
 // Group is what a group is allowed in live mode.
 type Group struct {
 	Name     string
-	Required bool
+	Follows  bool    // it never leads: frames are admitted without it
+	Required bool    // no frame is admitted without it, unless it is silent
 	MaxRate  float64 // frames per second; 0: no cap
 }
 
 // New is a selector for the groups, in the order in which they lead.
-func New(groups []Group) *Selector {
-	s := &Selector{served: map[string][]time.Time{}, turn: map[string]uint64{}}
+func New(groups ...Group) *Selector {
+	s := &Selector{served: map[string]map[string]time.Time{}, turn: map[string]uint64{}}
+	s.SetGroups(groups)
+	return s
+}
+
+// SetGroups lets these groups take part, in the order in which they lead. One that did before keeps its credits, and what is
+// known of it; frames of one that does no more are forgotten.
+func (s *Selector) SetGroups(groups []Group) {
+	before := s.groups
+	s.groups = nil
 	for _, g := range groups {
-		c := &groupCredits{name: g.Name, required: g.Required, credits: 1, free: make([]time.Time, 1), out: map[flow.FrameID]time.Time{}}
+		i := slices.IndexFunc(before, func(c *groupCredits) bool { return c.name == g.Name })
+		c := &groupCredits{name: g.Name, credits: 1, free: make([]time.Time, 1), out: map[flow.FrameID]time.Time{}}
+		if i >= 0 {
+			c = before[i]
+		}
+		c.follows, c.required, c.every = g.Follows, g.Required, 0
 		if g.MaxRate > 0 {
 			c.every = time.Duration(float64(time.Second) / g.MaxRate)
 		}
 		s.groups = append(s.groups, c)
 	}
-	return s
+}
+
+// Forget forgets a source.
+func (s *Selector) Forget(source string) {
+	delete(s.served, source)
+	delete(s.turn, source)
 }
 
 // Share sets what is known of the deployment: a group's workers share its credits among all live sources that run, of
@@ -54,12 +74,12 @@ func (s *Selector) Pick(fresh []string, now time.Time) (source string, plan []st
 	for _, g := range s.groups {
 		g.expire(now)
 	}
-	lead := slices.IndexFunc(s.groups, func(g *groupCredits) bool { return !g.silent })
-	scarcest := -1
+	lead := slices.IndexFunc(s.groups, func(g *groupCredits) bool { return !g.silent && !g.follows })
+	scarcest := ""
 	for i, g := range s.groups {
 		ready, at := g.ready(now)
 		if ready {
-			plan, scarcest = append(plan, g.name), i
+			plan, scarcest = append(plan, g.name), g.name
 			continue
 		}
 		if i == lead || lead < 0 || g.required && !g.silent {
@@ -77,7 +97,7 @@ func (s *Selector) Pick(fresh []string, now time.Time) (source string, plan []st
 }
 
 // longestUnserved is the source whose frames the group had longest ago; of equals, the one taken longest ago.
-func (s *Selector) longestUnserved(fresh []string, group int) string {
+func (s *Selector) longestUnserved(fresh []string, group string) string {
 	return slices.MinFunc(fresh, func(a, b string) int {
 		if c := s.servedAt(a, group).Compare(s.servedAt(b, group)); c != 0 {
 			return c
@@ -92,27 +112,22 @@ func (s *Selector) longestUnserved(fresh []string, group int) string {
 	})
 }
 
-func (s *Selector) servedAt(source string, group int) time.Time {
-	if served := s.served[source]; served != nil {
-		return served[group]
-	}
-	return time.Time{}
-}
+func (s *Selector) servedAt(source, group string) time.Time { return s.served[source][group] }
 
 // Admit takes a credit of every group of the plan for the frame.
 func (s *Selector) Admit(id flow.FrameID, plan []string, now time.Time) {
 	served := s.served[id.Source]
 	if served == nil {
-		served = make([]time.Time, len(s.groups))
+		served = map[string]time.Time{}
 		s.served[id.Source] = served
 	}
 	s.taken++
 	s.turn[id.Source] = s.taken
-	for i, g := range s.groups {
+	for _, g := range s.groups {
 		if !slices.Contains(plan, g.name) {
 			continue
 		}
-		served[i], g.last = now, now
+		served[g.name], g.last = now, now
 		slices.SortFunc(g.free, time.Time.Compare)
 		g.free, g.out[id] = g.free[1:], now
 	}

@@ -115,7 +115,7 @@ func TestRequiredAndCapped(t *testing.T) {
 }
 
 func TestLateDoneReturnsNothing(t *testing.T) {
-	s, now := New(both[:1]), time.Unix(1, 0)
+	s, now := New(both[:1]...), time.Unix(1, 0)
 	id := flow.FrameID{Source: "a", Session: "s", Seq: 1}
 	s.Admit(id, []string{"detect"}, now)
 	now = now.Add(6 * time.Second)
@@ -131,7 +131,7 @@ func TestLateDoneReturnsNothing(t *testing.T) {
 // Whatever comes in whatever order: a group never has more frames under way than credits, and no credit is lost.
 func TestCreditsAreConserved(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		s, now := New(both), time.Unix(1, 0)
+		s, now := New(both...), time.Unix(1, 0)
 		var out []flow.FrameID
 		seq := uint64(0)
 		for range rapid.IntRange(1, 200).Draw(t, "steps") {

@@ -65,7 +65,7 @@ func newSimulations(producers int, groups []Group, works map[string]time.Duratio
 		answers: map[flow.FrameID]map[string]time.Duration{}, plans: map[flow.FrameID][]string{}, captured: map[flow.FrameID]time.Time{},
 	}
 	for range producers {
-		s.producers = append(s.producers, &simulated{selector: New(groups), pending: map[string]flow.FrameID{}})
+		s.producers = append(s.producers, &simulated{selector: New(groups...), pending: map[string]flow.FrameID{}})
 	}
 	s.selector = s.producers[0].selector
 	for group := range works {

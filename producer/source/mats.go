@@ -1,0 +1,66 @@
+package source
+
+import (
+	"errors"
+	"sync"
+
+	"gocv.io/x/gocv"
+)
+
+// mostSpare bounds the Mats that a source keeps for its next pictures.
+const mostSpare = 3
+
+// mats are Mats of one source's pictures, used again and again. They may be given back after the source is closed, by
+// whatever goroutine.
+type mats struct {
+	mu     sync.Mutex
+	spare  []gocv.Mat
+	closed bool
+}
+
+func (m *mats) get() gocv.Mat {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if n := len(m.spare); n > 0 {
+		mat := m.spare[n-1]
+		m.spare = m.spare[:n-1]
+		return mat
+	}
+	return gocv.NewMat()
+}
+
+func (m *mats) put(mat gocv.Mat) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed || len(m.spare) == mostSpare {
+		_ = mat.Close() // always nil
+		return
+	}
+	m.spare = append(m.spare, mat)
+}
+
+func (m *mats) close() (err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.closed = true
+	for _, mat := range m.spare {
+		err = errors.Join(err, mat.Close())
+	}
+	m.spare = nil
+	return err
+}
+
+// decoded are the pixels of a Mat that goes back to mats.
+type decoded struct {
+	mat      gocv.Mat
+	mats     *mats
+	settings Settings
+}
+
+func (d decoded) Encode() (data []byte, width, height int, err error) {
+	width, height = d.settings.fit(d.mat.Cols(), d.mat.Rows())
+	data, err = encode(d.mat, d.settings)
+	return data, width, height, err
+}
+
+func (d decoded) Release() { d.mats.put(d.mat) }
