@@ -71,11 +71,11 @@ func TestEarlyDone(t *testing.T) {
 // TestLostScene loses one scene for good: the source never completes, and the account says so.
 func TestLostScene(t *testing.T) {
 	b := newBench(t)
-	b.fuse(t, &fuser{lose: func(id flow.FrameID) (bool, bool) { return id.Seq == 3, false }})
+	b.fuse(t, &fuser{lose: func(id flow.FrameID) (bool, bool) { return id.Seq == 6, false }})
 	l := b.start(t, func(c *producer.Config) { c.Silence, c.Drain = 50*time.Millisecond, 300*time.Millisecond }, pictures(t, 6))
 	select {
 	case <-l.board.AllDone():
-		t.Error("done without the scene of frame 3")
+		t.Error("done without the scene of frame 6")
 	case <-time.After(700 * time.Millisecond):
 	}
 	s := l.stop()[0]

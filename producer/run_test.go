@@ -31,8 +31,8 @@ const patience = 30 * time.Second
 
 // bench is a provisioned server with a connection of the test's own.
 type bench struct {
-	server *natsserver.Server
-	bus    *bus.Bus
+	connect func() (*bus.Bus, error)
+	bus     *bus.Bus
 }
 
 func newBench(t testing.TB) bench {
@@ -50,7 +50,7 @@ func newBench(t testing.TB) bench {
 	if err := b.Provision(t.Context(), flow.DefaultDeployment()); err != nil {
 		t.Fatal(err)
 	}
-	return bench{server, b}
+	return bench{func() (*bus.Bus, error) { return server.Connect("producer", nil) }, b}
 }
 
 // life is one life of a producer.
@@ -76,7 +76,7 @@ func (b bench) start(t *testing.T, change func(*producer.Config), sources ...str
 	if change != nil {
 		change(&cfg)
 	}
-	connection, err := b.server.Connect("producer", nil)
+	connection, err := b.connect()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,12 +124,17 @@ type fuser struct {
 	lose func(flow.FrameID) (scene, done bool) // what is not stored, and what is not told
 	// burst makes it wait until no frame has come for so long before it stores what has come.
 	burst time.Duration
+	// ordered makes it store scenes in the order of their frames, as the real one does: one that is missing holds up the others.
+	ordered bool
 
 	mu     sync.Mutex
 	frames []*flow.Frame // accepted, in order
 	most   int           // frames accepted and without a scene, at most
 	stored int
 	queue  chan *flow.Frame
+
+	held map[flow.FrameID]*flow.Frame // while scenes are ordered
+	last map[string]uint64            // seq of a session's last scene
 }
 
 // fuse starts a fuser; it ends with the test.
@@ -173,7 +178,7 @@ func (f *fuser) work(ctx context.Context) {
 			return
 		case frame := <-f.queue:
 			for _, frame := range append([]*flow.Frame{frame}, f.come(ctx)...) {
-				f.answer(ctx, frame)
+				f.take(ctx, frame)
 			}
 		}
 	}
@@ -193,6 +198,28 @@ func (f *fuser) come(ctx context.Context) (frames []*flow.Frame) {
 		}
 	}
 	return nil
+}
+
+// take answers a frame, or, when scenes are ordered, all that may be answered now.
+func (f *fuser) take(ctx context.Context, frame *flow.Frame) {
+	if !f.ordered {
+		f.answer(ctx, frame)
+		return
+	}
+	if f.held == nil {
+		f.held, f.last = map[flow.FrameID]*flow.Frame{}, map[string]uint64{}
+	}
+	f.held[frame.ID()] = frame
+	for id := frame.ID(); ; {
+		id.Seq = f.last[id.Session] + 1
+		next := f.held[id]
+		if next == nil {
+			return
+		}
+		f.answer(ctx, next)
+		delete(f.held, id)
+		f.last[id.Session] = id.Seq
+	}
 }
 
 func (f *fuser) answer(ctx context.Context, frame *flow.Frame) {

@@ -28,13 +28,8 @@ func (b *Bus) PublishFrame(ctx context.Context, groups flow.Groups, frame *flow.
 
 // StoreFrame is [Bus.PublishFrame], and returns the server's ack.
 func (b *Bus) StoreFrame(ctx context.Context, groups flow.Groups, frame *flow.Frame) (*jetstream.PubAck, error) {
-	if len(frame.Plan) == 0 {
-		return nil, fmt.Errorf("publish frame %s: %w: no plan", frame.ID(), flow.ErrMessage)
-	}
-	for _, name := range frame.Plan {
-		if !slices.ContainsFunc(groups, func(g flow.Group) bool { return g.Name == name && !g.Off }) {
-			return nil, fmt.Errorf("publish frame %s: %w: group %q of its plan is not on", frame.ID(), flow.ErrMessage, name)
-		}
+	if !slices.ContainsFunc(groups, func(g flow.Group) bool { return !g.Off && slices.Contains(frame.Plan, g.Name) }) {
+		return nil, fmt.Errorf("publish frame %s: %w: no group of its plan %q is on", frame.ID(), flow.ErrMessage, frame.Plan)
 	}
 	subject := groups.FrameSubject(frame.Mode, frame.Plan, frame.Source)
 	ack, err := publish(ctx, b, subject, frame, jetstream.WithMsgID(frame.MessageID()))

@@ -28,8 +28,9 @@ type Account struct {
 
 type openFrame struct {
 	captured time.Time
-	heard    time.Time // admitted, or looked up
-	suspect  bool      // a later frame is done
+	heard    time.Time     // admitted, or looked up
+	silence  time.Duration // after which it is looked up again; 0: it never was
+	suspect  bool          // a later frame is done
 	plan     []string
 }
 
@@ -144,17 +145,25 @@ func (a *Account) closeFrame(id flow.FrameID, outcome flow.Outcome, now time.Tim
 	signal(a.closed)
 }
 
-// Due lists, in order, the open frames to look up: those before a done one, and those silent for silence. It
-// gives each of them another silence.
+// mostSilence bounds how much longer each time a frame that is looked up again and again is left alone.
+const mostSilence = time.Minute
+
+// Due lists, in order, the open frames to look up: those before a done one, and those silent for silence, or, when they were
+// looked up before, for twice as long as the last time, at most a minute.
 func (a *Account) Due(now time.Time, silence time.Duration) []flow.FrameID {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var ids []flow.FrameID
 	for id, f := range a.open {
-		if f.suspect || now.Sub(f.heard) >= silence {
-			f.suspect, f.heard = false, now
-			ids = append(ids, id)
+		silent := now.Sub(f.heard) >= max(silence, f.silence)
+		if !f.suspect && !silent {
+			continue
 		}
+		if silent {
+			f.silence = min(2*max(silence, f.silence), max(silence, mostSilence))
+		}
+		f.suspect, f.heard = false, now
+		ids = append(ids, id)
 	}
 	slices.SortFunc(ids, func(a, b flow.FrameID) int { return cmp.Compare(a.Seq, b.Seq) })
 	return ids

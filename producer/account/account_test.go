@@ -2,6 +2,7 @@ package account
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -70,7 +71,7 @@ func TestAccountBalances(t *testing.T) {
 				clear(open)
 			},
 			"time": func(t *rapid.T) {
-				now = now.Add(3 * time.Second)
+				now = now.Add(mostSilence)
 				if due := l.Due(now, 2*time.Second); len(due) != len(open) {
 					t.Fatalf("%d of %d silent frames are due", len(due), len(open))
 				}
@@ -147,5 +148,21 @@ func TestLatencyWithinOnePercent(t *testing.T) {
 	}
 	if p95 := l.quantile(.95).Seconds(); p95 < .94 || p95 > .96 {
 		t.Errorf("p95 of 1 to 1000 ms: %v s", p95)
+	}
+}
+
+// A frame that stays silent is looked up less and less often.
+func TestSilenceDoubles(t *testing.T) {
+	t.Parallel()
+	a, now := New(), time.Unix(0, 0)
+	a.Admit(frameID(1), nil, now, now)
+	var at []int
+	for second := range 200 {
+		if len(a.Due(now.Add(time.Duration(second)*time.Second), 2*time.Second)) > 0 {
+			at = append(at, second)
+		}
+	}
+	if want := []int{2, 6, 14, 30, 62, 122, 182}; !slices.Equal(at, want) {
+		t.Errorf("looked up after %v s, want %v", at, want)
 	}
 }

@@ -80,7 +80,7 @@ func (l *carrier) admit(ctx context.Context, d flow.Deployment, p source.Picture
 	l.metrics.Admitted(p.Encode, len(p.Data))
 	for _, name := range frame.Plan {
 		if g, _ := d.Groups.Find(name); !g.Required() {
-			l.window.expect(name, seq)
+			l.window.expect(name, frame)
 		}
 	}
 	k := l.window.keep(frame)
@@ -134,7 +134,7 @@ func (l *carrier) store(ctx context.Context, groups flow.Groups, k *kept) error 
 	if tries > 0 {
 		l.row.Waiting("")
 	}
-	l.window.storedAt(k.frame.Seq, k.stored)
+	l.window.storedAt(k.frame, k.stored)
 	l.metrics.Stored(begin)
 	return nil
 }

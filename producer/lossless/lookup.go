@@ -3,45 +3,215 @@ package lossless
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
 )
 
-// lookUp asks, until ctx ends, for the scenes of frames whose done may have been lost. It calls closed when there is
-// no connection left to ask on.
+const (
+	againWithin  = 10 * time.Second // that a frame is tried to be published again, before others are looked up
+	followsEvery = time.Second      // look at groups that are not required and do not keep up
+)
+
+// lookUp asks, until ctx ends, what became of frames that nothing is heard of, and publishes those again of which nothing is
+// to be found. It calls closed when there is no connection left to ask on.
 func (l *carrier) lookUp(ctx context.Context, closed context.CancelCauseFunc) {
-	ticker := time.NewTicker(lookupEvery)
+	ticker, follows := time.NewTicker(lookupEvery), time.NewTicker(followsEvery)
 	defer ticker.Stop()
+	defer follows.Stop()
 	told := false
 	for {
+		var err error
 		select {
 		case <-ctx.Done():
 			return
+		case <-follows.C:
+			err = l.forgiveFollowers(ctx)
 		case <-l.account.Suspect():
+			err = l.lookUpDue(ctx)
 		case <-ticker.C:
+			err = l.lookUpDue(ctx)
 		}
-		for _, id := range l.account.Due(time.Now(), l.cfg.Silence) {
-			call, cancel := context.WithTimeout(ctx, callTimeout)
-			outcome, err := l.bus.SceneOutcome(call, l.partition, id)
-			cancel()
-			switch {
-			case err == nil:
-				told = false
-				if l.account.Found(id, outcome, time.Now()) {
-					l.closed(id.Seq, outcome)
-				}
-			case errors.Is(err, bus.ErrNotFound):
-				told = false
-			case errors.Is(err, nats.ErrConnectionClosed):
-				closed(err)
-				return
-			case ctx.Err() == nil && !told:
-				l.log.Warn("waiting to look scenes up", "error", err)
-				told = true
-			}
+		switch {
+		case err == nil:
+			told = false
+		case errors.Is(err, nats.ErrConnectionClosed):
+			closed(err)
+			return
+		case ctx.Err() == nil && !told:
+			l.log.Warn("waiting to look frames up", "error", err)
+			told = true
 		}
 	}
+}
+
+// lookUpDue looks the frames up that are due.
+func (l *carrier) lookUpDue(ctx context.Context) error {
+	due := l.account.Due(time.Now(), l.cfg.Silence)
+	if len(due) == 0 {
+		return nil
+	}
+	open, err := l.withoutScene(ctx, due)
+	if err != nil || len(open) == 0 {
+		return err
+	}
+	lost, waiting, err := l.withoutTrace(ctx, open)
+	if waiting != "" {
+		l.row.Waiting("waiting for " + waiting)
+	}
+	if err != nil || len(lost) == 0 {
+		return err
+	}
+	// What is not there any more may have been used meanwhile: results are acked after their scene is stored.
+	if lost, err = l.withoutScene(ctx, lost); err != nil {
+		return err
+	}
+	for _, id := range lost {
+		err = errors.Join(err, l.publishAgain(ctx, id))
+	}
+	return err
+}
+
+// withoutScene closes the frames that have their scene, and lists the others. A scene that is not kept any more is told by the
+// position of the session.
+func (l *carrier) withoutScene(ctx context.Context, ids []flow.FrameID) (open []flow.FrameID, err error) {
+	for _, id := range ids {
+		call, cancel := context.WithTimeout(ctx, callTimeout)
+		outcome, err := l.bus.SceneOutcome(call, l.partition, id)
+		cancel()
+		switch {
+		case err == nil:
+			l.found(id, outcome)
+		case errors.Is(err, bus.ErrNotFound):
+			open = append(open, id)
+		default:
+			return nil, err
+		}
+	}
+	if len(open) == 0 {
+		return nil, nil
+	}
+	call, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	position, _, err := l.bus.Position(call, l.spec.Name, l.session)
+	if err != nil && !errors.Is(err, bus.ErrNotFound) {
+		return nil, err
+	}
+	return slices.DeleteFunc(open, func(id flow.FrameID) bool {
+		if id.Seq > position.Seq {
+			return false
+		}
+		l.log.Debug("the scene is not kept any more, and counts as complete", "seq", id.Seq, "position", position.Seq)
+		l.found(id, flow.OutcomeComplete)
+		return true
+	}), nil
+}
+
+func (l *carrier) found(id flow.FrameID, outcome flow.Outcome) {
+	if l.account.Found(id, outcome, time.Now()) {
+		l.closed(id.Seq, outcome)
+	}
+}
+
+// withoutTrace lists the frames that wait nowhere: they are not in FRAMES any more, so every group has acked them, which it
+// does after its result is stored, and of a group that a scene waits for there is no result. waiting is what the others
+// wait for.
+func (l *carrier) withoutTrace(ctx context.Context, ids []flow.FrameID) (lost []flow.FrameID, waiting string, err error) {
+	groups, results := l.deployed.Groups(), map[string]map[uint64]bool{}
+	for _, id := range ids {
+		k := l.window.find(id.Seq)
+		if k == nil || !k.mu.TryLock() { // it has its scene now, or is being published
+			continue
+		}
+		frame, sequence := *k.frame, k.stored
+		k.mu.Unlock()
+		if sequence == 0 {
+			continue
+		}
+		call, cancel := context.WithTimeout(ctx, callTimeout)
+		there, err := l.bus.HasFrame(call, &frame, sequence)
+		cancel()
+		if err != nil {
+			return nil, waiting, err
+		}
+		if there {
+			waiting = l.absent(frame.Plan, id.Seq)
+			continue
+		}
+		missing := false
+		for _, name := range frame.Plan {
+			group, _ := groups.Find(name)
+			if group.Name == "" || group.Off || !group.Required() {
+				continue
+			}
+			if results[name] == nil {
+				call, cancel := context.WithTimeout(ctx, callTimeout)
+				results[name], err = l.bus.StoredResults(call, name, flow.ModeLossless, l.partition, id.Source, id.Session)
+				cancel()
+				if err != nil {
+					return nil, waiting, err
+				}
+			}
+			missing = missing || !results[name][id.Seq]
+		}
+		if missing {
+			lost = append(lost, id)
+		} else {
+			waiting = fmt.Sprintf("a fuser to store the scene of frame %d", id.Seq)
+		}
+	}
+	return lost, waiting, nil
+}
+
+// absent names the groups of a plan without a worker that is alive, or, when there is none, all of the plan.
+func (l *carrier) absent(plan []string, seq uint64) string {
+	gone := slices.DeleteFunc(slices.Clone(plan), func(group string) bool { return l.fleet.Slots(group) > 0 })
+	if len(gone) > 0 {
+		return fmt.Sprintf("a worker of %s to take frame %d", strings.Join(gone, ", "), seq)
+	}
+	return fmt.Sprintf("%s to answer frame %d", strings.Join(plan, ", "), seq)
+}
+
+// publishAgain publishes a frame that was lost once more, as a copy: with another Nats-Msg-Id, and else as it was.
+func (l *carrier) publishAgain(ctx context.Context, id flow.FrameID) error {
+	k := l.window.find(id.Seq)
+	if k == nil {
+		return nil
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	d, _ := l.deployed.Now()
+	k.frame.Copy++
+	d.Stamp(k.frame, l.partition)
+	l.log.Warn("nothing of a frame is to be found any more: it is published again", "seq", id.Seq, "copy", k.frame.Copy)
+	l.metrics.Republished()
+	ctx, cancel := context.WithTimeout(ctx, againWithin)
+	defer cancel()
+	return l.store(ctx, d.Groups, k)
+}
+
+// forgiveFollowers looks at the groups that are not required and have as many frames unanswered as there may be: of those that
+// are not in FRAMES any more the answer was not heard.
+func (l *carrier) forgiveFollowers(ctx context.Context) error {
+	for group, oldest := range l.window.oldest() {
+		if oldest.sequence == 0 {
+			continue
+		}
+		call, cancel := context.WithTimeout(ctx, callTimeout)
+		there, err := l.bus.HasFrame(call, oldest.frame, oldest.sequence)
+		cancel()
+		if err != nil {
+			return err
+		}
+		if !there {
+			l.window.answered(group, oldest.frame.Seq)
+		}
+	}
+	return nil
 }

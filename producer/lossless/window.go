@@ -18,9 +18,9 @@ type window struct {
 	mu    sync.Mutex
 	open  map[uint64]*kept // by seq
 	bytes int              // of their pictures
-	// unanswered are, by group that is not required and by seq, the frames that the group has not answered, with their scene
-	// or without: their sequences in FRAMES; 0: not stored yet.
-	unanswered map[string]map[uint64]uint64
+	// behind are, by group that is not required and by seq, the frames that the group has not answered, with their scene or
+	// without.
+	behind map[string]map[uint64]unanswered
 }
 
 // kept is a frame that has no scene yet. Its lock is held by who publishes it.
@@ -34,7 +34,7 @@ type kept struct {
 func newWindow(most int, memory *Memory) *window {
 	return &window{
 		most: most, memory: memory, room: make(chan struct{}, 1),
-		open: map[uint64]*kept{}, unanswered: map[string]map[uint64]uint64{},
+		open: map[uint64]*kept{}, behind: map[string]map[uint64]unanswered{},
 	}
 }
 
@@ -100,51 +100,60 @@ func (w *window) until(ctx context.Context, so func() bool) bool {
 	}
 }
 
-// expect notes that a group that is not required is to answer a frame.
-func (w *window) expect(group string, seq uint64) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.unanswered[group] == nil {
-		w.unanswered[group] = map[uint64]uint64{}
-	}
-	w.unanswered[group][seq] = 0
+// unanswered is a frame that a group has not answered. It keeps no picture.
+type unanswered struct {
+	frame    *flow.Frame // its identity alone
+	sequence uint64      // in FRAMES; 0: not stored yet
 }
 
-// storedAt notes where a frame is in FRAMES.
-func (w *window) storedAt(seq, sequence uint64) {
+// expect notes that a group that is not required is to answer a frame.
+func (w *window) expect(group string, frame *flow.Frame) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, frames := range w.unanswered {
-		if _, waits := frames[seq]; waits {
-			frames[seq] = sequence
+	if w.behind[group] == nil {
+		w.behind[group] = map[uint64]unanswered{}
+	}
+	w.behind[group][frame.Seq] = unanswered{frame: identity(frame)}
+}
+
+// storedAt notes where a frame, or its newest copy, is in FRAMES.
+func (w *window) storedAt(frame *flow.Frame, sequence uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, frames := range w.behind {
+		if _, waits := frames[frame.Seq]; waits {
+			frames[frame.Seq] = unanswered{identity(frame), sequence}
 		}
 	}
 }
 
-// answered notes that a group has answered a frame, or that the frame waits for it no more.
+func identity(f *flow.Frame) *flow.Frame {
+	return &flow.Frame{Source: f.Source, Session: f.Session, Seq: f.Seq, Mode: f.Mode, Copy: f.Copy}
+}
+
+// answered notes that a group has answered a frame, or never will.
 func (w *window) answered(group string, seq uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	delete(w.unanswered[group], seq)
+	delete(w.behind[group], seq)
 }
 
-// keepsUp says whether fewer frames than the window has wait for a group that is not required.
+// keepsUp says whether a group that is not required has fewer frames unanswered than the window has.
 func (w *window) keepsUp(group string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return len(w.unanswered[group]) < w.most
+	return len(w.behind[group]) < w.most
 }
 
-// oldest is the oldest frame that waits for each group that does not keep up, with its sequence in FRAMES.
-func (w *window) oldest() map[string][2]uint64 {
+// oldest is the oldest unanswered frame of each group that does not keep up.
+func (w *window) oldest() map[string]unanswered {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	behind := map[string][2]uint64{}
-	for group, frames := range w.unanswered {
+	oldest := map[string]unanswered{}
+	for group, frames := range w.behind {
 		if len(frames) >= w.most {
-			seq := slices.Min(slices.Collect(maps.Keys(frames)))
-			behind[group] = [2]uint64{seq, frames[seq]}
+			oldest[group] = frames[slices.Min(slices.Collect(maps.Keys(frames)))]
 		}
 	}
-	return behind
+	return oldest
 }

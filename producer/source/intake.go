@@ -11,6 +11,7 @@ import (
 
 	"gocv.io/x/gocv"
 
+	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/picture"
 )
 
@@ -77,6 +78,9 @@ func (in Intake) Fill(p *Picture, data []byte) error {
 	}
 	if h.width < 1 || h.height < 1 || h.width > maxPixels/h.height {
 		return fmt.Errorf("%w: %dx%d, want 1 to %d pixels", errBroken, h.width, h.height, maxPixels)
+	}
+	if max(h.width, h.height) > flow.MaxDimension {
+		return fmt.Errorf("%w: %dx%d, a side of at most %d pixels", errBroken, h.width, h.height, flow.MaxDimension)
 	}
 	if h.format == formatJPEG {
 		if err := picture.CheckJPEG(data); err != nil {

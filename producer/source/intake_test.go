@@ -166,9 +166,10 @@ func chunkAhead(t *testing.T) []byte {
 func TestBrokenPictures(t *testing.T) {
 	plain := halves(t, 64, 32)
 	huge := append([]byte("\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"), "\xff\xff\xff\xff\xff\xff\xff\xff\x08\x02\x00\x00\x00\x00\x00\x00\x00"...)
+	wide := append([]byte("\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"), "\x00\x01\x11\x70\x00\x00\x00\x01\x08\x02\x00\x00\x00\x00\x00\x00\x00"...)
 	big := append([]byte("\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"), "\x00\x00\x40\x00\x00\x00\x10\x01\x08\x02\x00\x00\x00\x00\x00\x00\x00"...)
 	for name, data := range map[string][]byte{
-		"empty.jpg": nil, "text.jpg": []byte("no picture"), "cut.jpg": plain[:20], "cut.png": big[:20], "huge.png": huge, "big.png": big,
+		"empty.jpg": nil, "text.jpg": []byte("no picture"), "cut.jpg": plain[:20], "cut.png": big[:20], "huge.png": huge, "big.png": big, "wide.png": wide,
 		"cut.webp": []byte("RIFF\x10\x00\x00\x00WEBPVP8 "), "chunk.webp": []byte("RIFF\x10\x00\x00\x00WEBPABCD0123456789012345"),
 		"end.jpg": plain[:len(plain)-2], "turned.jpg": withEXIF(plain, binary.BigEndian, 6)[:len(plain)], "ahead.png": chunkAhead(t),
 		"pixels.bmp": append([]byte("BM"), make([]byte, 60)...),
