@@ -10,9 +10,9 @@ import (
 
 // Config is the fuser's settings.
 type Config struct {
-	Sessions int           `default:"1024" help:"Sessions of sources that a partition knows at once."`
-	MaxBytes int64         `default:"268435456" help:"Bytes of results that may wait in a partition for the rest of their frame."`
-	Prefetch int           `default:"32" help:"Results of a group that may be on their way to a partition at once."`
+	Sessions int           `default:"1024" help:"Sessions and cameras that a partition knows at once."`
+	MaxBytes int64         `default:"67108864" help:"Bytes of results, of each mode, that a partition keeps until their scenes are stored."`
+	Prefetch int           `default:"32" help:"Results of a group that may be on their way to a partition at once, in each mode."`
 	HeldMax  time.Duration `default:"2s" help:"Oldest depth map, by capture, that gives a live frame without one its nearness; 0: none does."`
 }
 

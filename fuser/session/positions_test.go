@@ -33,6 +33,19 @@ func (r *record) SetPosition(_ context.Context, source, _ string, position flow.
 	return nil
 }
 
+// seen is what is written, and with how many puts.
+func (r *record) seen() (written map[string]uint64, puts int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.written), r.puts
+}
+
+func (r *record) fail(fails bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.fails = fails
+}
+
 // Positions are written once a second, those that changed, beside those who note them.
 func TestPositionsAreWrittenInBatches(t *testing.T) {
 	t.Parallel()
@@ -48,25 +61,25 @@ func TestPositionsAreWrittenInBatches(t *testing.T) {
 			w.Note(a, flow.Position{Seq: seq})
 		}
 		w.Note(b, flow.Position{Seq: 7})
-		if time.Since(begin) != 0 || r.puts != 0 || w.Noted(a) != 100 {
-			t.Errorf("noting took %v and wrote %d, noted %d", time.Since(begin), r.puts, w.Noted(a))
+		if _, puts := r.seen(); time.Since(begin) != 0 || puts != 0 || w.Noted(a) != 100 {
+			t.Errorf("noting took %v and wrote %d, noted %d", time.Since(begin), puts, w.Noted(a))
 		}
 		time.Sleep(1500 * time.Millisecond)
-		if want := map[string]uint64{"a": 100, "b": 7}; !maps.Equal(r.written, want) || r.puts != 2 || w.Noted(a) != 0 {
-			t.Errorf("written %v with %d puts, noted %d", r.written, r.puts, w.Noted(a))
+		if written, puts := r.seen(); !maps.Equal(written, map[string]uint64{"a": 100, "b": 7}) || puts != 2 || w.Noted(a) != 0 {
+			t.Errorf("written %v with %d puts, noted %d", written, puts, w.Noted(a))
 		}
-		r.fails = true
+		r.fail(true)
 		w.Note(a, flow.Position{Seq: 101})
 		time.Sleep(3 * time.Second)
-		if r.written["a"] != 100 || w.Noted(a) != 101 {
-			t.Errorf("written %d, noted %d of a bucket that is full", r.written["a"], w.Noted(a))
+		if written, _ := r.seen(); written["a"] != 100 || w.Noted(a) != 101 {
+			t.Errorf("written %d, noted %d of a bucket that is full", written["a"], w.Noted(a))
 		}
-		r.fails = false
+		r.fail(false)
 		cancel()
 		<-ended
 		w.Write(t.Context()) // as at a stop
-		if r.written["a"] != 101 || w.Noted(a) != 0 {
-			t.Errorf("written %d, noted %d at the end", r.written["a"], w.Noted(a))
+		if written, _ := r.seen(); written["a"] != 101 || w.Noted(a) != 0 {
+			t.Errorf("written %d, noted %d at the end", written["a"], w.Noted(a))
 		}
 	})
 }
