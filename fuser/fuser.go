@@ -4,14 +4,12 @@ package fuser
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/clock"
-	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/fuser/join"
 	"github.com/spatial-flow/spatial-flow/fuser/metrics"
@@ -36,7 +34,7 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	shared := &partition.Shared{
 		Limits: cfg.limits(), Env: env, Store: env.Bus, Metrics: metrics.New(env.Metrics), Deployed: deployed,
 		Newer: new(partition.Newer), Live: join.NewLags(), Lossless: join.NewLags(),
-		Unpackers: &sync.Pool{New: func() any { return new(depthmap.Unpacker) }},
+		Unpackers: join.NewUnpackers(),
 	}
 	share := partition.NewShare()
 	tasks, ctx := errgroup.WithContext(ctx)

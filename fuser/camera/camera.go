@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/spatial-flow/spatial-flow/flow"
-	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 	"github.com/spatial-flow/spatial-flow/fuser/delivery"
 	"github.com/spatial-flow/spatial-flow/fuser/join"
 	"github.com/spatial-flow/spatial-flow/fuser/metrics"
@@ -40,7 +39,7 @@ type Shared struct {
 	Full      func() bool // whether a camera with a frame open is to let one go
 	Needs     func() join.Needs
 	Lags      *join.Lags
-	Unpackers *sync.Pool // of *depthmap.Unpacker
+	Unpackers join.Unpackers
 	HeldMax   time.Duration
 	Metrics   metrics.Metrics
 	Log       *slog.Logger
@@ -109,8 +108,8 @@ func (c *Camera) add(ctx context.Context, d *delivery.Delivery) {
 	if d.Result.Seq <= of.newest {
 		return
 	}
-	unpacker := c.Unpackers.Get().(*depthmap.Unpacker)
-	defer c.Unpackers.Put(unpacker)
+	unpacker := c.Unpackers.Borrow()
+	defer c.Unpackers.Return(unpacker)
 	samples, err := unpacker.Unpack(d.Result.Depth)
 	if err != nil {
 		c.Metrics.Refused.WithLabelValues("results", "malformed").Inc()
@@ -189,8 +188,8 @@ func (c *Camera) end(ctx context.Context, joined join.Joined) {
 
 func (c *Camera) fuse(joined join.Joined, begin time.Time) *flow.Scene {
 	of := c.depths.session(joined.Results[0].Session, begin)
-	unpacker := c.Unpackers.Get().(*depthmap.Unpacker)
-	defer c.Unpackers.Put(unpacker)
+	unpacker := c.Unpackers.Borrow()
+	defer c.Unpackers.Return(unpacker)
 	needs := c.Needs()
 	scene, samples := join.Fuse(joined, needs, of.stable, unpacker, begin)
 	c.Metrics.CountShadows(joined, needs)

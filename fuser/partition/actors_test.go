@@ -15,7 +15,6 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
-	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/fuser/delivery"
 	"github.com/spatial-flow/spatial-flow/fuser/join"
@@ -90,7 +89,7 @@ func newRoom(t *testing.T, store Store, limits Limits) *room {
 	p := newPartition(&Shared{
 		Limits: limits, Env: service.Env{Log: silent()}, Store: store, Metrics: metrics.New(prometheus.NewRegistry()),
 		Deployed: bus.NewDeployed(flow.DefaultDeployment()), Newer: new(Newer), Live: join.NewLags(), Lossless: join.NewLags(),
-		Unpackers: &sync.Pool{New: func() any { return new(depthmap.Unpacker) }},
+		Unpackers: join.NewUnpackers(),
 	}, 0)
 	r := &room{partition: p, t: t, cancel: cancel, ended: make(chan struct{})}
 	go func() {

@@ -2,7 +2,6 @@ package partition
 
 import (
 	"context"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -12,7 +11,6 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
-	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/fuser/delivery"
 	"github.com/spatial-flow/spatial-flow/fuser/join"
@@ -26,7 +24,7 @@ func startBench(b *testing.B, store *memory, m metrics.Metrics, partitions int) 
 	shared := &Shared{
 		Limits: Limits{Sources: 1024, Bytes: 256 << 20, Prefetch: 32, HeldMax: 2 * time.Second}, Env: service.Env{Log: silent()},
 		Store: store, Metrics: m, Deployed: bus.NewDeployed(flow.DefaultDeployment()), Newer: new(Newer),
-		Live: join.NewLags(), Lossless: join.NewLags(), Unpackers: &sync.Pool{New: func() any { return new(depthmap.Unpacker) }},
+		Live: join.NewLags(), Lossless: join.NewLags(), Unpackers: join.NewUnpackers(),
 	}
 	var tasks errgroup.Group
 	for number := range partitions {

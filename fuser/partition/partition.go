@@ -39,7 +39,7 @@ type Shared struct {
 	Newer     *Newer
 	Live      *join.Lags
 	Lossless  *join.Lags
-	Unpackers *sync.Pool // of *depthmap.Unpacker
+	Unpackers join.Unpackers
 }
 
 // Store is where scenes and positions are stored.

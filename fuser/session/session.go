@@ -7,7 +7,6 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
-	"sync"
 	"time"
 
 	"github.com/spatial-flow/spatial-flow/flow"
@@ -51,7 +50,7 @@ type Shared struct {
 	Full      func() bool // whether only results of a session's next frame find room
 	Needs     func() join.Needs
 	Lags      *join.Lags
-	Unpackers *sync.Pool // of *depthmap.Unpacker
+	Unpackers join.Unpackers
 	Metrics   metrics.Metrics
 	Log       *slog.Logger
 }
@@ -187,8 +186,8 @@ func (s *Session) advance(ctx context.Context) (wake time.Time) {
 // fuse makes the scene of the next frame.
 func (s *Session) fuse(joined join.Joined) *fused {
 	begin := time.Now()
-	unpacker := s.Unpackers.Get().(*depthmap.Unpacker)
-	defer s.Unpackers.Put(unpacker)
+	unpacker := s.Unpackers.Borrow()
+	defer s.Unpackers.Return(unpacker)
 	needs := s.Needs()
 	scene, _ := join.Fuse(joined, needs, s.stable, unpacker, begin)
 	s.Metrics.CountShadows(joined, needs)
