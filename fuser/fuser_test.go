@@ -31,12 +31,12 @@ type bench struct {
 	bus    *bus.Bus
 }
 
-func newBench(t *testing.T) bench {
+func newBench(t testing.TB) bench {
 	t.Helper()
 	return newBenchWith(t, flow.DefaultDeployment())
 }
 
-func newBenchWith(t *testing.T, d flow.Deployment) bench {
+func newBenchWith(t testing.TB, d flow.Deployment) bench {
 	t.Helper()
 	server, err := natsserver.Start(t.TempDir(), slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -53,7 +53,7 @@ func newBenchWith(t *testing.T, d flow.Deployment) bench {
 	return made
 }
 
-func (b bench) provision(t *testing.T, d flow.Deployment) {
+func (b bench) provision(t testing.TB, d flow.Deployment) {
 	t.Helper()
 	if err := b.bus.Provision(t.Context(), d); err != nil {
 		t.Fatal(err)
@@ -62,14 +62,14 @@ func (b bench) provision(t *testing.T, d flow.Deployment) {
 
 // runner is one life of a fuser.
 type runner struct {
-	t       *testing.T
+	t       testing.TB
 	bus     *bus.Bus
 	metrics *prometheus.Registry
 	cancel  context.CancelFunc
 	ended   chan error
 }
 
-func (b bench) startFuser(t *testing.T) *runner {
+func (b bench) startFuser(t testing.TB) *runner {
 	t.Helper()
 	connection, err := b.server.Connect("fuser", nil)
 	if err != nil {
@@ -79,7 +79,7 @@ func (b bench) startFuser(t *testing.T) *runner {
 }
 
 // runFuser runs a fuser that has the connection for itself.
-func runFuser(t *testing.T, connection *bus.Bus) *runner {
+func runFuser(t testing.TB, connection *bus.Bus) *runner {
 	t.Helper()
 	var cfg fuser.Config
 	if err := service.Defaults(&cfg); err != nil {
@@ -121,7 +121,7 @@ func (r *runner) end() error {
 	}
 }
 
-func (b bench) publish(t *testing.T, r *flow.Result) {
+func (b bench) publish(t testing.TB, r *flow.Result) {
 	t.Helper()
 	if err := b.bus.PublishResult(t.Context(), r); err != nil {
 		t.Fatal(err)
