@@ -88,7 +88,7 @@ func (b *Bus) streamSteps(ctx context.Context, want layout) ([]step, error) {
 		now, there := have[consumer.Durable]
 		if !there {
 			steps = append(steps, b.setConsumer(name, consumer, "made"))
-		} else if config, differs := updatedConsumer(now, consumer); differs != nil {
+		} else if config, differs := updatedConsumer(now.Config, consumer); differs != nil {
 			steps = append(steps, b.setConsumer(name, config, strings.Join(differs, ", ")))
 		}
 	}
@@ -169,9 +169,9 @@ func (b *Bus) streamInfo(ctx context.Context, name string) (info *jetstream.Stre
 }
 
 // consumers are none when there is no such stream.
-func (b *Bus) consumers(ctx context.Context, name string) (have map[string]jetstream.ConsumerConfig, err error) {
+func (b *Bus) consumers(ctx context.Context, name string) (have map[string]*jetstream.ConsumerInfo, err error) {
 	err = b.repeated(ctx, func(ctx context.Context) error {
-		have = map[string]jetstream.ConsumerConfig{}
+		have = map[string]*jetstream.ConsumerInfo{}
 		stream, err := b.js.Stream(ctx, name)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			return nil
@@ -181,7 +181,7 @@ func (b *Bus) consumers(ctx context.Context, name string) (have map[string]jetst
 		}
 		list := stream.ListConsumers(ctx)
 		for info := range list.Info() {
-			have[info.Name] = info.Config
+			have[info.Name] = info
 		}
 		return list.Err()
 	})

@@ -21,7 +21,7 @@ func (b *Bus) Provision(ctx context.Context, asked flow.Deployment) error {
 }
 
 // Apply makes what a deployment needs, for both modes, and writes its object: what [flow.Merge] makes of the one that is there and
-// the one that is asked for. Streams and consumers come before the object names them, for an Interest stream without a consumer
+// the one that is asked for. It returns when all replicas are there. Streams and consumers come before the object names them, for an Interest stream without a consumer
 // throws frames away; the consumer of a group that is off goes after it, which frees the frames that waited for it. What is
 // as it should be is left alone. Who provisions at the same time is read again and merged with.
 //
@@ -108,7 +108,60 @@ func (b *Bus) apply(ctx context.Context, asked flow.Deployment) (changes []Chang
 		changes = append(told(said), changes...) // what was asked for and is not done
 	}
 	done, err := b.run(ctx, after)
-	return append(changes, done...), false, err
+	changes = append(changes, done...)
+	if err == nil && (merged.Limits.Replicas > old.Limits.Replicas || merged.Limits.LiveReplicas > old.Limits.LiveReplicas) {
+		err = b.copied(ctx, merged)
+	}
+	return changes, false, err
+}
+
+// copied waits until each replica of each stream and consumer has all that is in it. Those that get more replicas have them
+// after some seconds, and until then go away with the one server that had them.
+func (b *Bus) copied(ctx context.Context, d flow.Deployment) error {
+	for _, want := range layouts(d) {
+		for {
+			complete, err := b.isCopied(ctx, want)
+			if err != nil {
+				return err
+			}
+			if complete {
+				break
+			}
+			if !clock.Sleep(ctx, callWaitMax) {
+				return fmt.Errorf("wait for %d replicas of stream %s: %w", want.config.Replicas, want.config.Name, context.Cause(ctx))
+			}
+		}
+	}
+	return nil
+}
+
+func (b *Bus) isCopied(ctx context.Context, want layout) (bool, error) {
+	info, err := b.streamInfo(ctx, want.config.Name)
+	if err != nil || info == nil {
+		return err == nil, err
+	}
+	consumers, err := b.consumers(ctx, want.config.Name)
+	if err != nil {
+		return false, err
+	}
+	complete := hasCopies(info.Cluster, want.config.Replicas)
+	for _, consumer := range consumers {
+		complete = complete && hasCopies(consumer.Cluster, want.config.Replicas)
+	}
+	return complete, nil
+}
+
+func hasCopies(cluster *jetstream.ClusterInfo, replicas int) bool {
+	if cluster == nil || cluster.Leader == "" {
+		return replicas == 1
+	}
+	current := 1
+	for _, peer := range cluster.Replicas {
+		if peer.Current && !peer.Offline {
+			current++
+		}
+	}
+	return current >= replicas
 }
 
 // run does steps one after the other, and returns those that are done.

@@ -1,0 +1,153 @@
+package bus_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/natsserver/natstest"
+)
+
+// small is a deployment with few consumers: each is a Raft group of its own.
+func small(replicas int) flow.Deployment {
+	d := deployment(detect)
+	d.Partitions, d.Limits.Replicas, d.Limits.LiveReplicas = 2, replicas, replicas
+	return d
+}
+
+func streams(t *testing.T, b *bus.Bus) (names []string) {
+	t.Helper()
+	list := b.JetStream().StreamNames(t.Context())
+	for name := range list.Name() {
+		names = append(names, name)
+	}
+	if list.Err() != nil {
+		t.Fatal(list.Err())
+	}
+	return names
+}
+
+func wantReplicas(t *testing.T, b *bus.Bus, want int) {
+	t.Helper()
+	names := streams(t, b)
+	if len(names) != 9 {
+		t.Errorf("streams %v, want 9", names)
+	}
+	for _, name := range names {
+		s, err := b.JetStream().Stream(t.Context(), name)
+		if err != nil || s.CachedInfo().Config.Replicas != want {
+			t.Errorf("%s: %v, want %d replicas", name, err, want)
+		}
+	}
+}
+
+// Three servers: from one replica to three with messages in the streams, by one command, and what a stream with a leader that
+// can change asks of those who write.
+func TestCluster(t *testing.T) {
+	t.Parallel()
+	cluster := natstest.Start(t, natstest.Options{Servers: 3})
+	b := cluster.Connect(t, "test")
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	if err := b.Provision(ctx, small(1)); err != nil {
+		t.Fatal(err)
+	}
+	for seq := range uint64(20) {
+		publishFrames(t, b, flow.Groups{detect}, frame("cam1", seq+1, "detect"))
+		publishScenes(t, b, scene("cam1", "run1", seq+1))
+	}
+	if err := b.SetPosition(ctx, "cam1", "run1", flow.Position{Seq: 20, Partition: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Provision(ctx, small(3)); err != nil {
+		t.Fatalf("from one replica to three: %v", err)
+	}
+	wantReplicas(t, b, 3)
+	if d := deployed(t, b); d.Limits.Replicas != 3 {
+		t.Errorf("the object says %s", d.Encode())
+	}
+	if changes, err := b.Apply(ctx, small(3)); err != nil || len(changes) != 0 {
+		t.Errorf("once more it changes %v, %v", changes, err)
+	}
+	if got := take(t, b, "detect", 20); got[0] != "cam1/run1/1" || got[19] != "cam1/run1/20" {
+		t.Errorf("frames are %v", got)
+	}
+	if position, last, err := b.Position(ctx, "cam1", "run1"); err != nil || position.Seq != 20 || last == nil || last.Seq != 20 {
+		t.Errorf("the position is %+v, %+v, %v", position, last, err)
+	}
+
+	// Thirty store one scene at once: one has, the others are told so.
+	var all sync.WaitGroup
+	var stored atomic.Int32
+	one := scene("cam1", "run1", 21)
+	for range 30 {
+		all.Go(func() {
+			err := bus.Store(ctx, bus.Policy{}, func(ctx context.Context) error { return b.PublishScene(ctx, one) })
+			switch {
+			case err == nil:
+				stored.Add(1)
+			case !errors.Is(err, bus.ErrStored):
+				t.Errorf("a scene of thirty: %v", err)
+			}
+		})
+	}
+	all.Wait()
+	if stored.Load() != 1 {
+		t.Errorf("%d have stored the one scene", stored.Load())
+	}
+
+	// A renewal whose answer was lost.
+	lease, err := b.Lease(ctx, "partition.1", "us")
+	if err != nil {
+		t.Fatal(err)
+	}
+	kv, err := b.JetStream().KeyValue(ctx, bus.OwnersBucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	revision, err := kv.Put(ctx, "partition.1", []byte("us"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	keeping, stop := context.WithCancel(ctx)
+	kept := make(chan error, 1)
+	go func() { kept <- lease.Keep(keeping) }()
+	eventually(t, "it goes on from its own revision", func() bool {
+		entry, err := kv.Get(ctx, "partition.1")
+		return err == nil && entry.Revision() > revision && string(entry.Value()) == "us"
+	})
+	stop()
+	if err := <-kept; err != nil {
+		t.Errorf("the lease: %v", err)
+	}
+
+	// The leader of the object's bucket is killed as provisioning begins.
+	cluster.Leader(t, "KV_deployment").Kill()
+	next := small(3)
+	next.Limits.ScenesKeep = time.Hour
+	if err := b.Provision(ctx, next); err != nil {
+		t.Errorf("while a leader is elected: %v", err)
+	}
+	if d := deployed(t, b); d.Limits.ScenesKeep != time.Hour {
+		t.Errorf("the object says %s", d.Encode())
+	}
+}
+
+func TestFreshClusterOfThreeReplicas(t *testing.T) {
+	t.Parallel()
+	cluster := natstest.Start(t, natstest.Options{Servers: 3})
+	b := cluster.Connect(t, "test")
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	if err := b.Provision(ctx, small(3)); err != nil {
+		t.Fatal(err)
+	}
+	wantReplicas(t, b, 3)
+	publishFrames(t, b, flow.Groups{detect}, frame("cam1", 1, "detect"))
+	take(t, b, "detect", 1)
+}
