@@ -6,7 +6,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/spatial-flow/spatial-flow/flow"
-	"github.com/spatial-flow/spatial-flow/flow/bus"
 )
 
 // liveInARow is how many live frames a slot answers at most while a lossless one waits.
@@ -21,10 +20,7 @@ type offer struct {
 // take offers the slot the frames of one mode, one after the other, until ctx ends. While one waits the server is told
 // that it is worked on.
 func (w *worker) take(ctx context.Context, mode flow.Mode, out chan<- offer) error {
-	open := func(ctx context.Context) (bus.Messages, error) {
-		return w.env.Bus.TakeFrames(ctx, w.cfg.Group, mode, 1)
-	}
-	return bus.Follow(ctx, w.env.Log, open, func(msg jetstream.Msg) {
+	return w.env.Bus.FollowFrames(ctx, w.env.Log, w.cfg.Group, mode, nil, func(msg jetstream.Msg) {
 		release := hold(msg)
 		defer release()
 		o := offer{msg, make(chan struct{})}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -32,6 +33,24 @@ func (b *Bus) TakeResults(ctx context.Context, group string, mode flow.Mode, par
 }
 
 func (b *Bus) take(ctx context.Context, stream, consumer string, most jetstream.PullMessagesOpt) (Messages, error) {
+	c, err := b.consumer(ctx, stream, consumer)
+	if err != nil {
+		return nil, err
+	}
+	messages, err := c.Messages(most, pullExpiry, pullHeartbeat, jetstream.WithMessagesErrOnMissingHeartbeat(false))
+	if err != nil {
+		return nil, fmt.Errorf("take from consumer %s of stream %s: %w", consumer, stream, err)
+	}
+	return messages, nil
+}
+
+// A lost pull request is repeated after two heartbeats: 1 s.
+const (
+	pullExpiry    = jetstream.PullExpiry(2 * time.Second)
+	pullHeartbeat = jetstream.PullHeartbeat(500 * time.Millisecond)
+)
+
+func (b *Bus) consumer(ctx context.Context, stream, consumer string) (jetstream.Consumer, error) {
 	c, err := b.js.Consumer(ctx, stream, consumer)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil, fmt.Errorf("%w: consumer %s of stream %s", ErrNotProvisioned, consumer, stream)
@@ -39,13 +58,7 @@ func (b *Bus) take(ctx context.Context, stream, consumer string, most jetstream.
 	if err != nil {
 		return nil, fmt.Errorf("look up consumer %s of stream %s: %w", consumer, stream, err)
 	}
-	// A lost pull request is repeated after two heartbeats: 1 s.
-	messages, err := c.Messages(most, jetstream.PullExpiry(2*time.Second),
-		jetstream.PullHeartbeat(500*time.Millisecond), jetstream.WithMessagesErrOnMissingHeartbeat(false))
-	if err != nil {
-		return nil, fmt.Errorf("take from consumer %s of stream %s: %w", consumer, stream, err)
-	}
-	return messages, nil
+	return c, nil
 }
 
 const (
@@ -57,12 +70,39 @@ const (
 // Follow opens an iterator and calls handle for each of its messages until ctx ends, then returns nil. While the
 // consumer is not there, or the server is away, it says so once and tries again.
 func Follow(ctx context.Context, log *slog.Logger, open func(context.Context) (Messages, error), handle func(jetstream.Msg)) error {
-	wait, told := followWait, false
-	for ctx.Err() == nil {
-		err := follow(ctx, open, func(msg jetstream.Msg) {
-			wait, told = followWait, false
+	return again(ctx, log, func(came func()) error {
+		return follow(ctx, open, func(msg jetstream.Msg) {
+			came()
 			handle(msg)
 		})
+	})
+}
+
+// FollowFrames calls handle for each frame of a group, one after the other, until ctx ends, then returns nil: the server is
+// asked for the next frame when handle has returned, so that no frame waits here while another worker is free. What was on its
+// way when ctx ended is given back. While the consumer is not there, or the server is away, it says so once and tries again;
+// reached, unless nil, is called each time the consumer was found.
+func (b *Bus) FollowFrames(ctx context.Context, log *slog.Logger, group string, mode flow.Mode, reached func(), handle func(jetstream.Msg)) error {
+	return again(ctx, log, func(came func()) error {
+		consumer, err := b.consumer(ctx, framesStream(mode), group)
+		if err != nil {
+			return err
+		}
+		if reached != nil {
+			reached()
+		}
+		return handleFrames(ctx, consumer, func(msg jetstream.Msg) {
+			came()
+			handle(msg)
+		})
+	})
+}
+
+// again calls try, which lasts while all is well, until ctx ends.
+func again(ctx context.Context, log *slog.Logger, try func(came func()) error) error {
+	wait, told := followWait, false
+	for ctx.Err() == nil {
+		err := try(func() { wait, told = followWait, false })
 		if ctx.Err() != nil {
 			break
 		}
@@ -70,10 +110,54 @@ func Follow(ctx context.Context, log *slog.Logger, open func(context.Context) (M
 			log.Warn("waiting for nats", "error", err)
 			told = true
 		}
-		clock.Sleep(ctx, wait)
+		clock.Sleep(ctx, clock.Jitter(wait))
 		wait = min(2*wait, followWaitMax)
 	}
 	return nil
+}
+
+// handleFrames returns when ctx has ended or the consumer is gone. An iterator ([Messages]) would have a channel of one here,
+// which heartbeats share: a frame that comes right behind one would be lost until AckWait. What a handler is called for waits
+// in a queue of the subscription instead, and the next frame is asked for when the handler has returned.
+func handleFrames(ctx context.Context, consumer jetstream.Consumer, handle func(jetstream.Msg)) error {
+	failed := make(chan error, 1)
+	var handling sync.Mutex
+	consuming, err := consumer.Consume(func(msg jetstream.Msg) {
+		handling.Lock()
+		defer handling.Unlock()
+		if ctx.Err() != nil {
+			_ = msg.Nak() // unheard it comes again after AckWait
+			return
+		}
+		handle(msg)
+	}, jetstream.PullMaxMessages(1), pullExpiry, pullHeartbeat, jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
+		select {
+		case failed <- err:
+		default: // the first reason is told
+		}
+	}))
+	if err != nil {
+		return fmt.Errorf("take frames: %w", err)
+	}
+	closed := consuming.Closed()
+	select {
+	case <-closed:
+	case <-ctx.Done():
+		consuming.Drain()
+		select {
+		case <-closed: // what was on its way is given back
+		case <-time.After(giveBackWait):
+		}
+		handling.Lock() // handle has returned
+		defer handling.Unlock()
+		return ctx.Err()
+	}
+	select {
+	case err := <-failed:
+		return fmt.Errorf("take frames: %w", err)
+	default:
+		return errors.New("take frames: the subscription ended")
+	}
 }
 
 func follow(ctx context.Context, open func(context.Context) (Messages, error), handle func(jetstream.Msg)) error {
