@@ -144,7 +144,7 @@ func frame(t testing.TB, seq uint64, plan ...string) *flow.Frame {
 	return &flow.Frame{
 		Version: flow.Wire, Source: "cam1", Session: "s", Seq: seq, Mode: lossless, Captured: 1700000000e9, Sent: time.Now().UnixNano(),
 		Partition: flow.Partition("cam1", flow.DefaultPartitions),
-		Width: 64, Height: 48, Plan: plan, Picture: picture(t, 64, 48), Ledger: []flow.Hop{{Stage: "producer", Work: time.Millisecond}},
+		Width:     64, Height: 48, Plan: plan, Picture: picture(t, 64, 48), Ledger: []flow.Hop{{Stage: "producer", Work: time.Millisecond}},
 	}
 }
 

@@ -11,20 +11,15 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/spatial-flow/spatial-flow/flow"
-	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/flow/clock"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/workers/tensor"
 )
 
 const (
-	maxAttempts  = 3           // then a frame that ends its worker again and again is answered with an error, untried
-	holdEvery    = time.Second // InProgress of the frame in hand; AckWait is 3 s
-	retryWait    = 20 * time.Millisecond
-	retryMax     = 200 * time.Millisecond
-	stoppedAfter = 5 * time.Second // what a frame in hand may take to be stored after ctx ended
-	liveStore    = 2 * time.Second // after which the result of a live frame is of no use any more
-	worksKept    = 15              // of a slot's last frames, whose median says how long one takes
+	maxAttempts = 3           // then a frame that ends its worker again and again is answered with an error, untried
+	holdEvery   = time.Second // InProgress of the frame in hand; AckWait is 3 s
+	worksKept   = 15          // of a slot's last frames, whose median says how long one takes
 )
 
 // worker answers one frame after the other: one slot of a group.
@@ -91,19 +86,12 @@ func (w *worker) handle(ctx context.Context, msg jetstream.Msg, mode flow.Mode) 
 		w.metrics.dropped.WithLabelValues(result.Dropped).Inc()
 	default:
 		if err := w.answer(frame, result, taken); err != nil {
-			result.Error, result.Detections, result.Depth = err.Error(), nil, nil
+			result.Error, result.Detections, result.Depth, result.Answers = flow.CutText(err.Error()), nil, nil, nil
+			result.Width, result.Height = frame.Width, frame.Height
 		}
 		w.remember(time.Since(taken))
 	}
-	w.finish(ctx, msg, result, taken, queue(meta, mode))
-}
-
-// queue is how many live frames waited for the group when it took this one, this one included; 0 of a lossless one.
-func queue(meta *jetstream.MsgMetadata, mode flow.Mode) uint64 {
-	if mode != flow.ModeLive {
-		return 0
-	}
-	return meta.NumPending + 1
+	w.finish(ctx, msg, result, taken, meta)
 }
 
 // expired says whether a live frame has waited for the group longer than its budget. The budget limits waiting, never the
@@ -147,11 +135,12 @@ func hold(msg jetstream.Msg) (release func()) {
 
 // result is the empty answer to a frame.
 func (w *worker) result(frame *flow.Frame, taken time.Time) *flow.Result {
+	ledger := frame.Ledger[:min(len(frame.Ledger), flow.MaxHops-1)]
 	return &flow.Result{
 		Version: frame.Version, Partition: frame.Partition, Copy: frame.Copy, Group: w.cfg.Group,
 		Source: frame.Source, Session: frame.Session, Seq: frame.Seq, Mode: frame.Mode,
 		Captured: frame.Captured, Width: frame.Width, Height: frame.Height, Plan: frame.Plan, Budget: frame.Budget, Model: w.model,
-		Ledger: append(frame.Ledger, flow.Hop{Stage: w.cfg.Group, Wait: max(0, time.Duration(clock.Stamp(taken)-frame.Sent))}),
+		Ledger: append(ledger, flow.Hop{Stage: w.cfg.Group, Wait: max(0, time.Duration(clock.Stamp(taken)-frame.Sent))}),
 	}
 }
 
@@ -186,67 +175,4 @@ func (w *worker) decode(frame *flow.Frame) error {
 		return w.picture.Decode(frame.Picture)
 	}
 	return w.picture.DecodeFrame(w.cfg.Shared, frame, w.cfg.Group)
-}
-
-// finish stores the result, however long NATS takes, says so, and acks the frame: in this order. When ctx has ended
-// and the result can't be stored for a while, the frame is left to another worker.
-func (w *worker) finish(ctx context.Context, msg jetstream.Msg, result *flow.Result, taken time.Time, queue uint64) {
-	hop, answered := &result.Ledger[len(result.Ledger)-1], false
-	defer func() { w.load.end(w, time.Now(), answered, hop.Wait) }()
-	hop.Work = time.Since(taken)
-	storing := time.Now()
-	if !w.store(ctx, result) {
-		_ = msg.Nak() // unheard it comes again after AckWait; a live frame has expired then, and is dropped
-		return
-	}
-	w.metrics.seconds.WithLabelValues("wait").Observe(hop.Wait.Seconds())
-	w.metrics.seconds.WithLabelValues("publish").Observe(time.Since(storing).Seconds())
-	answered = true
-	outcome := flow.OutcomeComplete
-	switch {
-	case result.Error != "":
-		outcome = flow.OutcomeError
-	case result.Dropped != "":
-		outcome = flow.OutcomeDropped
-	}
-	done := flow.Done{Version: result.Version, Session: result.Session, Seq: result.Seq, Wait: hop.Wait, Work: hop.Work, Outcome: outcome, Reason: result.Dropped, Queue: queue}
-	if err := w.env.Bus.PublishDone(w.cfg.Group, result.Source, done); err != nil {
-		w.env.Log.Debug("done not sent", "error", err) // in live mode the credit returns by itself, later
-	}
-	_ = msg.Ack() // unheard the frame is answered again, which the fuser takes as a duplicate
-}
-
-func (w *worker) store(ctx context.Context, result *flow.Result) bool {
-	ctx, cancel := afterwards(ctx)
-	defer cancel()
-	if result.Mode == flow.ModeLive {
-		ctx, cancel = context.WithTimeout(ctx, liveStore)
-		defer cancel()
-	}
-	for wait := retryWait; ; wait = min(2*wait, retryMax) {
-		result.Sent = clock.Stamp(time.Now())
-		err := w.env.Bus.PublishResult(ctx, result)
-		if err == nil {
-			return true
-		}
-		if errors.Is(err, bus.ErrTooLarge) {
-			result.Error, result.Detections, result.Depth = err.Error(), nil, nil
-			result.Ledger = result.Ledger[len(result.Ledger)-1:] // bounded, as all that is left: it fits now
-			continue
-		}
-		if ctx.Err() != nil {
-			return false
-		}
-		w.env.Log.Warn("result not stored yet", "frame", result.ID().String(), "error", err)
-		clock.Sleep(ctx, wait)
-	}
-}
-
-// afterwards is ctx, living on for stoppedAfter.
-func afterwards(ctx context.Context) (context.Context, context.CancelFunc) {
-	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, func() {
-		time.AfterFunc(stoppedAfter, cancel)
-	})
-	return longer, func() { stop(); cancel() }
 }

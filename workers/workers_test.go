@@ -14,7 +14,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/spatial-flow/spatial-flow/flow"
-	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/flow/telemetry"
@@ -91,8 +90,8 @@ func TestFrameThatCannotBeLookedAtIsAnsweredWithTheReason(t *testing.T) {
 	cfg.Parallel, cfg.DepthSize = 1, 518
 	defer b.start(t, cfg).stop(t)
 	whole := picture(t, 512, 512)
-	says := map[uint64]string{2: "bad picture", 3: "cut short", 4: "file of 0 bytes", 5: "at most 6 times longer than wide", 6: "bad picture", 7: "message too large"}
-	for seq := uint64(1); seq <= 8; seq++ {
+	says := map[uint64]string{2: "bad picture", 3: "cut short", 4: "file of 0 bytes", 5: "at most 6 times longer than wide", 6: "bad picture"}
+	for seq := uint64(1); seq <= 7; seq++ {
 		f := frame(t, seq, estimates)
 		switch seq {
 		case 2:
@@ -105,15 +104,12 @@ func TestFrameThatCannotBeLookedAtIsAnsweredWithTheReason(t *testing.T) {
 			f.Picture = picture(t, 1, 200)
 		case 6:
 			f.Picture = nil
-		case 7:
-			b.publishLargest(t, f)
-			continue
 		}
 		b.publish(t, f)
 	}
-	results := b.results(t, estimates, 8)
+	results := b.results(t, estimates, 7)
 	b.drained(t)
-	for seq := uint64(1); seq <= 8; seq++ {
+	for seq := uint64(1); seq <= 7; seq++ {
 		r, want := results[seq], flow.OutcomeComplete
 		if says[seq] != "" {
 			want = flow.OutcomeError
@@ -132,23 +128,6 @@ func TestFrameThatCannotBeLookedAtIsAnsweredWithTheReason(t *testing.T) {
 	}
 	if r := results[4]; r.Width != 0 || r.Error != "street.jpg: file of 0 bytes" {
 		t.Errorf("the producer's error became %+v", r)
-	}
-}
-
-// publishLargest publishes the frame with a ledger that makes it as large as the stream takes: its result is larger,
-// even without a picture and a map.
-func (b bench) publishLargest(t *testing.T, f *flow.Frame) {
-	t.Helper()
-	f.Picture = nil
-	for size := bus.MaxMessage; ; size -= 16 {
-		f.Ledger[0].Stage = strings.Repeat("x", size)
-		err := b.bus.PublishFrame(t.Context(), groups, f)
-		if err == nil {
-			return
-		}
-		if !errors.Is(err, bus.ErrTooLarge) {
-			t.Fatal(err)
-		}
 	}
 }
 
