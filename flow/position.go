@@ -48,3 +48,9 @@ func ParsePositionKey(key string) (source, session string, ok bool) {
 
 // EndedKey is the KV key that says that every frame of a session has its scene: whoever could go on with it need not.
 func EndedKey(source, session string) string { return "ended." + source + "." + session }
+
+// AttemptsKey is the KV key of how often a group began to look at a frame and did not finish: its workers died of it, as far as
+// anybody knows.
+func AttemptsKey(group string, id FrameID) string {
+	return "attempts." + group + "." + id.Source + "." + id.Session + "." + strconv.FormatUint(id.Seq, 10)
+}

@@ -95,37 +95,50 @@ func expectRedelivered(t *testing.T, l *life, n int) {
 	}
 }
 
-// A frame has three tries; then it is answered without being looked at, in words that hold whatever became of them.
-func TestFrameIsGivenUpAfterThreeTries(t *testing.T) {
+// A frame that was begun in vain is given up at last, in words that hold whatever became of the workers; one that was only handed
+// on, however often, is not.
+func TestFrameIsGivenUp(t *testing.T) {
 	t.Parallel()
-	for _, test := range []struct {
-		tries int
-		error string // by the producer
-		want  string
+	for name, test := range map[string]struct {
+		handedOn, begun int
+		error           string // by the producer
+		want            string
 	}{
-		{2, "", ""},
-		{3, "", "given up: taken 3 times before without an answer"},
-		{3, "file of 0 bytes", "file of 0 bytes"}, // the reason that was there first
+		"handed on":       {5, 0, "", ""},
+		"begun once more": {1, 1, "", ""},
+		"begun twice":     {1, 2, "", "given up: 2 workers began it"},
+		"of no use":       {1, 2, "file of 0 bytes", "file of 0 bytes"}, // the reason that was there first
 	} {
-		b := newBench(t)
-		f := frame(t, 1, detects)
-		f.Error = test.error
-		b.publish(t, f)
-		for range test.tries {
-			msg, messages := b.take(t, detects)
-			if err := msg.Nak(); err != nil {
-				t.Fatal(err)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			f := frame(t, 1, detects)
+			f.Error = test.error
+			b.publish(t, f)
+			for range test.handedOn {
+				msg, messages := b.take(t, detects)
+				if err := msg.Nak(); err != nil {
+					t.Fatal(err)
+				}
+				messages.Stop()
 			}
-			messages.Stop()
-		}
-		l := b.start(t, settings(t, detects))
-		r := b.results(t, detects, 1)[1]
-		if (r.Error == "") != (test.want == "") || !strings.HasPrefix(r.Error, test.want) || (len(r.Detections) == 8) != (test.want == "") {
-			t.Errorf("after %d tries: error %q and %d detections, want error %q", test.tries, r.Error, len(r.Detections), test.want)
-		}
-		b.drained(t)
-		expectRedelivered(t, l, 1)
-		l.stop(t)
+			if test.begun > 0 {
+				if err := b.bus.SetAttempts(t.Context(), detects, f.ID(), test.begun); err != nil {
+					t.Fatal(err)
+				}
+			}
+			l := b.start(t, settings(t, detects))
+			r := b.results(t, detects, 1)[1]
+			if (r.Error == "") != (test.want == "") || !strings.HasPrefix(r.Error, test.want) || (len(r.Detections) == 8) != (test.want == "") {
+				t.Errorf("error %q and %d detections, want error %q", r.Error, len(r.Detections), test.want)
+			}
+			b.drained(t)
+			expectRedelivered(t, l, 1)
+			l.stop(t)
+			if n, err := b.bus.Attempts(t.Context(), detects, f.ID()); test.error == "" && (n != 0 || err != nil) {
+				t.Errorf("%d tries are noted of an answered frame, %v", n, err)
+			}
+		})
 	}
 }
 

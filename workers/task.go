@@ -17,9 +17,8 @@ import (
 )
 
 const (
-	maxAttempts = 3           // then a frame that ends its worker again and again is answered with an error, untried
-	holdEvery   = time.Second // InProgress of the frame in hand; AckWait is 3 s
-	worksKept   = 15          // of a slot's last frames, whose median says how long one takes
+	holdEvery = time.Second // InProgress of the frame in hand; AckWait is 3 s
+	worksKept = 15          // of a slot's last frames, whose median says how long one takes
 )
 
 // worker answers one frame after the other: one slot of a group.
@@ -33,6 +32,7 @@ type worker struct {
 	load    *load
 	works   []time.Duration // of the last frames that were looked at
 	delays  *delays         // of live frames
+	newer   *newer          // frames
 }
 
 // delays tells all slots of a worker how much longer live frames waited than the quickest of late.
@@ -53,7 +53,8 @@ func (w *worker) close() {
 	}
 }
 
-// handle answers one frame: its result is stored before the frame is acked. What is no frame is terminated and counted.
+// handle answers one frame: its result is stored before the frame is acked. What is no frame is
+// terminated and counted; a frame of a newer version is given back.
 func (w *worker) handle(ctx context.Context, msg jetstream.Msg, mode flow.Mode) {
 	taken := time.Now()
 	frame := new(flow.Frame)
@@ -65,7 +66,15 @@ func (w *worker) handle(ctx context.Context, msg jetstream.Msg, mode flow.Mode) 
 		err = fmt.Errorf("mode %q of a frame that was taken as %s", frame.Mode, mode)
 	}
 	meta, metaErr := msg.Metadata()
-	if err = errors.Join(err, metaErr); err != nil {
+	switch err = errors.Join(err, metaErr); {
+	case errors.Is(err, flow.ErrNewer) && metaErr == nil:
+		w.metrics.refused.WithLabelValues("frames", "newer").Inc()
+		if w.newer.meet(taken, err) {
+			w.env.Log.Warn("frames are of a newer version: they are given back until a newer worker takes them", "group", w.cfg.Group, "error", err)
+		}
+		giveBack(msg, meta)
+		return
+	case err != nil:
 		w.metrics.refused.WithLabelValues("frames", "malformed").Inc()
 		w.env.Log.Warn("frame refused", "group", w.cfg.Group, "error", err)
 		_ = msg.TermWithReason("no frame") // unheard it comes again, and is terminated again
@@ -76,22 +85,29 @@ func (w *worker) handle(ctx context.Context, msg jetstream.Msg, mode flow.Mode) 
 	}
 	w.load.begin(w, taken) // until finish
 	result := w.result(frame, taken)
-	switch attempts := meta.NumDelivered - 1; {
+	var try attempt
+	switch {
 	case frame.Error != "":
 		result.Error = frame.Error
-	case attempts >= maxAttempts:
-		result.Error = fmt.Sprintf("given up: taken %d times before without an answer (workers that died over it, were stopped, or lost NATS)", attempts)
 	case mode == flow.ModeLive && w.expired(frame, meta, taken):
 		result.Dropped = flow.DroppedExpired
 		w.metrics.dropped.WithLabelValues(result.Dropped).Inc()
 	default:
+		giveUp := false
+		if meta.NumDelivered > 1 {
+			try, giveUp = w.begin(ctx, frame)
+		}
+		if giveUp {
+			result.Error = fmt.Sprintf("given up: %d workers began it when it came again, and died or lost NATS over it", try.before)
+			break
+		}
 		if err := w.answer(frame, result, taken); err != nil {
 			result.Error, result.Detections, result.Depth, result.Answers = flow.CutText(err.Error()), nil, nil, nil
 			result.Width, result.Height = frame.Width, frame.Height
 		}
 		w.remember(time.Since(taken))
 	}
-	w.finish(ctx, msg, result, taken, meta)
+	try.end(ctx, w.finish(ctx, msg, result, taken, meta))
 }
 
 // expired says whether a live frame has waited for the group longer than its budget. The budget limits waiting, never the

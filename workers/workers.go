@@ -71,11 +71,11 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	}
 	env.Log.Info("model loaded", "group", cfg.Group, "model", session.Name, "provider", cfg.Provider, "parallel", cfg.Parallel, "threads", cfg.threads())
 	m := newMetrics(env.Metrics, cfg, session, family)
-	did, waits := newLoad(time.Now()), new(delays)
+	did, waits, unread := newLoad(time.Now()), new(delays), new(newer)
 	var tasks errgroup.Group // a slot that ends does not end the others: ctx does
 	for range cfg.Parallel {
 		tasks.Go(func() error {
-			w := &worker{cfg: cfg, env: env, metrics: m, model: session.Name, picture: tensor.NewPicture(), slot: newSlot(), load: did, delays: waits}
+			w := &worker{cfg: cfg, env: env, metrics: m, model: session.Name, picture: tensor.NewPicture(), slot: newSlot(), load: did, delays: waits, newer: unread}
 			defer w.close()
 			live, lossless := make(chan offer), make(chan offer)
 			var modes errgroup.Group
@@ -87,6 +87,7 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	tasks.Go(func() error {
 		return service.Alive(ctx, env, func() flow.Alive {
 			alive := flow.Alive{Stage: cfg.Group, Model: session.Name, Family: family, Provider: session.Provider, Parallel: cfg.Parallel}
+			alive.Note = unread.note(time.Now())
 			alive.Rate, alive.WaitMS, alive.Busy = did.since(time.Now(), cfg.Parallel)
 			m.busy.Set(alive.Busy)
 			return alive

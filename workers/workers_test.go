@@ -148,7 +148,7 @@ func TestGarbageIsTerminatedAndCounted(t *testing.T) {
 	}
 	garbage := [][]byte{
 		nil, []byte("no msgpack"), {0x81, 0xa1, 0x7a, 0xdd, 0xff, 0xff, 0xff, 0xff},
-		encode(func(f *flow.Frame) { f.Version = 99 }),
+		encode(func(f *flow.Frame) { f.Version = 0 }),
 		encode(func(f *flow.Frame) { f.Seq = 0 }),
 		encode(func(f *flow.Frame) { f.Plan = nil }),
 		encode(func(f *flow.Frame) { f.Mode = flow.ModeLive }), // no stream takes its result: a slot would try for ever
