@@ -33,6 +33,7 @@ type worker struct {
 	works   []time.Duration // of the last frames that were looked at
 	delays  *delays         // of live frames
 	newer   *newer          // frames
+	reached func()          // a consumer of the group was found
 }
 
 // delays tells all slots of a worker how much longer live frames waited than the quickest of late.

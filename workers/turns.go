@@ -20,7 +20,7 @@ type offer struct {
 // take offers the slot the frames of one mode, one after the other, until ctx ends. While one waits the server is told
 // that it is worked on.
 func (w *worker) take(ctx context.Context, mode flow.Mode, out chan<- offer) error {
-	return w.env.Bus.FollowFrames(ctx, w.env.Log, w.cfg.Group, mode, nil, func(msg jetstream.Msg) {
+	return w.env.Bus.FollowFrames(ctx, w.env.Log, w.cfg.Group, mode, w.reached, func(msg jetstream.Msg) {
 		release := hold(msg)
 		defer release()
 		o := offer{msg, make(chan struct{})}

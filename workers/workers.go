@@ -75,7 +75,10 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	var tasks errgroup.Group // a slot that ends does not end the others: ctx does
 	for range cfg.Parallel {
 		tasks.Go(func() error {
-			w := &worker{cfg: cfg, env: env, metrics: m, model: session.Name, picture: tensor.NewPicture(), slot: newSlot(), load: did, delays: waits, newer: unread}
+			w := &worker{
+				cfg: cfg, env: env, metrics: m, model: session.Name, picture: tensor.NewPicture(), slot: newSlot(),
+				load: did, delays: waits, newer: unread, reached: func() { env.Health.SetReady(true) },
+			}
 			defer w.close()
 			live, lossless := make(chan offer), make(chan offer)
 			var modes errgroup.Group
@@ -93,7 +96,6 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 			return alive
 		})
 	})
-	env.Health.SetReady(true)
 	defer env.Health.SetReady(false)
 	return errors.Join(tasks.Wait(), session.Close())
 }

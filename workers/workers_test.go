@@ -78,6 +78,37 @@ func TestEachGroupAnswersEveryFrame(t *testing.T) {
 	}
 }
 
+// A worker is ready once it has its model and can take frames, and not before.
+func TestReadyWithAConsumer(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	for _, stream := range []string{"FRAMES_LIVE", "FRAMES_LOSSLESS"} {
+		if err := b.bus.JetStream().DeleteConsumer(t.Context(), stream, detects); err != nil {
+			t.Fatal(err)
+		}
+	}
+	heard := make(chan *nats.Msg, 64)
+	if _, err := b.bus.Conn().ChanSubscribe(flow.AliveSubject(detects, "*"), heard); err != nil {
+		t.Fatal(err)
+	}
+	l := b.start(t, settings(t, detects))
+	defer l.stop(t)
+	for range 2 { // it has its model
+		select {
+		case <-heard:
+		case <-time.After(patience):
+			t.Fatal("no alive message comes")
+		}
+	}
+	if l.health.Ready() {
+		t.Error("a worker that can take no frames is ready")
+	}
+	if err := b.bus.Provision(t.Context(), flow.DefaultDeployment().With(groups)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the worker is ready", l.health.Ready)
+}
+
 // A frame that can't be looked at has an answer too: the reason.
 func TestFrameThatCannotBeLookedAtIsAnsweredWithTheReason(t *testing.T) {
 	t.Parallel()

@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -56,6 +57,8 @@ type Bus struct {
 	streams map[string]jetstream.Stream
 	kv      map[string]jetstream.KeyValue
 
+	left atomic.Pointer[time.Time] // when the connection was lost; nil while it is there
+
 	buffers sync.Pool // *[]byte: encoded messages, free again once their PubAck is there
 }
 
@@ -66,7 +69,11 @@ func Connect(o Options) (*Bus, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	told := new(repeats)
+	told, b := new(repeats), &Bus{
+		log:     log,
+		streams: map[string]jetstream.Stream{}, kv: map[string]jetstream.KeyValue{},
+		buffers: sync.Pool{New: func() any { return new([]byte) }},
+	}
 	options := []nats.Option{
 		nats.Name("spatialflow-" + o.Role),
 		nats.CustomInboxPrefix("_INBOX_" + o.Role),
@@ -86,11 +93,16 @@ func Connect(o Options) (*Bus, error) {
 			}
 		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			now := time.Now()
+			b.left.CompareAndSwap(nil, &now)
 			if err != nil && told.again("disconnected: "+err.Error()) {
 				log.Warn("nats disconnected", "error", err)
 			}
 		}),
-		nats.ReconnectHandler(func(*nats.Conn) { log.Info("nats connected again") }),
+		nats.ReconnectHandler(func(*nats.Conn) {
+			b.left.Store(nil)
+			log.Info("nats connected again")
+		}),
 	}
 	if o.InProcess != nil {
 		options = append(options, nats.InProcessServer(o.InProcess))
@@ -114,11 +126,8 @@ func Connect(o Options) (*Bus, error) {
 		conn.Close()
 		return nil, fmt.Errorf("open jetstream: %w", err)
 	}
-	return &Bus{
-		conn: conn, js: js, log: log,
-		streams: map[string]jetstream.Stream{}, kv: map[string]jetstream.KeyValue{},
-		buffers: sync.Pool{New: func() any { return new([]byte) }},
-	}, nil
+	b.conn, b.js = conn, js
+	return b, nil
 }
 
 // login gives the user and the password, as it is then, to every connection. One that can't be read is an error at first;
@@ -168,6 +177,14 @@ func redact(urls string) string {
 
 // Reconnects is how many times the connection was made anew, to whatever server.
 func (b *Bus) Reconnects() uint64 { return b.conn.Stats().Reconnects }
+
+// Away is for how long there has been no connection; 0 while there is one.
+func (b *Bus) Away() time.Duration {
+	if left := b.left.Load(); left != nil {
+		return time.Since(*left)
+	}
+	return 0
+}
 
 // Conn is the connection itself, for core publishes and subscriptions.
 func (b *Bus) Conn() *nats.Conn { return b.conn }

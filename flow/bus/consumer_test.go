@@ -160,10 +160,13 @@ func TestFollowGoesOnAfterARestartOfTheServer(t *testing.T) {
 	f := follow(t, b)
 	publishFrames(t, b, groups, frame("cam1", 1, "detect"))
 	f.expect(t, 1)
+	if away := b.Away(); away != 0 {
+		t.Errorf("away for %v with a server", away)
+	}
 	port := s.Addr().(*net.TCPAddr).Port
 	s.Shutdown()
 	s.WaitForShutdown()
-	eventually(t, "the connection has seen the server go", func() bool { return !b.Conn().IsConnected() })
+	eventually(t, "the connection has seen the server go", func() bool { return b.Away() > 0 })
 	began := time.Now()
 	if err := b.PublishFrame(t.Context(), groups, frame("cam1", 7, "detect")); err == nil {
 		t.Error("a frame is published while there is no server")
@@ -176,6 +179,9 @@ func TestFollowGoesOnAfterARestartOfTheServer(t *testing.T) {
 	eventually(t, "a frame is stored after the restart", func() bool {
 		return b.PublishFrame(t.Context(), groups, frame("cam1", 2, "detect")) == nil
 	})
+	if away := b.Away(); away != 0 {
+		t.Errorf("away for %v with a server again", away)
+	}
 	f.expect(t, 2) // and not 7: what failed is not sent late
 	f.stop()
 	if err := <-f.ended; err != nil {

@@ -165,6 +165,7 @@ func runProgram(ctx context.Context, role string, c Connection, admin string, lo
 		}
 		defer b.Close()
 		connected.Store(b)
+		health.Needs(b.Away)
 		return run(running, Env{Bus: b, Log: log, Metrics: registry, Health: health})
 	})
 	return tasks.Wait()
@@ -186,7 +187,7 @@ func (c Connection) Connect(ctx context.Context, role string, log *slog.Logger) 
 		if wait == connectWait {
 			log.Warn("waiting for nats", "error", err)
 		}
-		if !clock.Sleep(ctx, wait) {
+		if !clock.Sleep(ctx, clock.Jitter(wait)) {
 			return nil, fmt.Errorf("wait for nats: %w", context.Cause(ctx))
 		}
 	}

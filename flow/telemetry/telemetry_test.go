@@ -261,3 +261,21 @@ func TestLogger(t *testing.T) {
 		}
 	}
 }
+
+// What a service can't work without makes it not ready once it is away for longer than a restart of it takes.
+func TestReadyFollowsWhatIsNeeded(t *testing.T) {
+	t.Parallel()
+	var health telemetry.Health
+	away := time.Duration(0)
+	health.Needs(func() time.Duration { return away })
+	for _, step := range []struct {
+		away        time.Duration
+		begun, want bool
+	}{{0, false, false}, {0, true, true}, {4 * time.Second, true, true}, {5 * time.Second, true, false}, {time.Hour, true, false}, {0, true, true}} {
+		away = step.away
+		health.SetReady(step.begun)
+		if got := health.Ready(); got != step.want {
+			t.Errorf("away for %v, begun %v: ready %v", step.away, step.begun, got)
+		}
+	}
+}
