@@ -111,11 +111,24 @@ func place(version, partition int, source string) int {
 // MessageID is the Nats-Msg-Id of the frame: its ID, and the number of a copy.
 func (f *Frame) MessageID() string { return messageID(f.ID(), f.Copy) }
 
+// ParseMessageID is the frame that a Nats-Msg-Id, of whichever copy of it, names. [ErrFrameID] is returned when it names none.
+func ParseMessageID(text string) (FrameID, error) {
+	if whole, copies, found := strings.Cut(text, copyMark); found {
+		if n, err := strconv.Atoi(copies); err != nil || n < 1 {
+			return FrameID{}, fmt.Errorf("%w: %q is no copy of a frame", ErrFrameID, text)
+		}
+		text = whole
+	}
+	return ParseFrameID(text)
+}
+
+const copyMark = "/copy"
+
 func messageID(id FrameID, copies int) string {
 	if copies == 0 {
 		return id.String()
 	}
-	return id.String() + "/copy" + strconv.Itoa(copies)
+	return id.String() + copyMark + strconv.Itoa(copies)
 }
 
 // Validate returns [ErrNewer] when the frame is of a version that this program does not read, [ErrMessage] when it can't have

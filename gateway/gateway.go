@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/flow/telemetry"
 )
@@ -33,7 +34,7 @@ type gateway struct {
 	hub     *hub
 	predict *predictor
 
-	groups   atomic.Pointer[flow.Groups] // nil: not read yet
+	deployed atomic.Pointer[bus.Deployed] // nil: not read yet
 	fleet    *fleet
 	stages   *stageTimes
 	overview *overview
@@ -52,8 +53,8 @@ type gateway struct {
 const requestGrace = turnWithin + sceneWithin + 3*time.Second
 
 // Run serves until ctx ends. Then it takes no more requests, tells its viewers to connect again, answers the requests
-// that are open, for requestGrace at most, and returns nil. Without a groups entry it waits for one, with the page up
-// already; env.Health is ready once it is subscribed and listening.
+// that are open, for requestGrace at most, and returns nil. Without a deployment object it waits for one, with the page
+// up already; env.Health is ready once it is subscribed and listening.
 func Run(ctx context.Context, cfg Config, env service.Env) error {
 	if err := cfg.Validate(); err != nil {
 		return err
@@ -123,6 +124,16 @@ func (g *gateway) ready(ctx context.Context, conditions ...<-chan struct{}) erro
 	defer g.env.Health.SetReady(false)
 	<-ctx.Done()
 	return nil
+}
+
+// deployment is what everybody agrees on, as it is now; ok is false while it is not known.
+func (g *gateway) deployment() (d flow.Deployment, ok bool) {
+	deployed := g.deployed.Load()
+	if deployed == nil {
+		return d, false
+	}
+	d, _ = deployed.Now()
+	return d, true
 }
 
 // tick ends a second of the sources' rates and the stages' times, once a second.

@@ -315,6 +315,37 @@ func TestLiveFramesOfWatchedSources(t *testing.T) {
 	}
 }
 
+// A picture finds its scene whatever number of groups its producer knows, and whichever copy of its frame was stored.
+func TestPicturesOfOlderProducers(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.provision(t, flow.Group{Name: "pose", Slot: 3, Need: flow.NeedOptional})
+	r := b.startReady(t, nil)
+	c := r.watch("clip")
+	for seq := uint64(1); seq <= 3; seq++ {
+		f := newFrame(t, "clip", "s", seq)
+		f.Copy = int(seq - 1)
+		b.publishFrame(t, f) // as of a producer that knows two groups
+		b.publishScene(t, newScene(t, "clip", "s", seq))
+		if m := c.scene(); m.header.Frame.Seq != seq || !bytes.Equal(m.picture, f.Picture) {
+			t.Errorf("scene %s comes with %d bytes of picture, want %d", m.header.Frame, len(m.picture), len(f.Picture))
+		}
+	}
+}
+
+// The deployment is followed: a group that is added is on the status page at once.
+func TestGroupIsAdded(t *testing.T) {
+	t.Parallel()
+	b := newProvisionedBench(t)
+	r := b.startReady(t, nil)
+	groups := func() string { _, _, body := r.get("/api/v1/status"); return body }
+	if body := groups(); strings.Contains(body, `"group":"pose"`) {
+		t.Fatalf("%s", body)
+	}
+	b.provision(t, flow.Group{Name: "pose", Slot: 3, Need: flow.NeedOptional})
+	r.eventually("the group", func() bool { return strings.Contains(groups(), `"group":"pose"`) })
+}
+
 func TestConfigValidate(t *testing.T) {
 	t.Parallel()
 	for _, change := range []func(*gateway.Config){

@@ -57,9 +57,9 @@ func newProvisionedBench(t testing.TB) bench {
 	return b
 }
 
-func (b bench) provision(t testing.TB) {
+func (b bench) provision(t testing.TB, more ...flow.Group) {
 	t.Helper()
-	if err := b.bus.Provision(t.Context(), flow.DefaultDeployment().With(flow.DefaultGroups())); err != nil {
+	if err := b.bus.Provision(t.Context(), flow.DefaultDeployment().With(append(flow.DefaultGroups(), more...))); err != nil {
 		t.Fatal(err)
 	}
 }

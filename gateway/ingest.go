@@ -36,7 +36,7 @@ func (g *gateway) handle(msg *nats.Msg) {
 	kind, _, _ := strings.Cut(msg.Subject, ".")
 	switch kind {
 	case "accepted":
-		id, err := flow.ParseFrameID(msg.Header.Get(nats.MsgIdHdr))
+		id, err := flow.ParseMessageID(msg.Header.Get(nats.MsgIdHdr))
 		if err != nil {
 			g.metrics.refuse(doorFrames, reasonMalformed)
 			return
@@ -70,12 +70,12 @@ func (g *gateway) handle(msg *nats.Msg) {
 
 // intake owns the subscriptions until ctx ends. subscribed is called once they stand.
 func (g *gateway) intake(ctx context.Context, subscribed func()) error {
-	groups, err := g.waitForGroups(ctx)
+	deployed, err := g.env.Bus.Watch(ctx, g.env.Log)
 	if err != nil {
 		return err
 	}
-	g.setGroups(groups)
-	standing, err := g.subscribeAll("scenes.>", flow.AliveSubject("*", "*"))
+	g.deployed.Store(deployed)
+	standing, err := g.subscribeAll("scenes.>", flow.AliveSubject("*", "*"), flow.AllAccepted(flow.ModeLossless))
 	defer func() { unsubscribe(standing) }()
 	if err != nil {
 		return err
@@ -85,43 +85,33 @@ func (g *gateway) intake(ctx context.Context, subscribed func()) error {
 		return err
 	}
 	defer unsubscribe([]*nats.Subscription{done})
-	frames, err := g.newFrameSubscriptions(groups)
-	if err != nil {
-		return err
-	}
-	defer frames.close()
+	live := newLiveSubscriptions(g.subscribe)
+	defer live.close()
 	if err := g.env.Bus.Conn().Flush(); err != nil {
 		g.env.Log.Debug("subscriptions not confirmed", "error", err) // the connection is away: it subscribes when back
 	}
 	subscribed()
 	g.refreshAll()
-	look := time.NewTicker(groupsEvery)
+	look := time.NewTicker(lookEvery)
 	defer look.Stop()
 	for {
+		d, changed := deployed.Now()
+		if err := live.follow(d.Groups, g.hub.watched(), time.Now()); err != nil {
+			g.env.Log.Warn("frames of live sources", "error", err)
+		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-g.watching:
+		case <-changed:
 		case <-look.C:
-			if now, err := g.env.Bus.Groups(ctx); err == nil {
-				frames.groups = now
-				g.setGroups(now)
-			}
-			g.countLost(append(standing, frames.all()...))
-		}
-		if err := frames.follow(g.hub.watched()); err != nil {
-			g.env.Log.Warn("frames of live sources", "error", err)
+			g.countLost(append(live.all(), standing...))
 		}
 	}
 }
 
-func (g *gateway) setGroups(groups flow.Groups) {
-	g.groups.Store(&groups)
-	g.predict.setGroups(groups)
-}
-
-// groupsEvery is how often the groups entry is read again, and lost messages are counted.
-const groupsEvery = time.Second
+// lookEvery is how often lost messages are counted.
+const lookEvery = time.Second
 
 func (g *gateway) subscribeAll(subjects ...string) (all []*nats.Subscription, err error) {
 	for _, subject := range subjects {
@@ -158,70 +148,4 @@ func (g *gateway) countLost(subscriptions []*nats.Subscription) {
 		g.metrics.lost.Add(float64(lost - g.lost))
 	}
 	g.lost, g.reconnects = lost, reconnects
-}
-
-// frameSubscriptions are those for frames: all lossless sources, and the live ones that are watched.
-type frameSubscriptions struct {
-	g        *gateway
-	groups   flow.Groups
-	slots    int // of the groups that the subscriptions were made for
-	lossless *nats.Subscription
-	live     map[string]*nats.Subscription
-}
-
-func (g *gateway) newFrameSubscriptions(groups flow.Groups) (*frameSubscriptions, error) {
-	f := &frameSubscriptions{g: g, groups: groups, live: map[string]*nats.Subscription{}}
-	if err := f.follow(nil); err != nil {
-		f.close()
-		return nil, err
-	}
-	return f, nil
-}
-
-// follow makes the live sources that are subscribed the given ones.
-func (f *frameSubscriptions) follow(sources []string) error {
-	if f.slots != len(f.groups) { // a slot was added
-		f.close()
-		lossless, err := f.g.subscribe(f.groups.AcceptedSubject(flow.ModeLossless, "*"))
-		if err != nil {
-			return err
-		}
-		f.lossless, f.slots = lossless, len(f.groups)
-	}
-	wanted := make(map[string]bool, len(sources))
-	for _, source := range sources {
-		wanted[source] = true
-		if f.live[source] != nil {
-			continue
-		}
-		s, err := f.g.subscribe(f.groups.AcceptedSubject(flow.ModeLive, source))
-		if err != nil {
-			return err
-		}
-		f.live[source] = s
-	}
-	for source, s := range f.live {
-		if !wanted[source] {
-			unsubscribe([]*nats.Subscription{s})
-			delete(f.live, source)
-		}
-	}
-	return nil
-}
-
-func (f *frameSubscriptions) all() []*nats.Subscription {
-	all := make([]*nats.Subscription, 0, 1+len(f.live))
-	if f.lossless != nil {
-		all = append(all, f.lossless)
-	}
-	for _, s := range f.live {
-		all = append(all, s)
-	}
-	return all
-}
-
-func (f *frameSubscriptions) close() {
-	unsubscribe(f.all())
-	f.lossless, f.slots = nil, 0
-	clear(f.live)
 }

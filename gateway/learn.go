@@ -21,24 +21,6 @@ const (
 // everySource asks learn for all sources.
 const everySource = ""
 
-// waitForGroups reads the groups entry, and waits for it.
-func (g *gateway) waitForGroups(ctx context.Context) (flow.Groups, error) {
-	wait := retryWait
-	for {
-		groups, err := g.env.Bus.Groups(ctx)
-		if err == nil || errors.Is(err, flow.ErrGroups) {
-			return groups, err
-		}
-		if wait == retryWait {
-			g.env.Log.Warn("waiting for the groups entry", "error", err)
-		}
-		if !clock.Sleep(ctx, wait) {
-			return nil, fmt.Errorf("wait for the groups entry: %w", context.Cause(ctx))
-		}
-		wait = min(2*wait, retryWaitMax)
-	}
-}
-
 // refreshAll asks for the newest stored scene of every source that has one.
 func (g *gateway) refreshAll() { g.refresh(everySource) }
 

@@ -10,8 +10,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
-
-	"github.com/spatial-flow/spatial-flow/flow"
 )
 
 // Overview is how everything does, as this gateway hears it: what GET /api/v1/status answers and the status page shows.
@@ -146,10 +144,8 @@ func (o *overview) encoded() ([]byte, error) {
 // now is the overview, under o.mu.
 func (o *overview) now(now time.Time) Overview {
 	g := o.g
-	var groups flow.Groups
-	if known := g.groups.Load(); known != nil {
-		groups = *known
-	}
+	d, _ := g.deployment()
+	groups := d.Groups
 	services := g.fleet.list(groups)
 	conn := g.env.Bus.Conn()
 	o.nats.Connected, o.nats.Reconnects = conn.IsConnected(), conn.Stats().Reconnects

@@ -85,7 +85,7 @@ func (p *predictor) predict(ctx context.Context, w http.ResponseWriter, r *http.
 	if err != nil {
 		return nil, refused(http.StatusBadRequest, reasonMalformed, "%v", err)
 	}
-	groups, err := p.ready()
+	asked, err := p.ready()
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +127,7 @@ func (p *predictor) predict(ctx context.Context, w http.ResponseWriter, r *http.
 	if err != nil {
 		return nil, err
 	}
-	scene, err := p.ask(ctx, groups, picture)
+	scene, err := p.ask(ctx, asked, picture)
 	if err != nil {
 		return nil, err
 	}

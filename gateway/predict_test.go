@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"image/jpeg"
 	"io"
 	"mime/multipart"
@@ -78,24 +79,30 @@ type models struct {
 	after  time.Duration
 	change func(*flow.Scene) // nil in its place: no scene
 	silent bool
+	more   []string // groups beside detect and depth that have a worker
 
 	mu         sync.Mutex
 	now, most  int
 	pictures   [][]byte
+	plan       []string // of the last one
 	stopAnswer []string // groups that do not answer
 }
 
 func (b bench) answerPredict(t *testing.T, m *models) {
 	t.Helper()
-	sub, err := b.bus.Conn().Subscribe("accepted.live.*.*.*", func(msg *nats.Msg) {
+	sub, err := b.bus.Conn().Subscribe(flow.AllAccepted(flow.ModeLive), func(msg *nats.Msg) {
 		var f flow.Frame
 		if err := flow.Decode(msg.Data, &f); err != nil || f.Validate() != nil || !strings.HasPrefix(f.Source, flow.PredictPrefix) {
 			t.Errorf("frame %+v: %v", f.ID(), err)
 			return
 		}
+		if f.Version != flow.Wire || f.Partition != flow.Partition(f.Source, flow.DefaultPartitions) {
+			t.Errorf("frame of version %d in partition %d", f.Version, f.Partition)
+		}
 		m.mu.Lock()
 		m.now++
 		m.most, m.pictures = max(m.most, m.now), append(m.pictures, f.Picture)
+		m.plan = f.Plan
 		m.mu.Unlock()
 		go func() {
 			time.Sleep(m.after)
@@ -123,7 +130,7 @@ func (b bench) answerPredict(t *testing.T, m *models) {
 	t.Cleanup(func() { _ = sub.Unsubscribe() })
 	stop := make(chan struct{})
 	t.Cleanup(func() { close(stop) })
-	for _, group := range []string{"detect", "depth"} {
+	for _, group := range append([]string{"detect", "depth"}, m.more...) {
 		// Frames are kept until they are acked: here nobody works on them, so they are dropped at once.
 		messages, err := b.bus.TakeFrames(t.Context(), group, flow.ModeLive, 8)
 		if err != nil {
@@ -254,6 +261,45 @@ func TestPredictNamesTheGroup(t *testing.T) {
 	}
 	if a := r.post("/predict", "file", picture(t, 1)); a.code != 400 || !strings.Contains(a.Error, "detect: bad picture: cut short") {
 		t.Errorf("an error of detect: %d %s", a.code, a.body)
+	}
+}
+
+// A picture needs the answers of the groups that are required; others are asked when they have a worker, and shadows never.
+func TestPredictAsksOptionalGroups(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		need    flow.Need
+		workers []string
+		plan    string
+		code    int
+	}{
+		"required, without a worker": {flow.NeedRequired, nil, "", 503},
+		"optional, without a worker": {flow.NeedOptional, nil, "[detect depth]", 200},
+		"optional":                   {flow.NeedOptional, []string{"pose"}, "[detect depth pose]", 200},
+		"shadow":                     {flow.NeedShadow, []string{"pose"}, "[detect depth]", 200},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			b.provision(t, flow.Group{Name: "pose", Slot: 3, Need: test.need})
+			m := &models{more: test.workers, change: func(s *flow.Scene) {
+				s.Missing, s.Outcome, s.Errors = []string{"pose"}, flow.OutcomePartial, map[string]string{"pose": "too dark"}
+			}}
+			r := b.startReady(t, nil)
+			b.answerPredict(t, m)
+			r.eventually("workers", func() bool {
+				_, _, body := r.get("/api/v1/status")
+				return strings.Count(body, `"workers":1`) == 2+len(test.workers)
+			})
+			if a := r.post("/predict", "file", picture(t, 1)); a.code != test.code {
+				t.Errorf("%d %s, want %d", a.code, a.body, test.code)
+			}
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			if test.plan != "" && fmt.Sprint(m.plan) != test.plan {
+				t.Errorf("asked are %v, want %s", m.plan, test.plan)
+			}
+		})
 	}
 }
 

@@ -38,7 +38,6 @@ type predictor struct {
 	seq     uint64
 	waiting map[uint64]*waiter
 	heard   map[string]map[string]time.Time // by group and instance
-	groups  flow.Groups
 }
 
 // waiter is one picture under way.
@@ -57,47 +56,67 @@ func newPredictor(g *gateway) *predictor {
 	}
 }
 
-// ready returns the groups, each of which has a worker.
-func (p *predictor) ready() (flow.Groups, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.groups.On(time.Now())) == 0 {
-		return nil, refused(http.StatusServiceUnavailable, reasonNoWorker, "the pipeline is not there yet: no groups entry")
-	}
-	for _, g := range p.groups.On(time.Now()) {
-		alive := 0
-		for instance, at := range p.heard[g.Name] {
-			if time.Since(at) > goneAfter {
-				delete(p.heard[g.Name], instance)
-				continue
-			}
-			alive++
-		}
-		if alive == 0 {
-			return nil, refused(http.StatusServiceUnavailable, reasonNoWorker, "group %s has no worker", g.Name)
-		}
-	}
-	return p.groups, nil
+// asked is what a picture is sent to.
+type asked struct {
+	deployment flow.Deployment
+	plan       []string // groups in slot order
+	required   []string // those of them that the caller's answer needs
 }
 
-// ask publishes the picture as a live frame for all groups and waits for its scene, even when the caller has gone: its
-// frame is under way all the same. ctx is the gateway's.
-func (p *predictor) ask(ctx context.Context, groups flow.Groups, picture sent) (*flow.Scene, error) {
-	plan := make([]string, 0, len(groups))
-	on := groups.On(time.Now())
+// ready says what a picture is sent to now: each required group, which must have a worker, and the optional ones that have. What
+// shadows find is shown to nobody.
+func (p *predictor) ready() (asked, error) {
+	d, _ := p.g.deployment()
+	now := time.Now()
+	on := d.Groups.On(now)
 	slices.SortFunc(on, func(a, b flow.Group) int { return a.Slot - b.Slot })
+	a := asked{deployment: d}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	for _, g := range on {
-		plan = append(plan, g.Name)
+		alive := p.alive(g.Name, now)
+		switch {
+		case g.Required() && !alive:
+			return a, refused(http.StatusServiceUnavailable, reasonNoWorker, "group %s has no worker", g.Name)
+		case g.Required():
+			a.required = append(a.required, g.Name)
+		case g.Need == flow.NeedShadow || !alive:
+			continue
+		}
+		a.plan = append(a.plan, g.Name)
 	}
+	if len(a.plan) == 0 {
+		return a, refused(http.StatusServiceUnavailable, reasonNoWorker, "the pipeline is not there yet: no group is on")
+	}
+	return a, nil
+}
+
+// alive says whether a group has a worker, under p.mu.
+func (p *predictor) alive(group string, now time.Time) bool {
+	for instance, at := range p.heard[group] {
+		if now.Sub(at) <= goneAfter {
+			return true
+		}
+		delete(p.heard[group], instance)
+	}
+	return false
+}
+
+// ask publishes the picture as a live frame and waits for its scene, even when the caller has gone: its frame is under way all
+// the same. ctx is the gateway's.
+func (p *predictor) ask(ctx context.Context, a asked, picture sent) (*flow.Scene, error) {
 	id, wait := p.begin()
 	defer p.end(id.Seq)
 	now := time.Now()
 	frame := &flow.Frame{
-		Version: 1, Source: id.Source, Session: id.Session, Seq: id.Seq, Mode: flow.ModeLive,
-		Captured: clock.Stamp(now), Sent: clock.Stamp(now), Width: picture.width, Height: picture.height, Plan: plan,
+		Version: a.deployment.WriteVersion(), Source: id.Source, Session: id.Session, Seq: id.Seq, Mode: flow.ModeLive,
+		Captured: clock.Stamp(now), Sent: clock.Stamp(now), Width: picture.width, Height: picture.height, Plan: a.plan,
 		Budget: sceneWithin, Picture: picture.jpeg, Ledger: []flow.Hop{{Stage: stage}},
 	}
-	if err := p.g.env.Bus.PublishFrame(ctx, groups, frame); err != nil {
+	if frame.Version > 1 {
+		frame.Partition = flow.Partition(frame.Source, a.deployment.Partitions)
+	}
+	if err := p.g.env.Bus.PublishFrame(ctx, a.deployment.Groups, frame); err != nil {
 		if errors.Is(err, bus.ErrFull) || errors.Is(err, bus.ErrNotProvisioned) {
 			return nil, refused(http.StatusServiceUnavailable, reasonFull, "%v", err)
 		}
@@ -107,9 +126,9 @@ func (p *predictor) ask(ctx context.Context, groups flow.Groups, picture sent) (
 	defer timer.Stop()
 	select {
 	case scene := <-wait.scene:
-		return p.judge(id.Seq, plan, scene)
+		return p.judge(id.Seq, a.required, scene)
 	case <-timer.C:
-		return nil, p.unanswered(id.Seq, plan)
+		return nil, p.unanswered(id.Seq, a.required)
 	case <-ctx.Done():
 		return nil, refused(http.StatusServiceUnavailable, reasonGone, "the gateway stops")
 	}
@@ -130,16 +149,19 @@ func (p *predictor) end(seq uint64) {
 	delete(p.waiting, seq)
 }
 
-// judge returns the scene when it has what was asked for.
-func (p *predictor) judge(seq uint64, plan []string, scene *flow.Scene) (*flow.Scene, error) {
-	switch {
-	case scene == nil || len(scene.Missing) > 0:
-		return nil, p.unanswered(seq, plan)
-	case scene.Outcome == flow.OutcomeError:
-		var reasons []string
-		for group, reason := range scene.Errors {
+// judge returns the scene when it has what was asked for: an answer of each required group.
+func (p *predictor) judge(seq uint64, required []string, scene *flow.Scene) (*flow.Scene, error) {
+	needed := func(group string) bool { return slices.Contains(required, group) }
+	if scene == nil || slices.ContainsFunc(scene.Missing, needed) {
+		return nil, p.unanswered(seq, required)
+	}
+	var reasons []string
+	for group, reason := range scene.Errors {
+		if needed(group) {
 			reasons = append(reasons, group+": "+reason)
 		}
+	}
+	if len(reasons) > 0 {
 		slices.Sort(reasons)
 		return nil, refused(http.StatusBadRequest, reasonMalformed, "the picture can't be looked at: %s", strings.Join(reasons, "; "))
 	}
@@ -147,11 +169,11 @@ func (p *predictor) judge(seq uint64, plan []string, scene *flow.Scene) (*flow.S
 }
 
 // unanswered names the groups that did not answer in time.
-func (p *predictor) unanswered(seq uint64, plan []string) error {
+func (p *predictor) unanswered(seq uint64, required []string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w := p.waiting[seq]
-	missing := slices.DeleteFunc(slices.Clone(plan), func(group string) bool { return w.answered[group] })
+	missing := slices.DeleteFunc(slices.Clone(required), func(group string) bool { return w.answered[group] })
 	switch {
 	case w.dropped != "":
 		return refused(http.StatusGatewayTimeout, reasonTimeout, "the picture was dropped: %s", w.dropped)
@@ -194,11 +216,12 @@ func (p *predictor) addDone(by string, done flow.Done) {
 
 // addAlive notes that a worker lives.
 func (p *predictor) addAlive(alive flow.Alive) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !slices.ContainsFunc(p.groups, func(g flow.Group) bool { return g.Name == alive.Stage }) {
+	d, _ := p.g.deployment()
+	if _, ours := d.Groups.Find(alive.Stage); !ours {
 		return
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.heard[alive.Stage] == nil {
 		p.heard[alive.Stage] = map[string]time.Time{}
 	}
@@ -209,9 +232,3 @@ func (p *predictor) addAlive(alive flow.Alive) {
 
 // maxWorkers bounds the workers of a group that are told apart.
 const maxWorkers = 1024
-
-func (p *predictor) setGroups(groups flow.Groups) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.groups = groups
-}
