@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -183,66 +182,6 @@ func TestValidateNamesTheWayOut(t *testing.T) {
 			t.Errorf("%s: %v, want %v that says %s", name, err, test.want, test.says)
 		}
 	}
-}
-
-// The real video through the real detector, against Ultralytics' own run of the same file.
-func TestPedestriansAgreeWithUltralytics(t *testing.T) {
-	t.Parallel()
-	folder, ok := shared(t)
-	if !ok {
-		return
-	}
-	up := newUp(t, filepath.Join(folder, "data", "pedestrians.avi"))
-	up.DetectModel, up.Frames = filepath.Join(folder, "models", "yolov8n_int8.onnx"), filmFrames
-	up.Scenes = filepath.Join(t.TempDir(), "scenes.jsonl")
-	var out strings.Builder
-	if err := up.RunPipeline(t.Context(), &out, io.Discard, quiet); err != nil {
-		t.Fatalf("%v\n%s", err, out.String())
-	}
-	scenes := lines(t, up.Scenes)
-	if len(scenes) != filmFrames {
-		t.Fatalf("%d scenes, want %d", len(scenes), filmFrames)
-	}
-	var reference struct {
-		People map[string]int `json:"people_per_frame"`
-		Boxes  map[string][]struct {
-			Box  [4]float32 `json:"xyxy"`
-			Name string     `json:"name"`
-		} `json:"boxes_every_50th"`
-	}
-	readJSON(t, filepath.Join(folder, "vectors", "pedestrians_yolov8n_int8.json"), &reference)
-	off, found, total := 0.0, 0, 0
-	for _, scene := range scenes {
-		key := fmt.Sprint(scene.Frame.Seq)
-		people := 0
-		for _, d := range scene.Detections {
-			if d.Label == "person" {
-				people++
-			}
-		}
-		off += math.Abs(float64(people-reference.People[key])) / float64(len(scenes))
-		for _, want := range reference.Boxes[key] {
-			if want.Name != "person" {
-				continue
-			}
-			total++
-			for _, d := range scene.Detections {
-				if d.Label == "person" && overlap(want.Box, d.Box) >= 0.9 {
-					found++
-					break
-				}
-			}
-		}
-	}
-	t.Logf("persons found: %d of %d; count off by %.3f on average", found, total, off)
-	if off > 0.35 || total == 0 || float64(found) < 0.95*float64(total) {
-		t.Errorf("persons found: %d of %d, want 95 %%; count off by %.3f on average, want at most 0.35", found, total, off)
-	}
-}
-
-func overlap(a, b [4]float32) float32 {
-	inner := max(0, min(a[2], b[2])-max(a[0], b[0])) * max(0, min(a[3], b[3])-max(a[1], b[1]))
-	return inner / ((a[2]-a[0])*(a[3]-a[1]) + (b[2]-b[0])*(b[3]-b[1]) - inner)
 }
 
 // The same pictures twice give the same scenes, to the bit.

@@ -11,14 +11,10 @@ import (
 	"mime/multipart"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/spatial-flow/spatial-flow/flow/bus"
 )
 
 // prediction is what a client of the replaced system reads.
@@ -112,82 +108,6 @@ func grey(t testing.TB, width, height, quality int) []byte {
 		t.Fatal(err)
 	}
 	return out.Bytes()
-}
-
-// Every reference picture posted: the boxes of Ultralytics' own run, each, and a depth map of the picture's size.
-func TestPredictAgreesWithUltralytics(t *testing.T) {
-	t.Parallel()
-	folder, ok := shared(t)
-	if !ok {
-		return
-	}
-	post := predicting(t, func(u *Up) {
-		u.DetectModel = filepath.Join(folder, "models", "yolov8n_int8.onnx")
-		u.DepthModel, u.DepthSize = filepath.Join(folder, "vectors", "da_v2_dynamic", "model.onnx"), 252
-	})
-	var reference struct {
-		Images map[string]struct {
-			Width, Height int
-			Detections    []struct {
-				Box   [4]float32 `json:"xyxy"`
-				Score float32    `json:"score"`
-				Class int        `json:"class"`
-			} `json:"detections"`
-		} `json:"images"`
-	}
-	readJSON(t, filepath.Join(folder, "vectors", "yolov8n_int8", "expected.json"), &reference)
-	found, total := 0, 0
-	for name, want := range reference.Images {
-		data, err := os.ReadFile(filepath.Join(folder, "data", "images", name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		code, got := post("", data)
-		if code != http.StatusOK || len(got.Detections) != len(want.Detections) {
-			t.Errorf("%s: %d %s, %d boxes, want %d", name, code, got.Error, len(got.Detections), len(want.Detections))
-		}
-		for _, w := range want.Detections {
-			total++
-			for _, d := range got.Detections {
-				if d.ClassID == w.Class && overlap(w.Box, d.Box) > 0.95 && d.Score-w.Score < .01 && w.Score-d.Score < .01 {
-					found++
-					break
-				}
-			}
-		}
-		if size, err := jpeg.DecodeConfig(bytes.NewReader(got.DepthMap)); err != nil || size.Width != want.Width || size.Height != want.Height {
-			t.Errorf("%s: depth map of %dx%d, %v, want %dx%d", name, size.Width, size.Height, err, want.Width, want.Height)
-		}
-	}
-	if total != 94 || found != total {
-		t.Errorf("%d of %d boxes are found, want 94 of 94", found, total)
-	}
-}
-
-// What cameras and telephones make: 4K, and what does not fit into a message. Boxes and map are of the posted size.
-func TestPredictLargePictures(t *testing.T) {
-	t.Parallel()
-	post := predicting(t, nil)
-	for _, size := range []struct{ width, height, quality int }{{3840, 2160, 90}, {4000, 3000, 95}} {
-		data := grey(t, size.width, size.height, size.quality)
-		if size.quality > 90 && len(data) <= bus.MaxMessage {
-			t.Fatalf("%+v takes %d bytes: it must not fit into a message", size, len(data))
-		}
-		code, p := post("", data)
-		if code != http.StatusOK || len(p.Detections) == 0 {
-			t.Fatalf("%+v, %d bytes: %d %s, %d boxes", size, len(data), code, p.Error, len(p.Detections))
-		}
-		if got, err := jpeg.DecodeConfig(bytes.NewReader(p.DepthMap)); err != nil || got.Width != size.width || got.Height != size.height {
-			t.Errorf("%+v: depth map of %dx%d, %v", size, got.Width, got.Height, err)
-		}
-		reach := float32(0)
-		for _, d := range p.Detections {
-			reach = max(reach, d.Box[2]/float32(size.width))
-		}
-		if reach < .3 || reach > 1 { // the model of no cost always says the same, all over the picture
-			t.Errorf("%+v: boxes reach to %.2f of the width", size, reach)
-		}
-	}
 }
 
 // BenchmarkPredict is POST /predict over the whole pipeline with models of no cost, depth at 252, by picture size,
