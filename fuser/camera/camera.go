@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	// storing is how many scenes of a camera are on their way to be stored at once; the next one is dropped.
-	storing = 16
+	// maxStoring is how many scenes of a camera are being stored at once; the next one is dropped.
+	maxStoring = 16
 	// storeWithin is how long a live scene is tried to be stored: after that nobody wants to see it.
 	storeWithin = 2 * time.Second
 	openWithin  = time.Second // for reading a camera's newest stored scene
@@ -48,19 +48,19 @@ type Shared struct {
 // Camera is one live source while its fuser knows it. [Camera.Run] is its goroutine.
 type Camera struct {
 	*Shared
-	source string
-	joiner *join.Live[*delivery.Delivery]
-	depths *depths // nil until the newest stored scene was looked for
-	ways   chan struct{}
-	stores sync.WaitGroup
-	told   atomic.Int64 // when it was logged last that scenes are not stored: UTC, nanoseconds
+	source  string
+	joiner  *join.Live[*delivery.Delivery]
+	depths  *depths       // nil until the newest stored scene was looked for
+	storing chan struct{} // holds a token for each scene that is being stored
+	stores  sync.WaitGroup
+	told    atomic.Int64 // when it was logged last that scenes are not stored: UTC, nanoseconds
 }
 
 // New makes a camera.
 func New(shared *Shared, source string) *Camera {
 	return &Camera{
 		Shared: shared, source: source, joiner: join.NewLive[*delivery.Delivery](shared.Lags),
-		ways: make(chan struct{}, storing),
+		storing: make(chan struct{}, maxStoring),
 	}
 }
 
@@ -163,14 +163,14 @@ func (c *Camera) end(ctx context.Context, joined join.Joined) {
 	hop := scene.Ledger[len(scene.Ledger)-1]
 	done.Wait, done.Work = hop.Wait, hop.Work
 	select {
-	case c.ways <- struct{}{}:
+	case c.storing <- struct{}{}:
 	default: // nothing is stored any more
 		done.Reason = "store"
 		c.Done(c.source, done)
 		return
 	}
 	c.stores.Go(func() {
-		defer func() { <-c.ways }()
+		defer func() { <-c.storing }()
 		stored := time.Now()
 		ctx, cancel := context.WithTimeout(ctx, storeWithin)
 		defer cancel()
@@ -209,10 +209,8 @@ func (c *Camera) fuse(joined join.Joined, begin time.Time) *flow.Scene {
 
 // tell logs, at most every few seconds, that a scene is not stored.
 func (c *Camera) tell(scene *flow.Scene, err error) {
-	now := time.Now()
-	if before := c.told.Swap(now.UnixNano()); now.UnixNano()-before < tellEvery.Nanoseconds() {
-		c.told.Store(before)
-		return
+	now, before := time.Now().UnixNano(), c.told.Load()
+	if now-before >= tellEvery.Nanoseconds() && c.told.CompareAndSwap(before, now) {
+		c.Log.Warn("live scenes not stored", "frame", scene.ID().String(), "error", err)
 	}
-	c.Log.Warn("live scenes not stored", "frame", scene.ID().String(), "error", err)
 }
