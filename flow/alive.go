@@ -27,6 +27,7 @@ type Alive struct {
 	Sources     []SourceStatus `json:"sources,omitempty"`
 	SourceCount int            `json:"source_count,omitempty"` // of all of them
 	LiveSources int            `json:"live_sources,omitempty"` // of them, those in live mode that run
+	List        string         `json:"list,omitempty"`         // names the list of sources that it was given: who says the same shares them
 }
 
 // State is how far a source is.
@@ -114,7 +115,7 @@ func ParseAlive(data []byte) (Alive, error) {
 			return alive, fmt.Errorf("%w: alive: %s %v is not 0 to %v", ErrMessage, name, value, maxAliveNumber)
 		}
 	}
-	if alive.Wire < 0 || alive.SourceCount < 0 || alive.LiveSources < 0 || len(alive.Note) > maxAliveText {
+	if alive.Wire < 0 || alive.SourceCount < 0 || alive.LiveSources < 0 || len(alive.Note) > maxAliveText || len(alive.List) > maxAliveText {
 		return alive, fmt.Errorf("%w: alive: wire %d, %d sources, %d live, a note of %d bytes, at most %d", ErrMessage, alive.Wire, alive.SourceCount, alive.LiveSources, len(alive.Note), maxAliveText)
 	}
 	for _, source := range alive.Sources {

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/spatial-flow/spatial-flow/producer/lossless"
+	"github.com/spatial-flow/spatial-flow/producer/owner"
 	"github.com/spatial-flow/spatial-flow/producer/source"
 )
 
@@ -24,6 +25,8 @@ var (
 	ErrStore = lossless.ErrStore
 	// ErrPosition is what a source fails with when every scene was seen, but the run's position says otherwise.
 	ErrPosition = lossless.ErrPosition
+	// ErrTaken is what a source fails with when another producer has its name, and this one can't or does not stand by for it.
+	ErrTaken = owner.ErrTaken
 	// ErrSource is returned at the end when a source failed; the others were carried on.
 	ErrSource = errors.New("a source failed")
 	// ErrStopped is returned when a producer that ends with its sources was stopped before that.

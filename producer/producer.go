@@ -17,6 +17,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/producer/ingest"
 	"github.com/spatial-flow/spatial-flow/producer/live"
 	"github.com/spatial-flow/spatial-flow/producer/lossless"
+	"github.com/spatial-flow/spatial-flow/producer/owner"
 	"github.com/spatial-flow/spatial-flow/producer/source"
 )
 
@@ -41,14 +42,19 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	for i, s := range specs {
 		statuses[i] = s.Status()
 	}
+	names := make([]string, len(specs))
+	for i, s := range specs {
+		names[i] = s.Name
+	}
 	p := &program{
 		cfg: cfg, env: env, board: board, metrics: account.NewMetrics(env.Metrics), specs: specs, rows: board.Add(statuses, cfg.Run),
 		fleet: fleet.New(flow.AliveSubject(account.Stage, board.Instance())),
 	}
+	p.owner = owner.New(env.Bus, env.Log, board.Instance(), p.fleet, names, cfg.Takeover == "never")
 	seen, unseen := context.WithCancel(context.WithoutCancel(ctx)) // alive until the last frame is accounted for
 	defer unseen()
 	var alive errgroup.Group
-	alive.Go(func() error { return service.Alive(seen, env, account.Reporter(board)) })
+	alive.Go(func() error { return service.Alive(seen, env, account.Reporter(board, owner.List(names))) })
 	alive.Go(func() error { return p.fleet.Watch(seen, env.Bus.Conn(), env.Log) })
 	err = p.run(ctx, seen)
 	if err == nil && !cfg.ExitWhenDone {
@@ -68,6 +74,7 @@ type program struct {
 	specs   []source.Spec
 	rows    []*account.Row
 	fleet   *fleet.Fleet
+	owner   *owner.Owner
 }
 
 // run carries the sources; seen ends when the last frame is accounted for.
@@ -132,13 +139,19 @@ func (p *program) carry(ctx context.Context, deployed *bus.Deployed, admission *
 		Env: p.env, Deployed: deployed, Fleet: p.fleet, Metrics: p.metrics, Memory: lossless.NewMemory(int(p.cfg.WindowMemory)),
 	}
 	var sources errgroup.Group
-	for i, s := range p.specs {
+	for i, spec := range p.specs {
 		sources.Go(func() error {
-			if isLossless(s) {
-				states[i] = lossless.Run(ctx, s, p.rows[i], p.cfg.lossless(), shared)
-			} else {
-				states[i] = live.New(s, p.rows[i], p.cfg.live(), p.env, admission, p.metrics).Run(ctx)
-			}
+			state, reason := p.owner.Carry(ctx, spec.Name, p.movable(spec), p.rows[i], func(ctx context.Context, held func() bool, waited bool) (flow.State, string) {
+				if !isLossless(spec) {
+					return live.New(spec, p.rows[i], p.cfg.live(), p.env, admission, p.metrics, held).Run(ctx)
+				}
+				if waited && lossless.Ended(ctx, p.env, spec.Name, p.cfg.Run) {
+					return flow.StateComplete, ""
+				}
+				return lossless.Run(ctx, spec, p.rows[i], p.cfg.lossless(), shared, held)
+			}, func() { p.left(spec.Name, p.rows[i]) })
+			p.rows[i].Ended(state, reason)
+			states[i] = state
 			return nil
 		})
 	}
@@ -167,5 +180,16 @@ func (p *program) verdict(ctx context.Context, states []flow.State) error {
 	}
 	return nil
 }
+
+// left drops from the account what is under way of a source that another producer carries on.
+func (p *program) left(source string, row *account.Row) {
+	metrics := p.metrics.Of(source)
+	for range row.Account.Leave(time.Now()) {
+		metrics.Drop(account.LeftToOther)
+	}
+}
+
+// movable says whether another producer can go on with a source: with a lossless one only when its run has a name.
+func (p *program) movable(s source.Spec) bool { return !isLossless(s) || p.cfg.Run != "" }
 
 func isLossless(s source.Spec) bool { return s.Mode() == flow.ModeLossless }

@@ -56,6 +56,22 @@ func (b *Bus) Lease(ctx context.Context, name, holder string) (*Lease, error) {
 	return l, nil
 }
 
+// LeaseHolder names who holds the lease called name. [ErrNotFound] is returned when nobody does.
+func (b *Bus) LeaseHolder(ctx context.Context, name string) (string, error) {
+	kv, err := b.bucket(ctx, OwnersBucket)
+	if err != nil {
+		return "", err
+	}
+	entry, err := kv.Get(ctx, name)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return "", fmt.Errorf("lease %s: %w", name, ErrNotFound)
+	}
+	if err != nil {
+		return "", fmt.Errorf("read lease %s: %w", name, err)
+	}
+	return string(entry.Value()), nil
+}
+
 // Held says whether nobody else can have the lease yet: it was renewed less than 2.25 s ago. Who was stopped and goes on asks
 // before doing what only the holder may do.
 func (l *Lease) Held() bool { return time.Since(*l.renewed.Load()) < leaseSafe }

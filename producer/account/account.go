@@ -84,6 +84,21 @@ func (a *Account) Expire(now time.Time, patience func(plan []string) time.Durati
 	return expired
 }
 
+// LeftToOther is why frames are dropped from the account that another producer carries on.
+const LeftToOther = "left_to_other"
+
+// Leave drops what is under way when another producer goes on with the source: it has the frames in its own account. It returns how many that
+// were.
+func (a *Account) Leave(now time.Time) (left int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for id := range a.open {
+		a.dropFrame(id, LeftToOther, now)
+		left++
+	}
+	return left
+}
+
 func (a *Account) dropFrame(id flow.FrameID, reason string, now time.Time) {
 	delete(a.open, id)
 	count(&a.account.Dropped, reason)

@@ -14,13 +14,13 @@ const (
 	rowsBytes = flow.MaxAliveBytes - 4<<10 // of the sources in an alive message: the rest fits beside them
 )
 
-// Reporter says, each time it is called, how the producer is and how many frames it finished per second since the
+// Reporter, of a producer that was given a list of sources, says, each time it is called, how the producer is and how many frames it finished per second since the
 // time before. Its message always fits: sources of which there is news come first, the others in turn.
-func Reporter(board *Board) func() flow.Alive {
+func Reporter(board *Board, list string) func() flow.Alive {
 	before, finished, said := time.Now(), uint64(0), map[string]*told{}
 	return func() flow.Alive {
-		statuses, now, total := board.Statuses(), time.Now(), uint64(0)
-		alive := flow.Alive{Stage: Stage, Instance: board.instance, SourceCount: len(statuses)}
+		statuses, now, total := board.reported(), time.Now(), uint64(0)
+		alive := flow.Alive{Stage: Stage, Instance: board.instance, List: list, SourceCount: len(statuses)}
 		for _, s := range statuses {
 			total += s.Account.Admitted - s.Account.InFlight
 		}

@@ -39,6 +39,7 @@ type Row struct {
 	mu      sync.Mutex
 	status  flow.SourceStatus // but for the account, which Account keeps
 	resumed uint64
+	standby bool // another producer has the name
 }
 
 // Summary is what there is to say of a source in the end.
@@ -62,6 +63,19 @@ func (b *Board) Statuses() []flow.SourceStatus {
 	statuses := make([]flow.SourceStatus, len(b.rows))
 	for i, r := range b.rows {
 		statuses[i], _ = r.Snapshot()
+	}
+	return statuses
+}
+
+// reported are the statuses of the sources that are this producer's: of the others their owners tell.
+func (b *Board) reported() []flow.SourceStatus {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var statuses []flow.SourceStatus
+	for _, r := range b.rows {
+		if status, _ := r.Snapshot(); !r.standsBy() {
+			statuses = append(statuses, status)
+		}
 	}
 	return statuses
 }
@@ -137,6 +151,12 @@ func (r *Row) Snapshot() (flow.SourceStatus, uint64) {
 	return status, r.resumed
 }
 
+func (r *Row) standsBy() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.standby
+}
+
 // Began tells that a session of a live source began.
 func (r *Row) Began(session string, frames uint64) {
 	r.mu.Lock()
@@ -165,6 +185,20 @@ func (r *Row) Stopped() {
 	r.status.State = flow.StateStopped
 }
 
+// StandBy tells that another producer has the source, or why it is not known who has.
+func (r *Row) StandBy(reason string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.status.Reason, r.standby = cut(reason), true
+}
+
+// Owned tells that the source is this producer's.
+func (r *Row) Owned() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.status.Reason, r.standby = "", false
+}
+
 // Waiting tells what a source that runs waits for; empty: nothing.
 func (r *Row) Waiting(reason string) {
 	r.mu.Lock()
@@ -177,7 +211,7 @@ func (r *Row) Waiting(reason string) {
 // Ended tells, once, how the source ended.
 func (r *Row) Ended(state flow.State, reason string) {
 	r.mu.Lock()
-	r.status.State, r.status.Reason = state, cut(reason)
+	r.status.State, r.status.Reason, r.standby = state, cut(reason), false
 	r.mu.Unlock()
 
 	r.board.mu.Lock()

@@ -30,8 +30,9 @@ type Fleet struct {
 
 type service struct {
 	stage string
-	slots int // frames that a worker has in hand at once
-	live  int // sources of a producer that take a share of credits
+	slots int    // frames that a worker has in hand at once
+	live  int    // sources of a producer that take a share of credits
+	list  string // of sources, of a producer
 	at    time.Time
 }
 
@@ -65,7 +66,7 @@ func (f *Fleet) Watch(ctx context.Context, conn *nats.Conn, log *slog.Logger) er
 
 // Hear takes a service's word, unless too many have spoken.
 func (f *Fleet) Hear(subject string, alive flow.Alive, now time.Time) {
-	said := service{stage: alive.Stage, slots: max(1, alive.Parallel), live: alive.LiveSources, at: now}
+	said := service{stage: alive.Stage, slots: max(1, alive.Parallel), live: alive.LiveSources, list: alive.List, at: now}
 	if alive.SourceCount == 0 { // a producer that does not count has all of them in its message
 		for _, s := range alive.Sources {
 			if s.Mode == flow.ModeLive && s.State == flow.StateRunning {
@@ -107,6 +108,19 @@ func (f *Fleet) Slots(group string) (slots int) {
 		}
 	}
 	return slots
+}
+
+// Sharers counts the producers with a list of sources, this one at least.
+func (f *Fleet) Sharers(list string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := 1
+	for subject, said := range f.heard {
+		if subject != f.own && said.list == list {
+			n++
+		}
+	}
+	return n
 }
 
 // LiveSources counts the live sources that run and capture pictures, as their producers say: mine are this producer's, one

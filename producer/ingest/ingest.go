@@ -26,6 +26,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/flow/telemetry"
 	"github.com/spatial-flow/spatial-flow/producer/account"
 	"github.com/spatial-flow/spatial-flow/producer/live"
+	"github.com/spatial-flow/spatial-flow/producer/owner"
 	"github.com/spatial-flow/spatial-flow/producer/source"
 )
 
@@ -59,6 +60,7 @@ type door struct {
 	metrics   account.Metrics
 	refused   *prometheus.CounterVec
 	intake    source.Intake
+	lease     *bus.Lease // while it takes messages
 	sources   map[string]*ingested
 }
 
@@ -111,6 +113,7 @@ func (g *door) run(ctx context.Context) error {
 
 // own takes messages until ctx ends, or the lease does.
 func (g *door) own(ctx context.Context, lease *bus.Lease) error {
+	g.lease = lease
 	tasks, holding := errgroup.WithContext(ctx)
 	holding, stop := context.WithCancel(holding)
 	defer stop()
@@ -262,12 +265,18 @@ func (g *door) source(name string) (*ingested, error) {
 	if len(g.sources) >= g.cfg.Sources && !g.forget(silence) {
 		return nil, fmt.Errorf("%w: %d sources are ingested already", errRefused, len(g.sources))
 	}
+	call, cancel := context.WithTimeout(context.Background(), callTimeout)
+	holder, err := g.env.Bus.LeaseHolder(call, owner.LeaseName(name))
+	cancel()
+	if err == nil {
+		return nil, fmt.Errorf("%w: the source %q is read by %s", errRefused, name, holder)
+	}
 	spec := source.Spec{Name: name, URI: prefix + name, Settings: g.cfg.Settings}
 	row := g.board.AddIngested(spec.Status())
 	if row == nil {
 		return nil, fmt.Errorf("%w: the source %q is read from elsewhere", errRefused, name)
 	}
-	s := live.New(spec, row, g.cfg.Live, g.env, g.admission, g.metrics)
+	s := live.New(spec, row, g.cfg.Live, g.env, g.admission, g.metrics, g.lease.Held)
 	if err := s.Begin(); err != nil {
 		g.board.Remove(row)
 		return nil, err

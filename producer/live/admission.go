@@ -153,7 +153,7 @@ func (a *Admission) admitAll() time.Time {
 		now := time.Now()
 		var fresh []string
 		for name, l := range a.sources {
-			if !l.busy && !l.closed && l.box.full() {
+			if !l.busy && !l.closed && l.box.full() && l.held() {
 				fresh = append(fresh, name)
 			}
 		}

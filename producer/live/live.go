@@ -24,6 +24,9 @@ import (
 	"github.com/spatial-flow/spatial-flow/producer/source"
 )
 
+// errNotHeld is returned when another producer may have the source's name.
+var errNotHeld = errors.New("the lease of the source's name is not held")
+
 const stageFuser = "fuser"
 
 // Why a live picture is skipped or a live frame dropped, beside flow.DroppedExpired.
@@ -70,17 +73,20 @@ type Source struct {
 	id        flow.FrameID // of its last picture
 	partition int
 
+	held func() bool // whether nobody else can have the source's name
+
 	grants  chan grant // holds one at most
 	sending sync.WaitGroup
 	busy    bool // with a grant: under the lock of admission
 	closed  bool // no more grants: under the lock of admission
 }
 
-// New is a source that is shown in row. It takes part from [Source.Run] or [Source.Begin] on.
-func New(s source.Spec, r *account.Row, cfg Config, env service.Env, admission *Admission, m account.Metrics) *Source {
+// New is a source that is shown in row. It takes part from [Source.Run] or [Source.Begin] on. Nothing of it is admitted while held
+// is false: another may have its name.
+func New(s source.Spec, r *account.Row, cfg Config, env service.Env, admission *Admission, m account.Metrics, held func() bool) *Source {
 	l := &Source{
 		spec: s, cfg: cfg, bus: env.Bus, log: env.Log.With("source", s.Name), row: r, account: r.Account,
-		metrics: m.Of(s.Name), admission: admission, left: cfg.Frames, grants: make(chan grant, 1),
+		metrics: m.Of(s.Name), admission: admission, left: cfg.Frames, held: held, grants: make(chan grant, 1),
 	}
 	if l.left == 0 {
 		l.left = math.MaxUint64
@@ -88,9 +94,9 @@ func New(s source.Spec, r *account.Row, cfg Config, env service.Env, admission *
 	return l
 }
 
-// Run takes pictures until the source ends, or ctx does, and tells the board how it ended. A camera that fails is opened
+// Run takes pictures until the source ends, or ctx does, and returns how it ended, and why if it failed. A camera that fails is opened
 // again; frames that are under way then have the time of cfg.Drain.
-func (l *Source) Run(ctx context.Context) flow.State {
+func (l *Source) Run(ctx context.Context) (flow.State, string) {
 	err := l.Begin()
 	if err == nil {
 		err = l.captureAll(ctx)
@@ -110,8 +116,7 @@ func (l *Source) Run(ctx context.Context) flow.State {
 	if state != flow.StateFailed {
 		l.log.Info("source "+string(state), "captured", sums.Captured, "admitted", sums.Admitted, "in_flight", sums.InFlight)
 	}
-	l.row.Ended(state, reason)
-	return state
+	return state, reason
 }
 
 // Begin has the source's pictures admitted, until [Source.End]. Its error is that of a subscription.
@@ -310,6 +315,9 @@ func (l *Source) publish(g grant) (ack *jetstream.PubAck, err error) {
 		return true
 	}
 	err = bus.Store(ctx, bus.Policy{Shrink: once(shrink)}, func(ctx context.Context) (err error) {
+		if !l.held() {
+			return errNotHeld
+		}
 		frame.Sent = clock.Stamp(time.Now())
 		frame.Ledger[0].Work = p.Read + p.Encode
 		frame.Ledger[0].Wait = max(0, time.Since(p.Captured)-p.Read-p.Encode) // for admission, and here

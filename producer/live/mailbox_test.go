@@ -1,6 +1,7 @@
 package live
 
 import (
+	"errors"
 	"log/slog"
 	"sync"
 	"testing"
@@ -27,7 +28,7 @@ func newTestSource(t *testing.T, a *Admission, arg string) *Source {
 		t.Fatal(err)
 	}
 	row := account.NewBoard().Add([]flow.SourceStatus{specs[0].Status()}, "")[0]
-	l := New(specs[0], row, Config{}, service.Env{Log: slog.New(slog.DiscardHandler)}, a, account.NewMetrics(prometheus.NewRegistry()))
+	l := New(specs[0], row, Config{}, service.Env{Log: slog.New(slog.DiscardHandler)}, a, account.NewMetrics(prometheus.NewRegistry()), func() bool { return true })
 	l.BeginSession(0)
 	return l
 }
@@ -134,5 +135,26 @@ func TestAdmissionFollowsTheDeployment(t *testing.T) {
 	a.done("detect", flow.FrameID{Source: "cam", Session: l.id.Session, Seq: 1}, flow.Done{Outcome: flow.OutcomeComplete}, time.Now())
 	if plan := next(); len(plan) != 2 || plan[0] != "detect" || plan[1] != "pose" {
 		t.Errorf("plan %v, want detect, which has its credit back, and pose", plan)
+	}
+}
+
+// While another may have the source's name, as when this process was held still for long, nothing of it is admitted.
+func TestNothingIsAdmittedWithoutTheLease(t *testing.T) {
+	t.Parallel()
+	a := newTestAdmission(flow.DefaultDeployment())
+	l := newTestSource(t, a, "cam=0")
+	held := false
+	l.held = func() bool { return held }
+	a.join(l)
+	l.offer(source.Picture{Data: []byte("jpeg")})
+	if a.admitAll(); len(l.grants) != 0 {
+		t.Error("a picture is admitted")
+	}
+	if _, err := l.publish(grant{waiting: &waiting{id: l.id}, plan: []string{"detect"}, deployment: a.now}); !errors.Is(err, errNotHeld) {
+		t.Errorf("one that was admitted before is published: %v", err)
+	}
+	held = true
+	if a.admitAll(); len(l.grants) != 1 {
+		t.Error("with the lease it is not admitted")
 	}
 }

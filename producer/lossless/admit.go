@@ -45,10 +45,15 @@ func (l *carrier) admitAll(ctx, work context.Context, pictures <-chan source.Pic
 func (l *carrier) plannable(ctx context.Context) (flow.Deployment, bool) {
 	for {
 		d, changed := l.deployed.Now()
-		if len(l.plan(d)) > 0 {
+		held := l.held()
+		if held && len(l.plan(d)) > 0 {
 			return d, true
 		}
-		l.row.Waiting("waiting for a worker group of lossless frames")
+		if held {
+			l.row.Waiting("waiting for a worker group of lossless frames")
+		} else {
+			l.row.Waiting("waiting for the lease of its name")
+		}
 		select {
 		case <-ctx.Done():
 			return d, false
@@ -90,6 +95,9 @@ func (l *carrier) admit(ctx context.Context, d flow.Deployment, p source.Picture
 	return l.store(ctx, d.Groups, k)
 }
 
+// errNotHeld is returned when another producer may have the source's name.
+var errNotHeld = errors.New("the lease of the source's name is not held")
+
 // errStoreTimeout ends the tries to store a frame.
 var errStoreTimeout = errors.New("tried for long enough")
 
@@ -120,6 +128,9 @@ func (l *carrier) store(ctx context.Context, groups flow.Groups, k *kept) error 
 	err := bus.Store(ctx, policy, func(ctx context.Context) error {
 		if !l.account.IsOpen(k.frame.ID()) {
 			return nil // its scene is there: a try whose answer was lost had stored it
+		}
+		if !l.held() {
+			return errNotHeld
 		}
 		k.frame.Sent = clock.Stamp(time.Now())
 		ack, err := l.bus.StoreFrame(ctx, groups, k.frame)

@@ -45,7 +45,7 @@ func BenchmarkAdmit(b *testing.B) {
 	l := newCarrier(specs[0], row, Config{StoreTimeout: time.Minute, Window: 32}, Shared{
 		Env: service.Env{Bus: connection, Log: slog.New(slog.DiscardHandler)}, Deployed: bus.NewDeployed(deployment), Fleet: fleet.New("own"),
 		Metrics: account.NewMetrics(prometheus.NewRegistry()), Memory: NewMemory(512 << 20),
-	})
+	}, func() bool { return true })
 	p := source.Picture{Data: make([]byte, 100<<10), Width: 768, Height: 576, Captured: time.Now()}
 	seq := uint64(0)
 	b.ReportAllocs()

@@ -48,10 +48,11 @@ type Shared struct {
 	Memory   *Memory
 }
 
-// Run carries the source to its end, shows it in row, and tells how it ended. When ctx ends it reads no more, and what is
-// under way has the time of cfg.Drain.
-func Run(ctx context.Context, spec source.Spec, row *account.Row, cfg Config, shared Shared) flow.State {
-	return newCarrier(spec, row, cfg, shared).run(ctx)
+// Run carries the source to its end, shows it in row, and returns how it ended, and why if it failed. When ctx ends it reads no
+// more, and what is under way has the time of cfg.Drain. Nothing is published while held is false: another may have the
+// source's name.
+func Run(ctx context.Context, spec source.Spec, row *account.Row, cfg Config, shared Shared, held func() bool) (flow.State, string) {
+	return newCarrier(spec, row, cfg, shared, held).run(ctx)
 }
 
 // carrier is one source on its way.
@@ -66,25 +67,26 @@ type carrier struct {
 	account   *account.Account
 	metrics   account.SourceMetrics
 	window    *window
+	held      func() bool // whether nobody else can have the name of the source
 	session   string
 	partition int // of the session
 }
 
-func newCarrier(spec source.Spec, row *account.Row, cfg Config, shared Shared) *carrier {
+func newCarrier(spec source.Spec, row *account.Row, cfg Config, shared Shared, held func() bool) *carrier {
 	status, _ := row.Snapshot()
 	session := status.Session
 	return &carrier{
 		spec: spec, cfg: cfg, bus: shared.Env.Bus, log: shared.Env.Log.With("source", spec.Name, "session", session),
 		deployed: shared.Deployed, fleet: shared.Fleet, row: row, account: row.Account, metrics: shared.Metrics.Of(spec.Name),
-		window: newWindow(cfg.Window, shared.Memory), session: session,
+		window: newWindow(cfg.Window, shared.Memory), held: held, session: session,
 	}
 }
 
-func (l *carrier) run(ctx context.Context) (state flow.State) {
+func (l *carrier) run(ctx context.Context) (state flow.State, reason string) {
 	work, cancel := outlive(ctx, l.cfg.Drain)
 	defer cancel(nil)
 	err := l.carry(ctx, work, cancel)
-	state, reason := flow.StateComplete, ""
+	state, reason = flow.StateComplete, ""
 	left := l.account.Snapshot().InFlight
 	switch {
 	case err == nil:
@@ -96,8 +98,7 @@ func (l *carrier) run(ctx context.Context) (state flow.State) {
 		state, reason = flow.StateFailed, err.Error()
 		l.log.Error("source failed", "error", err, "in_flight", left)
 	}
-	l.row.Ended(state, reason)
-	return state
+	return state, reason
 }
 
 // outlive is a context that ends grace after ctx.
@@ -147,7 +148,13 @@ func (l *carrier) carry(ctx, work context.Context, cancel context.CancelCauseFun
 	if position > 0 && last == position {
 		l.log.Info("already complete: every scene of this run is stored", "frames", last)
 	}
-	return l.checkPosition(work, last)
+	if err := l.checkPosition(work, last); err != nil || l.cfg.Run == "" {
+		return err
+	}
+	if err := l.ask(work, func(ctx context.Context) error { return l.bus.SetEnded(ctx, l.spec.Name, l.session) }); err != nil {
+		l.log.Warn("the end of the run is not noted: who stands by for it looks itself", "error", err)
+	}
+	return nil
 }
 
 // carryAfter carries the pictures after position and returns the last seq once all their scenes are stored.

@@ -12,6 +12,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/flow/clock"
+	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/producer/source"
 )
 
@@ -114,4 +115,12 @@ func (l *carrier) checkPosition(ctx context.Context, last uint64) error {
 			return fmt.Errorf("%w: it says %d, the account %d", ErrPosition, position, last)
 		}
 	}
+}
+
+// Ended says whether every frame of a run of a source has its scene, as far as NATS answers.
+func Ended(ctx context.Context, env service.Env, source, run string) bool {
+	call, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	ended, err := env.Bus.Ended(call, source, run)
+	return err == nil && ended
 }

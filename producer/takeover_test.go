@@ -1,0 +1,93 @@
+package producer_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/producer"
+)
+
+// A run whose producer dies is carried on by the one that stands by: each frame is stored once, and the one that stands by after
+// its end knows that there is nothing left to do.
+func TestStandbyCarriesOn(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	half := make(chan struct{})
+	f := b.fuse(t, &fuser{ordered: true, burst: 20 * time.Millisecond, lose: func(id flow.FrameID) (bool, bool) {
+		if id.Seq == 20 {
+			close(half)
+		}
+		return false, false
+	}})
+	run := func(c *producer.Config) { quick(c); c.Run = "night" }
+	path := "p=" + pictures(t, 60)
+	first := b.start(t, run, path)
+	<-half
+	second := b.start(t, run, path)
+	until(t, "the second stands by", func() bool { return strings.HasPrefix(second.status().Reason, "standing by") })
+	third := b.start(t, run, path)
+	first.bus.Close() // it is gone, and its lease ends
+	s := second.wait()[0]
+	thirds := third.wait()[0]
+	if s.Account.Admitted == 0 {
+		s, thirds = thirds, s // the third was quicker
+	}
+	if s.State != flow.StateComplete || s.Resumed < 16 || s.Resumed+s.Account.Admitted != 60 {
+		t.Errorf("who carried on: %+v", s)
+	}
+	if thirds.State != flow.StateComplete || thirds.Account.Admitted != 0 || thirds.Account.Captured != 0 {
+		t.Errorf("who stood by until the end: %+v", thirds)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.last["night"] != 60 {
+		t.Errorf("the last scene is that of frame %d", f.last["night"])
+	}
+	if err := s.Account.CheckAtRest(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Two producers with the same cameras: each camera is one's, and what one is stopped with the other takes.
+func TestCamerasAreShared(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.serve(t, &group{name: "detect"}, &group{name: "depth"})
+	streets := []string{"a=street:?size=64x64&fps=10", "b=street:?size=64x64&fps=10"}
+	first := b.start(t, nil, streets...)
+	second := b.start(t, nil, streets...)
+	carries := func(l *life) (n int) {
+		<-l.board.Named()
+		for _, s := range l.board.Statuses() {
+			if s.State == flow.StateRunning && s.Reason == "" && s.Account.Admitted > 0 {
+				n++
+			}
+		}
+		return n
+	}
+	until(t, "each has one", func() bool { return carries(first) == 1 && carries(second) == 1 })
+	for _, s := range first.stop() {
+		if err := s.Account.CheckAtRest(); err != nil || s.State != flow.StateStopped {
+			t.Errorf("%+v: %v", s, err)
+		}
+	}
+	until(t, "the second has both", func() bool { return carries(second) == 2 })
+	second.stop()
+}
+
+// --takeover=never refuses a name that another producer has, and says whose it is.
+func TestTakeoverNever(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.serve(t, &group{name: "detect"}, &group{name: "depth"})
+	first := b.start(t, nil, "a=street:?size=64x64&fps=10")
+	until(t, "the first has it", func() bool { return first.status().Account.Admitted > 0 })
+	second := b.start(t, func(c *producer.Config) { c.Takeover = "never" }, "a=street:?size=64x64&fps=10")
+	if s := second.wait()[0]; s.State != flow.StateFailed || !strings.HasPrefix(s.Reason, producer.ErrTaken.Error()+": by ") {
+		t.Errorf("the second: %+v", s)
+	}
+	first.stop()
+	second.stop()
+}
