@@ -118,6 +118,9 @@ func (p *pipeline) provision(ctx context.Context) (err error) {
 	if err := p.own.Provision(ctx, deployment); err != nil {
 		return err
 	}
+	if err := p.own.RaiseWire(ctx, flow.Wire); err != nil { // all services are this program
+		return err
+	}
 	switch {
 	case p.up.sink != nil:
 		p.scenes = newSceneReader(p.up.sink, map[session]uint64{})

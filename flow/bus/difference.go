@@ -22,7 +22,8 @@ type Change struct {
 // step is a change and how it is made. Done twice it changes nothing.
 type step struct {
 	Change
-	make func(context.Context) error
+	missing bool // what is to be made is not there at all
+	make    func(context.Context) error
 }
 
 // difference is what makes the server what the deployment asks for: what is to be done before the object says so, and what
@@ -69,13 +70,13 @@ func (b *Bus) streamSteps(ctx context.Context, want layout) ([]step, error) {
 	case err != nil:
 		return nil, err
 	case info == nil:
-		return b.makeStream(want, "made"), nil
+		return b.makeStream(want, true, "made"), nil
 	case want.live && info.Config.Storage != want.config.Storage: // which can't be updated
-		return append([]step{b.deleteStream(name)}, b.makeStream(want, "made anew in "+strings.ToLower(want.config.Storage.String()))...), nil
+		return append([]step{b.deleteStream(name)}, b.makeStream(want, false, "made anew in "+strings.ToLower(want.config.Storage.String()))...), nil
 	}
 	var steps []step
 	if config, differs := updatedStream(info.Config, want.config); differs != nil {
-		steps = append(steps, step{Change{"stream", fmt.Sprintf("stream %s: %s", name, strings.Join(differs, ", "))}, func(ctx context.Context) error {
+		steps = append(steps, step{Change{"stream", fmt.Sprintf("stream %s: %s", name, strings.Join(differs, ", "))}, false, func(ctx context.Context) error {
 			_, err := b.js.UpdateStream(ctx, config)
 			return err
 		}})
@@ -87,28 +88,28 @@ func (b *Bus) streamSteps(ctx context.Context, want layout) ([]step, error) {
 	for _, consumer := range want.consumers {
 		now, there := have[consumer.Durable]
 		if !there {
-			steps = append(steps, b.setConsumer(name, consumer, "made"))
+			steps = append(steps, b.setConsumer(name, consumer, true, "made"))
 		} else if config, differs := updatedConsumer(now.Config, consumer); differs != nil {
-			steps = append(steps, b.setConsumer(name, config, strings.Join(differs, ", ")))
+			steps = append(steps, b.setConsumer(name, config, false, strings.Join(differs, ", ")))
 		}
 	}
 	return steps, nil
 }
 
 // makeStream comes with its consumers at once: an Interest stream without a consumer throws frames away.
-func (b *Bus) makeStream(want layout, how string) []step {
-	steps := []step{{Change{"stream", fmt.Sprintf("stream %s: %s", want.config.Name, how)}, func(ctx context.Context) error {
+func (b *Bus) makeStream(want layout, missing bool, how string) []step {
+	steps := []step{{Change{"stream", fmt.Sprintf("stream %s: %s", want.config.Name, how)}, missing, func(ctx context.Context) error {
 		_, err := b.js.CreateOrUpdateStream(ctx, want.config)
 		return err
 	}}}
 	for _, consumer := range want.consumers {
-		steps = append(steps, b.setConsumer(want.config.Name, consumer, "made"))
+		steps = append(steps, b.setConsumer(want.config.Name, consumer, missing, "made"))
 	}
 	return steps
 }
 
 func (b *Bus) deleteStream(name string) step {
-	return step{Change{"stream", fmt.Sprintf("stream %s: deleted", name)}, func(ctx context.Context) error {
+	return step{Change{"stream", fmt.Sprintf("stream %s: deleted", name)}, false, func(ctx context.Context) error {
 		if err := b.js.DeleteStream(ctx, name); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
 			return err
 		}
@@ -116,8 +117,8 @@ func (b *Bus) deleteStream(name string) step {
 	}}
 }
 
-func (b *Bus) setConsumer(stream string, config jetstream.ConsumerConfig, how string) step {
-	return step{Change{"consumer", fmt.Sprintf("consumer %s of %s: %s", config.Durable, stream, how)}, func(ctx context.Context) error {
+func (b *Bus) setConsumer(stream string, config jetstream.ConsumerConfig, missing bool, how string) step {
+	return step{Change{"consumer", fmt.Sprintf("consumer %s of %s: %s", config.Durable, stream, how)}, missing, func(ctx context.Context) error {
 		_, err := b.js.CreateOrUpdateConsumer(ctx, stream, config)
 		return err
 	}}
@@ -132,7 +133,7 @@ func (b *Bus) leaveOut(ctx context.Context, group flow.Group, mode flow.Mode) ([
 		return nil, err
 	}
 	if _, there := have[group.Name]; there {
-		return []step{{Change{"consumer", fmt.Sprintf("consumer %s of %s: deleted", group.Name, frames)}, func(ctx context.Context) error {
+		return []step{{Change{"consumer", fmt.Sprintf("consumer %s of %s: deleted", group.Name, frames)}, false, func(ctx context.Context) error {
 			if err := b.js.DeleteConsumer(ctx, frames, group.Name); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
 				return err
 			}

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/spatial-flow/spatial-flow/flow"
@@ -80,7 +78,7 @@ func (b *Bus) apply(ctx context.Context, asked flow.Deployment) (changes []Chang
 		return nil, false, err
 	}
 	if old.before { // its entry goes with the age of the positions beside it: the object has to hold it first
-		made, err := b.run(ctx, b.makeStream(buckets(asked.Limits)[0], "made"))
+		made, err := b.run(ctx, b.makeStream(buckets(asked.Limits)[0], true, "made"))
 		if err != nil {
 			return made, false, err
 		}
@@ -282,49 +280,72 @@ func (b *Bus) RaiseWire(ctx context.Context, wire int) error {
 	}
 }
 
-// A call to JetStream has a short time, for a stream whose leader is gone does not answer at all and what was sent to one that
-// is elected may be lost; the next one has more, for a slow server.
-const (
-	firstCall   = 2 * time.Second
-	longestCall = 10 * time.Second
-	callWait    = 100 * time.Millisecond
-	callWaitMax = time.Second
-)
-
-// repeated calls until the answer is one that stays, or ctx ends: then the last answer is returned. call must be harmless when it
-// is repeated.
-func (b *Bus) repeated(ctx context.Context, call func(context.Context) error) error {
-	for within, wait := firstCall, callWait; ; within, wait = min(2*within, longestCall), min(2*wait, callWaitMax) {
-		try, cancel := context.WithTimeout(ctx, within)
-		err := call(try)
-		cancel()
-		if err == nil || ctx.Err() != nil || !passing(err) {
-			return err
-		}
-		if wait > callWait {
-			b.log.Warn("waiting for jetstream", "error", err)
-		}
-		if !clock.Sleep(ctx, wait) {
-			return err
-		}
-	}
+// Repairs makes again what is removed from a deployment.
+type Repairs struct {
+	bus    *Bus
+	lost   map[string]time.Time // live streams that don't answer, by name: since when
+	wanted map[string]time.Time // changes of what is there, by text: since when
 }
 
-const codeNoPeers jetstream.ErrorCode = 10005 // fewer servers have joined than replicas are asked for
+// NewRepairs has seen nothing yet.
+func (b *Bus) NewRepairs() *Repairs { return &Repairs{bus: b} }
 
-// passing says whether JetStream may answer otherwise in a moment, as while the servers of a cluster find each other.
-func passing(err error) bool {
-	var refused *jetstream.APIError
-	if errors.As(err, &refused) {
-		return refused.Code == http.StatusServiceUnavailable || refused.ErrorCode == codeNoPeers || refused.ErrorCode == codeStreamOffline
+const (
+	roundLook   = 3 * time.Second  // for what is said of one stream
+	roundStep   = 5 * time.Second  // for one thing that is done
+	lostAfter   = 15 * time.Second // an election takes 4 to 9 s
+	wantedAfter = 2 * time.Minute  // somebody may provision: what is there is set as the next object says, which is written last
+)
+
+// Round makes again the streams, consumers and buckets of the deployment that are not there, and its object, d, if that is gone.
+// What is there and set otherwise is mended after two minutes. A live stream of a cluster whose servers are away is made
+// anew on others after 15 s: what it held is old. The error joins what could not be looked at or done; the rest is done all the same.
+func (r *Repairs) Round(ctx context.Context, d flow.Deployment) (changes []Change, err error) {
+	var failures []error
+	now, lost, wanted := time.Now(), map[string]time.Time{}, map[string]time.Time{}
+	before, after, err := r.bus.difference(ctx, d, roundLook, func(want layout, err error) ([]step, error) {
+		failures = append(failures, err)
+		if !want.live || r.bus.conn.ConnectedClusterName() == "" || !since(r.lost, lost, want.config.Name, now, lostAfter) {
+			return nil, nil
+		}
+		made := append([]step{r.bus.deleteStream(want.config.Name)}, r.bus.makeStream(want, true, "made anew, its servers are away")...)
+		made[0].missing = true
+		return made, nil
+	})
+	if err != nil {
+		return nil, err
 	}
-	for _, reason := range []error{
-		context.DeadlineExceeded, nats.ErrTimeout, nats.ErrNoResponders, jetstream.ErrNoStreamResponse,
-		nats.ErrConnectionReconnecting, nats.ErrDisconnected, nats.ErrReconnectBufExceeded,
-	} {
-		if errors.Is(err, reason) {
-			return true
+	for _, one := range append(before, after...) {
+		if !one.missing && !since(r.wanted, wanted, one.Text, now, wantedAfter) {
+			continue
+		}
+		call, cancel := context.WithTimeout(ctx, roundStep)
+		done, err := r.bus.run(call, []step{one})
+		cancel()
+		if err != nil {
+			failures = append(failures, err)
+		}
+		changes = append(changes, done...)
+	}
+	r.lost, r.wanted = lost, wanted
+	call, cancel := context.WithTimeout(ctx, roundStep)
+	defer cancel()
+	_, revision, err := r.bus.recorded(call)
+	if err == nil && revision == 0 {
+		var written bool
+		if written, err = r.bus.writeDeployment(call, d, 0); written {
+			changes = append(changes, Change{"deployment", "deployment: written again"})
 		}
 	}
-	return false
+	return changes, errors.Join(append(failures, err)...)
+}
+
+// since notes in next that something is so now, as it was in the round before, and says whether it has been for so long.
+func since(before, next map[string]time.Time, what string, now time.Time, long time.Duration) bool {
+	began, known := before[what]
+	if !known {
+		began = now
+	}
+	next[what] = began
+	return now.Sub(began) >= long
 }

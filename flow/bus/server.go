@@ -4,14 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
+	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/spatial-flow/spatial-flow/flow/clock"
 )
 
 const (
+	codeNoPeers             jetstream.ErrorCode = 10005 // fewer servers have joined than replicas are asked for, or none has room
 	codeStreamOffline       jetstream.ErrorCode = 10118
 	codeNoAccountRoom       jetstream.ErrorCode = 10002
 	codeNoMemory            jetstream.ErrorCode = 10028
@@ -79,4 +83,49 @@ func (b *Bus) CheckServer(ctx context.Context) error {
 		b.log.Warn("jetstream does not answer", "error", err)
 	}
 	return nil
+}
+
+// A call to JetStream has a short time, for a stream whose leader is gone does not answer at all and what was sent to one that
+// is elected may be lost; the next one has more, for a slow server.
+const (
+	firstCall   = 2 * time.Second
+	longestCall = 10 * time.Second
+	callWait    = 100 * time.Millisecond
+	callWaitMax = time.Second
+)
+
+// repeated calls until the answer is one that stays, or ctx ends: then the last answer is returned. call must be harmless when it
+// is repeated.
+func (b *Bus) repeated(ctx context.Context, call func(context.Context) error) error {
+	for within, wait := firstCall, callWait; ; within, wait = min(2*within, longestCall), min(2*wait, callWaitMax) {
+		try, cancel := context.WithTimeout(ctx, within)
+		err := call(try)
+		cancel()
+		if err == nil || ctx.Err() != nil || !passing(err) {
+			return err
+		}
+		if wait > callWait {
+			b.log.Warn("waiting for jetstream", "error", err)
+		}
+		if !clock.Sleep(ctx, wait) {
+			return err
+		}
+	}
+}
+
+// passing says whether JetStream may answer otherwise in a moment, as while the servers of a cluster find each other.
+func passing(err error) bool {
+	var refused *jetstream.APIError
+	if errors.As(err, &refused) {
+		return refused.Code == http.StatusServiceUnavailable || refused.ErrorCode == codeNoPeers || refused.ErrorCode == codeStreamOffline
+	}
+	for _, reason := range []error{
+		context.DeadlineExceeded, nats.ErrTimeout, nats.ErrNoResponders, jetstream.ErrNoStreamResponse,
+		nats.ErrConnectionReconnecting, nats.ErrDisconnected, nats.ErrReconnectBufExceeded,
+	} {
+		if errors.Is(err, reason) {
+			return true
+		}
+	}
+	return false
 }

@@ -74,8 +74,7 @@ func (l Logging) Logger(w io.Writer) *slog.Logger {
 // POST /drain, once what is in hand is finished; a failure exits with 1. `healthy` and `drain` as the first argument
 // ask or stop a program that runs.
 func Main[C any](name, description string, run Run[C]) {
-	if len(os.Args) > 1 && isControl(os.Args[1]) {
-		control(name, os.Args[1:])
+	if Controlled(name) {
 		return
 	}
 	var cli struct {
@@ -125,11 +124,29 @@ func Once[C any](name, description string, run func(context.Context, *C) error) 
 	}
 }
 
+// Controlled runs `healthy` or `drain` when that is the program's first argument, and says so.
+func Controlled(name string) bool {
+	if len(os.Args) < 2 || !isControl(os.Args[1]) {
+		return false
+	}
+	control(name, os.Args[1:])
+	return true
+}
+
 // stopper is a Config that knows an end of its own: what is returned when a stop comes before that.
 type stopper interface{ Stopped() error }
 
 // errNotBegun says that the stop came while NATS was away.
 var errNotBegun = errors.New("stopped before it began")
+
+// Serve runs what Main runs, for a command that has its flags parsed already; role names its connection. A stop while NATS is away
+// is no error.
+func Serve(ctx context.Context, role string, c Connection, admin string, log *slog.Logger, run func(context.Context, Env) error) error {
+	if err := runProgram(ctx, role, c, admin, log, run); !errors.Is(err, errNotBegun) {
+		return err
+	}
+	return nil
+}
 
 // runProgram connects, serves the admin address, and runs a service until ctx ends or it is drained.
 func runProgram(ctx context.Context, role string, c Connection, admin string, log *slog.Logger, run func(context.Context, Env) error) error {
@@ -166,6 +183,9 @@ func runProgram(ctx context.Context, role string, c Connection, admin string, lo
 		defer b.Close()
 		connected.Store(b)
 		health.Needs(b.Away)
+		if err := b.CheckServer(running); err != nil {
+			return err
+		}
 		return run(running, Env{Bus: b, Log: log, Metrics: registry, Health: health})
 	})
 	return tasks.Wait()
