@@ -17,7 +17,10 @@ import (
 // DeploymentBucket is the KV bucket of the deployment object, which is its only key.
 const DeploymentBucket = "deployment"
 
-const deploymentKey = "deployment"
+const (
+	deploymentKey = "deployment"
+	kvOperation   = "KV-Operation" // header of what is no value but a deletion
+)
 
 // Deployment reads the deployment object, and its revision. [ErrNotProvisioned] is returned when there is none yet.
 func (b *Bus) Deployment(ctx context.Context) (flow.Deployment, uint64, error) {
@@ -106,29 +109,29 @@ const (
 
 func (b *Bus) keepWatching(ctx context.Context, log *slog.Logger, d *Deployed, first chan<- error) {
 	began, told := false, false
-	take := func(entry jetstream.KeyValueEntry) {
-		next, err := flow.ParseDeployment(entry.Value())
+	take := func(object []byte, revision uint64) {
+		next, err := flow.ParseDeployment(object)
 		switch {
 		case err != nil && !began:
 			first <- err
 			began = true
 		case err != nil:
-			log.Error("deployment object not taken", "revision", entry.Revision(), "error", err)
+			log.Error("deployment object not taken", "revision", revision, "error", err)
 		case !began:
 			d.now, d.text = next, string(next.Encode())
 			first <- nil
 			began = true
 		default:
 			if string(next.Encode()) != d.text {
-				log.Info("deployment changed", "revision", entry.Revision(), "deployment", string(next.Encode()))
+				log.Info("deployment changed", "revision", revision, "deployment", string(next.Encode()))
 			}
 			d.Set(next)
 		}
 	}
 	for wait := watchLeast; ctx.Err() == nil; wait = min(2*wait, watchMost) {
-		err := b.watchOnce(ctx, func(entry jetstream.KeyValueEntry) {
+		err := b.watchOnce(ctx, func(object []byte, revision uint64) {
 			wait, told = watchLeast, false
-			take(entry)
+			take(object, revision)
 		})
 		if !told && ctx.Err() == nil && wait > watchLeast {
 			log.Warn("waiting for the deployment object", "error", err)
@@ -138,29 +141,44 @@ func (b *Bus) keepWatching(ctx context.Context, log *slog.Logger, d *Deployed, f
 	}
 }
 
-// watchOnce ends when the bucket is not there or the watch is lost.
-func (b *Bus) watchOnce(ctx context.Context, take func(jetstream.KeyValueEntry)) error {
-	kv, err := b.bucket(ctx, DeploymentBucket)
-	if err != nil {
-		return err
+const (
+	watchHeartbeat = time.Second // without two of them the watch is lost
+	watchPull      = 30 * time.Second
+)
+
+// watchOnce ends when the bucket is not there or the watch is lost: the next one begins with the object as it is then. It is no
+// watch of nats.go, whose ordered consumer goes on from the revision it knows in a bucket that was made anew, where it is
+// not reached for a long time.
+func (b *Bus) watchOnce(ctx context.Context, take func(object []byte, revision uint64)) error {
+	call, cancel := context.WithTimeout(ctx, firstCall)
+	defer cancel()
+	consumer, err := b.js.CreateConsumer(call, "KV_"+DeploymentBucket, jetstream.ConsumerConfig{
+		FilterSubject: "$KV." + DeploymentBucket + "." + deploymentKey, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
+		AckPolicy: jetstream.AckNonePolicy, InactiveThreshold: 2 * watchPull, MemoryStorage: true, Replicas: 1,
+	})
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return fmt.Errorf("%w: KV bucket %s", ErrNotProvisioned, DeploymentBucket)
 	}
-	watch, err := kv.Watch(ctx, deploymentKey, jetstream.IgnoreDeletes())
 	if err != nil {
 		return fmt.Errorf("watch the deployment object: %w", err)
 	}
-	defer func() { _ = watch.Stop() }() // the connection may be closed, and the watch with it
-	missing := fmt.Errorf("%w: no deployment object", ErrNotProvisioned)
+	messages, err := consumer.Messages(jetstream.PullExpiry(watchPull), jetstream.PullHeartbeat(watchHeartbeat))
+	if err != nil {
+		return fmt.Errorf("watch the deployment object: %w", err)
+	}
+	defer messages.Stop()
 	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case entry, open := <-watch.Updates():
-			if !open {
-				return missing
-			}
-			if entry != nil { // nil: that was all there is
-				take(entry)
-			}
+		msg, err := messages.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return fmt.Errorf("watch the deployment object: %w", err)
 		}
+		if msg.Headers().Get(kvOperation) != "" { // it was deleted: what it said holds
+			continue
+		}
+		meta, err := msg.Metadata()
+		if err != nil {
+			return fmt.Errorf("watch the deployment object: %w", err)
+		}
+		take(msg.Data(), meta.Sequence.Stream)
 	}
 }

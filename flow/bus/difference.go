@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -81,6 +82,9 @@ func (b *Bus) streamSteps(ctx context.Context, want layout) ([]step, error) {
 			return err
 		}})
 	}
+	if len(want.consumers) == 0 {
+		return steps, nil
+	}
 	have, err := b.consumers(ctx, name)
 	if err != nil {
 		return nil, err
@@ -89,6 +93,8 @@ func (b *Bus) streamSteps(ctx context.Context, want layout) ([]step, error) {
 		now, there := have[consumer.Durable]
 		if !there {
 			steps = append(steps, b.setConsumer(name, consumer, true, "made"))
+		} else if now == nil { // it has no leader: nothing can be said of it, or done about it
+			continue
 		} else if config, differs := updatedConsumer(now.Config, consumer); differs != nil {
 			steps = append(steps, b.setConsumer(name, config, false, strings.Join(differs, ", ")))
 		}
@@ -169,22 +175,47 @@ func (b *Bus) streamInfo(ctx context.Context, name string) (info *jetstream.Stre
 	return info, nil
 }
 
-// consumers are none when there is no such stream.
+// consumerList is what the server answers about the consumers of a stream. Those that have no leader are missing, without
+// which nats.go's own list asks for ever.
+type consumerList struct {
+	Error     *jetstream.APIError       `json:"error"`
+	Total     int                       `json:"total"`
+	Consumers []*jetstream.ConsumerInfo `json:"consumers"`
+	Missing   []string                  `json:"missing"`
+}
+
+const listWithin = 6 * time.Second // the server waits 4 s for those that don't answer
+
+// consumers are none when there is no such stream; what is not known of one is nil.
 func (b *Bus) consumers(ctx context.Context, name string) (have map[string]*jetstream.ConsumerInfo, err error) {
-	err = b.repeated(ctx, func(ctx context.Context) error {
+	err = b.repeatedWithin(ctx, listWithin, func(ctx context.Context) error {
 		have = map[string]*jetstream.ConsumerInfo{}
-		stream, err := b.js.Stream(ctx, name)
-		if errors.Is(err, jetstream.ErrStreamNotFound) {
-			return nil
+		for {
+			answer, err := b.conn.RequestWithContext(ctx, "$JS.API.CONSUMER.LIST."+name, fmt.Appendf(nil, `{"offset":%d}`, len(have)))
+			if err != nil {
+				return err
+			}
+			var list consumerList
+			if err := json.Unmarshal(answer.Data, &list); err != nil {
+				return err
+			}
+			if list.Error != nil {
+				if list.Error.ErrorCode == jetstream.JSErrCodeStreamNotFound {
+					return nil
+				}
+				return list.Error
+			}
+			before := len(have)
+			for _, info := range list.Consumers {
+				have[info.Name] = info
+			}
+			for _, missing := range list.Missing {
+				have[missing] = nil
+			}
+			if len(have) >= list.Total || len(have) == before {
+				return nil
+			}
 		}
-		if err != nil {
-			return err
-		}
-		list := stream.ListConsumers(ctx)
-		for info := range list.Info() {
-			have[info.Name] = info
-		}
-		return list.Err()
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list consumers of stream %s: %w", name, err)

@@ -138,13 +138,17 @@ func (b *Bus) isCopied(ctx context.Context, want layout) (bool, error) {
 	if err != nil || info == nil {
 		return err == nil, err
 	}
+	complete := hasCopies(info.Cluster, want.config.Replicas)
+	if len(want.consumers) == 0 {
+		return complete, nil
+	}
 	consumers, err := b.consumers(ctx, want.config.Name)
 	if err != nil {
 		return false, err
 	}
-	complete := hasCopies(info.Cluster, want.config.Replicas)
-	for _, consumer := range consumers {
-		complete = complete && hasCopies(consumer.Cluster, want.config.Replicas)
+	for _, consumer := range want.consumers {
+		info := consumers[consumer.Durable]
+		complete = complete && info != nil && hasCopies(info.Cluster, want.config.Replicas)
 	}
 	return complete, nil
 }
@@ -291,7 +295,7 @@ type Repairs struct {
 func (b *Bus) NewRepairs() *Repairs { return &Repairs{bus: b} }
 
 const (
-	roundLook   = 3 * time.Second  // for what is said of one stream
+	roundLook   = 8 * time.Second  // for what is said of one stream
 	roundStep   = 5 * time.Second  // for one thing that is done
 	lostAfter   = 15 * time.Second // an election takes 4 to 9 s
 	wantedAfter = 2 * time.Minute  // somebody may provision: what is there is set as the next object says, which is written last

@@ -97,7 +97,12 @@ const (
 // repeated calls until the answer is one that stays, or ctx ends: then the last answer is returned. call must be harmless when it
 // is repeated.
 func (b *Bus) repeated(ctx context.Context, call func(context.Context) error) error {
-	for within, wait := firstCall, callWait; ; within, wait = min(2*within, longestCall), min(2*wait, callWaitMax) {
+	return b.repeatedWithin(ctx, firstCall, call)
+}
+
+// repeatedWithin is repeated with another time for the first call.
+func (b *Bus) repeatedWithin(ctx context.Context, within time.Duration, call func(context.Context) error) error {
+	for wait := callWait; ; within, wait = min(2*within, longestCall), min(2*wait, callWaitMax) {
 		try, cancel := context.WithTimeout(ctx, within)
 		err := call(try)
 		cancel()
