@@ -1,10 +1,13 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -117,6 +120,57 @@ func (b *Bus) Forget(ctx context.Context, source, session string) error {
 		}
 	}
 	return nil
+}
+
+// RunRecord is what is kept of a session.
+type RunRecord struct {
+	Source, Session string
+	Position        flow.Position
+	Age             time.Duration // since it was last written
+	Ended           bool          // every frame has its scene
+}
+
+// RunRecords lists what is kept of the sessions of a source, or, when it is empty, of all, by source and session. A record that
+// can't be read is left out.
+func (b *Bus) RunRecords(ctx context.Context, source string) ([]RunRecord, error) {
+	kv, err := b.bucket(ctx, PositionsBucket)
+	if err != nil {
+		return nil, err
+	}
+	source = cmp.Or(source, "*")
+	watch, err := kv.WatchFiltered(ctx, []string{flow.PositionKey(source, "*"), flow.EndedKey(source, "*")}, jetstream.IgnoreDeletes())
+	if err != nil {
+		return nil, fmt.Errorf("list runs: %w", err)
+	}
+	defer func() { _ = watch.Stop() }() // the connection may be closed
+	var records []RunRecord
+	ended := map[string]bool{}
+	for {
+		var entry jetstream.KeyValueEntry
+		select {
+		case entry = <-watch.Updates():
+		case <-ctx.Done():
+			return nil, fmt.Errorf("list runs: %w", context.Cause(ctx))
+		}
+		if entry == nil { // that was all
+			break
+		}
+		name, session, ok := flow.ParsePositionKey(entry.Key())
+		if !ok {
+			ended[entry.Key()] = true
+			continue
+		}
+		if position, err := flow.ParsePosition(name, entry.Value()); err == nil {
+			records = append(records, RunRecord{Source: name, Session: session, Position: position, Age: time.Since(entry.Created())})
+		}
+	}
+	for i, r := range records {
+		records[i].Ended = ended[flow.EndedKey(r.Source, r.Session)]
+	}
+	slices.SortFunc(records, func(a, b RunRecord) int {
+		return cmp.Or(cmp.Compare(a.Source, b.Source), cmp.Compare(a.Session, b.Session))
+	})
+	return records, nil
 }
 
 // Runs lists the sources, each with its sessions, that have a position.

@@ -310,3 +310,35 @@ func opened(messages bus.Messages, err error) error {
 	}
 	return err
 }
+
+// The buckets are what nats.go takes for one, and what is written in them goes with its age.
+func TestBucketSettings(t *testing.T) {
+	t.Parallel()
+	b, _ := start(t, t.TempDir())
+	limits := flow.DefaultLimits()
+	limits.PositionsKeep = 48 * time.Hour
+	provision(t, b, flow.DefaultGroups(), limits)
+	for bucket, want := range map[string]struct {
+		keep  time.Duration
+		bytes int64
+	}{
+		bus.DeploymentBucket: {0, 1 << 20}, bus.PositionsBucket: {48 * time.Hour, 64 << 20}, bus.OwnersBucket: {3 * time.Second, 1 << 20},
+	} {
+		kv, err := b.JetStream().KeyValue(t.Context(), bucket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		status, err := kv.Status(t.Context())
+		if err != nil || status.TTL() != want.keep || status.History() != 1 {
+			t.Errorf("bucket %s is kept %v, %v; want %v", bucket, status.TTL(), err, want.keep)
+		}
+		stream, err := b.JetStream().Stream(t.Context(), "KV_"+bucket)
+		if err != nil || stream.CachedInfo().Config.MaxBytes != want.bytes {
+			t.Errorf("bucket %s: %v, want %d bytes", bucket, err, want.bytes)
+		}
+		// nats.go would make the same one: it finds nothing to change.
+		if _, err := b.JetStream().CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: bucket, MaxBytes: want.bytes, TTL: want.keep, Replicas: 1}); err != nil {
+			t.Errorf("bucket %s is set otherwise than nats.go sets it: %v", bucket, err)
+		}
+	}
+}

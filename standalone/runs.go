@@ -1,0 +1,94 @@
+package standalone
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/service"
+)
+
+// Runs is the command `spatialflow runs`: how far the sources of a deployment have come, and how to begin anew.
+type Runs struct {
+	List   ListRuns  `cmd:"" help:"List the runs that can be carried on, a line each."`
+	Forget ForgetRun `cmd:"" help:"Forget a run, or all of a source: it can't be carried on any more. Its stored scenes stay."`
+}
+
+// runsFlags are how the deployment is reached.
+type runsFlags struct {
+	service.Connection
+	Timeout time.Duration `default:"10s" help:"How long to wait for NATS."`
+}
+
+// ListRuns is `spatialflow runs list`.
+type ListRuns struct {
+	runsFlags
+	Source string `arg:"" optional:"" help:"Runs of this source alone."`
+}
+
+// ForgetRun is `spatialflow runs forget`.
+type ForgetRun struct {
+	runsFlags
+	Source string `arg:"" help:"The source."`
+	Run    string `arg:"" optional:"" help:"One of its runs; without it all of them."`
+}
+
+func (f runsFlags) within(ctx context.Context, do func(context.Context, *bus.Bus) error) error {
+	ctx, cancel := context.WithTimeout(ctx, f.Timeout)
+	defer cancel()
+	b, err := f.Connect(ctx, "runs", service.Logging{LogFormat: "text"}.Logger(os.Stderr))
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	return do(ctx, b)
+}
+
+// RunList prints the runs, by source, the newest last.
+func (l ListRuns) RunList(ctx context.Context, out io.Writer) error {
+	return l.within(ctx, func(ctx context.Context, b *bus.Bus) error {
+		records, err := b.RunRecords(ctx, l.Source)
+		if err != nil {
+			return err
+		}
+		table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(table, "SOURCE\tRUN\tSEQ\tPARTITION\tAGE\tENDED")
+		for _, r := range records {
+			ended := "no"
+			if r.Ended {
+				ended = "yes"
+			}
+			fmt.Fprintf(table, "%s\t%s\t%d\t%d\t%v\t%s\n", r.Source, r.Session, r.Position.Seq, r.Position.Partition, r.Age.Round(time.Second), ended)
+		}
+		return table.Flush()
+	})
+}
+
+// RunForget returns [bus.ErrNotFound] when there is no such run.
+func (f ForgetRun) RunForget(ctx context.Context, out io.Writer) error {
+	return f.within(ctx, func(ctx context.Context, b *bus.Bus) error {
+		records, err := b.RunRecords(ctx, f.Source)
+		if err != nil {
+			return err
+		}
+		forgotten := 0
+		for _, r := range records {
+			if f.Run != "" && r.Session != f.Run {
+				continue
+			}
+			if err := b.Forget(ctx, r.Source, r.Session); err != nil {
+				return err
+			}
+			fmt.Fprintf(out, "forgotten: run %s of %s, at frame %d\n", r.Session, r.Source, r.Position.Seq)
+			forgotten++
+		}
+		if forgotten == 0 {
+			return fmt.Errorf("%w: no run %s of source %s", bus.ErrNotFound, f.Run, f.Source)
+		}
+		return nil
+	})
+}
