@@ -23,9 +23,6 @@ import (
 
 const stage = "gateway"
 
-// staleSources is how many sources may wait to be looked up; beyond it all are looked up at once.
-const staleSources = 64
-
 // gateway is one running gateway.
 type gateway struct {
 	cfg     Config
@@ -40,12 +37,12 @@ type gateway struct {
 	overview *overview
 
 	queue    chan *nats.Msg
-	stale    chan string   // sources whose newest stored scene is to be looked up
-	allStale chan struct{} // all of them
+	lookUps  *lookUps
 	watching chan struct{} // viewers watch other sources now
 	serving  sync.WaitGroup
 
-	lost       int // of intake alone
+	newer      atomic.Int64 // when a scene came that this gateway does not understand, in seconds since 1970; 0: never
+	lost       int          // of intake alone
 	reconnects uint64
 }
 
@@ -62,8 +59,8 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	m := newMetrics(env.Metrics)
 	g := &gateway{
 		cfg: cfg, env: env, metrics: m, hub: newHub(cfg, m), fleet: newFleet(), stages: newStageTimes(),
-		queue: make(chan *nats.Msg, cfg.Queue),
-		stale: make(chan string, staleSources), allStale: make(chan struct{}, 1), watching: make(chan struct{}, 1),
+		queue:   make(chan *nats.Msg, cfg.Queue),
+		lookUps: newLookUps(cfg.MaxSources), watching: make(chan struct{}, 1),
 	}
 	g.predict, g.overview = newPredictor(g), newOverview(g)
 	g.hub.refresh = g.refresh
@@ -152,5 +149,12 @@ func (g *gateway) tick(ctx context.Context) error {
 }
 
 func (g *gateway) alive() flow.Alive {
-	return flow.Alive{Stage: stage, Rate: float64(g.metrics.sent.Swap(0))}
+	alive := flow.Alive{Stage: stage, Rate: float64(g.metrics.sent.Swap(0))}
+	if met := g.newer.Load(); met > 0 && time.Since(time.Unix(met, 0)) < newerFor {
+		alive.Note = "needs a newer gateway: scenes come of a version that this one does not show"
+	}
+	return alive
 }
+
+// newerFor is how long the gateway speaks of a scene that it does not understand.
+const newerFor = time.Minute

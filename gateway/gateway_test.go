@@ -2,7 +2,9 @@ package gateway_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -100,6 +102,37 @@ func TestRestartedGatewayShowsStoredScene(t *testing.T) {
 	m := r.watch("cam1").scene()
 	if m.header.Frame != (flow.FrameID{Source: "cam1", Session: "s2", Seq: 2}) || len(m.picture) != 0 || m.header.Depth == nil {
 		t.Errorf("after the restart: %+v", m.header)
+	}
+}
+
+// A gateway that has room for a few sources shows those that were heard of last, whatever else was ever there.
+func TestStartedGatewayShowsTheNewestSources(t *testing.T) {
+	t.Parallel()
+	b := newProvisionedBench(t)
+	const sources = 40
+	for n := range sources {
+		source := fmt.Sprintf("clip%02d", n)
+		b.publishScene(t, newScene(t, source, "s", 1))
+		if err := b.bus.SetPosition(t.Context(), source, "s", flow.Position{Seq: 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := b.startReady(t, func(c *gateway.Config) { c.MaxSources = 3 })
+	var names []string
+	r.eventually("three sources", func() bool {
+		_, _, body := r.get("/api/v1/sources")
+		var status gateway.Status
+		if err := json.Unmarshal([]byte(body), &status); err != nil {
+			t.Fatal(err)
+		}
+		names = nil
+		for _, s := range status.Sources {
+			names = append(names, s.Source)
+		}
+		return len(names) == 3
+	})
+	if got := fmt.Sprint(names); got != "[clip37 clip38 clip39]" {
+		t.Errorf("shown are %s", got)
 	}
 }
 

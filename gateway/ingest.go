@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -44,7 +45,16 @@ func (g *gateway) handle(msg *nats.Msg) {
 		g.hub.addFrame(id, msg.Data)
 	case "scenes":
 		scene := new(flow.Scene)
-		if flow.Decode(msg.Data, scene) != nil || scene.Validate() != nil {
+		err := flow.Decode(msg.Data, scene)
+		if err == nil {
+			err = scene.Validate()
+		}
+		switch {
+		case errors.Is(err, flow.ErrNewer):
+			g.metrics.refuse(doorScenes, reasonNewer)
+			g.newer.Store(time.Now().Unix())
+			return
+		case err != nil:
 			g.metrics.refuse(doorScenes, reasonMalformed)
 			return
 		}

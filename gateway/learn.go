@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/spatial-flow/spatial-flow/flow"
@@ -15,84 +17,151 @@ import (
 const (
 	retryWait    = 100 * time.Millisecond
 	retryWaitMax = 2 * time.Second
-	lookUpWithin = 5 * time.Second
+	lookUpWithin = 2 * time.Second       // for one source
+	lookUpEvery  = 10 * time.Millisecond // at most: after an outage every gateway asks
+	listWithin   = 10 * time.Second      // for the positions of all runs
 )
 
-// everySource asks learn for all sources.
-const everySource = ""
+// newestStored is a stored scene to be looked up: the newest of a source's session, or of its newest one when that is empty.
+type newestStored struct{ source, session string }
 
-// refreshAll asks for the newest stored scene of every source that has one.
-func (g *gateway) refreshAll() { g.refresh(everySource) }
+// lookUps are the stored scenes that are to be looked up. What is asked for again meanwhile is looked up once.
+type lookUps struct {
+	most int
 
-// refresh asks for the newest stored scene of a source. When too much is asked, all are looked up.
-func (g *gateway) refresh(source string) {
+	mu    sync.Mutex
+	all   bool // the runs are to be listed first
+	queue []newestStored
+	wake  chan struct{} // holds a token when there may be something to do
+}
+
+func newLookUps(most int) *lookUps { return &lookUps{most: most, wake: make(chan struct{}, 1)} }
+
+// add asks for a source's; there is room for as many as sources are known. It returns at once.
+func (l *lookUps) add(one newestStored) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.queue) < l.most && !slices.Contains(l.queue, one) {
+		l.queue = append(l.queue, one)
+	}
+	l.signal()
+}
+
+// addAll asks for those of all runs that were heard of lately. It returns at once.
+func (l *lookUps) addAll() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all = true
+	l.signal()
+}
+
+func (l *lookUps) signal() {
 	select {
-	case g.stale <- source:
-	default:
-		select {
-		case g.allStale <- struct{}{}:
-		default: // asked already
-		}
+	case l.wake <- struct{}{}:
+	default: // it is awake
 	}
 }
 
-// learn looks up the newest stored scenes that are asked for until ctx ends.
+// next is what is to be done now: all runs are to be listed, or one is to be looked up. ok is false when there is nothing.
+func (l *lookUps) next() (one newestStored, all, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.all {
+		l.all = false
+		return one, true, true
+	}
+	if len(l.queue) == 0 {
+		return one, false, false
+	}
+	one = l.queue[0]
+	l.queue = slices.Delete(l.queue, 0, 1)
+	return one, false, true
+}
+
+// refreshAll asks for the newest stored scene of every source that was heard of lately.
+func (g *gateway) refreshAll() { g.lookUps.addAll() }
+
+// refresh asks for the newest stored scene of a source.
+func (g *gateway) refresh(source string) { g.lookUps.add(newestStored{source: source}) }
+
+// learn looks up the stored scenes that are asked for, one after the other and not too quickly, until ctx ends. What fails is
+// tried again later, and what is done is done.
 func (g *gateway) learn(ctx context.Context) error {
+	wait := retryWait
 	for {
-		source := everySource
-		select {
-		case <-ctx.Done():
+		one, all, ok := g.lookUps.next()
+		if !ok {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-g.lookUps.wake:
+			}
+			continue
+		}
+		var err error
+		if all {
+			err = g.listRuns(ctx)
+		} else {
+			err = g.lookUp(ctx, one)
+		}
+		if err == nil {
+			wait = retryWait
+			if !clock.Sleep(ctx, lookUpEvery) {
+				return nil
+			}
+			continue
+		}
+		if all {
+			g.lookUps.addAll()
+		} else {
+			g.lookUps.add(one)
+		}
+		if wait == retryWait && ctx.Err() == nil {
+			g.env.Log.Warn("stored scenes can't be read yet", "error", err)
+		}
+		if !clock.Sleep(ctx, clock.Jitter(wait)) {
 			return nil
-		case source = <-g.stale:
-		case <-g.allStale:
 		}
-		wait := retryWait
-		for {
-			err := g.lookUp(ctx, source)
-			if err == nil || ctx.Err() != nil {
-				break
-			}
-			if wait == retryWait {
-				g.env.Log.Warn("stored scenes can't be read yet", "error", err)
-			}
-			clock.Sleep(ctx, wait)
-			wait = min(2*wait, retryWaitMax)
-		}
+		wait = min(2*wait, retryWaitMax)
 	}
 }
 
-// lookUp gives the hub the newest stored scene of a source, or of each.
-func (g *gateway) lookUp(ctx context.Context, source string) error {
-	ctx, cancel := context.WithTimeout(ctx, lookUpWithin)
+// listRuns asks for the newest scene of each run that may still have one.
+func (g *gateway) listRuns(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, listWithin)
 	defer cancel()
-	if source != everySource {
-		return g.lookUpOne(ctx, source)
-	}
-	runs, err := g.env.Bus.Runs(ctx)
+	d, _ := g.deployment()
+	runs, err := g.env.Bus.NewestRuns(ctx, d.Limits.ScenesKeep)
 	if err != nil {
-		return fmt.Errorf("list stored sources: %w", err)
+		return err
 	}
-	for source := range runs {
-		if err := g.lookUpOne(ctx, source); err != nil {
-			return err
-		}
+	for _, run := range runs[:min(len(runs), g.cfg.MaxSources)] {
+		g.lookUps.add(newestStored{run.Source, run.Session})
 	}
 	return nil
 }
 
-func (g *gateway) lookUpOne(ctx context.Context, source string) error {
-	scene, err := g.env.Bus.LastScene(ctx, source, "")
+// lookUp gives the hub a stored scene.
+func (g *gateway) lookUp(ctx context.Context, one newestStored) error {
+	ctx, cancel := context.WithTimeout(ctx, lookUpWithin)
+	defer cancel()
+	scene, err := g.env.Bus.LastScene(ctx, one.source, one.session)
 	switch {
 	case err == nil:
 		g.hub.addScene(scene, true)
 		return nil
+	case errors.Is(err, bus.ErrNotFound) && one.session != "": // it has only begun
+		return g.lookUp(ctx, newestStored{source: one.source})
 	case errors.Is(err, bus.ErrNotFound):
-		return g.lookUpLive(ctx, source)
+		return g.lookUpLive(ctx, one.source)
+	case errors.Is(err, flow.ErrNewer):
+		g.metrics.refuse(doorScenes, reasonNewer)
+		return nil
 	case errors.Is(err, flow.ErrMessage), errors.Is(err, flow.ErrFrameID), errors.Is(err, depthmap.ErrMap):
 		g.metrics.refuse(doorScenes, reasonMalformed)
 		return nil
 	default:
-		return fmt.Errorf("look up the newest scene of %s: %w", source, err)
+		return fmt.Errorf("look up the newest scene of %s: %w", one.source, err)
 	}
 }
 

@@ -17,6 +17,7 @@ const (
 	doorPredict = "predict"
 
 	reasonMalformed = "malformed"
+	reasonNewer     = "newer"
 	reasonFull      = "full"
 	reasonHandshake = "handshake"
 	reasonNoWatch   = "no_watch"

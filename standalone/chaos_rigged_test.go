@@ -32,7 +32,7 @@ func newFleet(t *testing.T, servers int, provision ...string) *fleet {
 	f := &fleet{t: t, nats: natstest.Start(t, natstest.Options{Servers: servers}), run: "chaos"}
 	f.bus = f.nats.Connect(t, "test")
 	f.provision(append([]string{"--replicas", fmt.Sprint(servers)}, provision...)...)
-	// f.service("provision", append([]string{"--watch", "--replicas", fmt.Sprint(servers)}, provision...)...)
+	f.service("provision", append([]string{"--watch", "--replicas", fmt.Sprint(servers)}, provision...)...)
 	detect, depth := noCost(t)
 	for group, model := range map[string]string{flow.GroupDetect: detect, flow.GroupDepth: depth} {
 		f.service("worker", "--group", group, "--model", model, "--parallel", "2", "--threads", "1")

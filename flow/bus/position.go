@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -189,6 +190,57 @@ func (b *Bus) Runs(ctx context.Context) (map[string][]string, error) {
 			runs[source] = append(runs[source], session)
 		}
 	}
+	return runs, nil
+}
+
+// Run is a session that has a position.
+type Run struct {
+	Source, Session string
+	Heard           time.Time // when its position was written, by the server's clock
+}
+
+// NewestRuns lists, newest first, the sources that have a position, each with the session whose position was written last, of
+// those that were written at most so long before the newest of all.
+func (b *Bus) NewestRuns(ctx context.Context, within time.Duration) ([]Run, error) {
+	kv, err := b.bucket(ctx, PositionsBucket)
+	if err != nil {
+		return nil, err
+	}
+	watch, err := kv.Watch(ctx, flow.PositionKey("*", "*"), jetstream.MetaOnly(), jetstream.IgnoreDeletes())
+	if err != nil {
+		return nil, fmt.Errorf("list positions: %w", err)
+	}
+	defer func() { _ = watch.Stop() }() // the connection may be closed, and the watch with it
+	newest, last := map[string]Run{}, time.Time{}
+	for {
+		var entry jetstream.KeyValueEntry
+		open := true
+		select {
+		case entry, open = <-watch.Updates():
+		case <-ctx.Done():
+			return nil, fmt.Errorf("list positions: %w", context.Cause(ctx))
+		}
+		if !open {
+			return nil, errors.New("list positions: the watch ended")
+		}
+		if entry == nil { // that was all there is
+			break
+		}
+		source, session, ok := flow.ParsePositionKey(entry.Key())
+		if !ok {
+			continue
+		}
+		run := Run{source, session, entry.Created()}
+		if known, found := newest[source]; !found || !run.Heard.Before(known.Heard) {
+			newest[source] = run
+		}
+		if run.Heard.After(last) {
+			last = run.Heard
+		}
+	}
+	runs := slices.Collect(maps.Values(newest))
+	runs = slices.DeleteFunc(runs, func(r Run) bool { return last.Sub(r.Heard) > within })
+	slices.SortFunc(runs, func(a, b Run) int { return cmp.Or(b.Heard.Compare(a.Heard), cmp.Compare(a.Source, b.Source)) })
 	return runs, nil
 }
 

@@ -169,6 +169,40 @@ func TestRuns(t *testing.T) {
 	}
 }
 
+func TestNewestRuns(t *testing.T) {
+	t.Parallel()
+	b := provisioned(t)
+	if runs, err := b.NewestRuns(t.Context(), time.Hour); err != nil || len(runs) != 0 {
+		t.Errorf("runs of an empty bucket: %v, %v", runs, err)
+	}
+	write := func(runs ...string) {
+		t.Helper()
+		for _, run := range runs {
+			source, session, _ := strings.Cut(run, "/")
+			if err := b.SetPosition(t.Context(), source, session, flow.Position{Seq: 1}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	write("old/run1")
+	const between = 100 * time.Millisecond
+	time.Sleep(2 * between) // the server stamps what it stores: there is nothing to wait for
+	write("cam1/run1", "cam1/run2", "cam2/run1", "cam1/run1")
+	for within, want := range map[time.Duration]string{time.Hour: "cam1/run1 cam2/run1 old/run1 ", between: "cam1/run1 cam2/run1 "} {
+		runs, err := b.NewestRuns(t.Context(), within)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for _, run := range runs {
+			got += run.Source + "/" + run.Session + " "
+		}
+		if got != want {
+			t.Errorf("runs within %v: %s, want %s", within, got, want)
+		}
+	}
+}
+
 func TestReadScenesFromTheOldest(t *testing.T) {
 	b := provisioned(t)
 	var want []string
