@@ -76,7 +76,7 @@ func (f *fleet) list(groups flow.Groups) []ServiceInfo {
 			state = ServiceGone
 		}
 		list = append(list, ServiceInfo{
-			Stage: h.alive.Stage, Instance: h.alive.Instance, Host: h.alive.Host, State: state, HeardMS: now.Sub(h.at).Milliseconds(),
+			Stage: h.alive.Stage, Instance: h.alive.Instance, Host: h.alive.Host, State: state, HeardMS: now.Sub(h.at).Milliseconds(), Note: h.alive.Note,
 			Model: h.alive.Model, Family: h.alive.Family, Provider: h.alive.Provider, Parallel: h.alive.Parallel,
 			Rate: h.alive.Rate, WaitMS: h.alive.WaitMS, Busy: h.alive.Busy,
 		})
@@ -110,7 +110,7 @@ func stageOrder(groups flow.Groups) func(stage string) int {
 func groupInfos(groups flow.Groups, services []ServiceInfo) []GroupInfo {
 	infos := make([]GroupInfo, 0, len(groups))
 	for _, g := range groups {
-		info := GroupInfo{Group: g.Name, Slot: g.Slot, On: !g.Off}
+		info := GroupInfo{Group: g.Name, Slot: g.Slot, On: !g.Off, Task: string(g.Does()), Need: string(cmp.Or(g.Need, flow.NeedRequired))}
 		waited := 0.
 		for _, s := range services {
 			if s.Stage != g.Name || s.State != ServiceAlive {

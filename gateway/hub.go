@@ -16,10 +16,12 @@ type source struct {
 	depth  *depthMap // the newest
 	frames frameStore
 
-	status flow.SourceStatus // as its producer said last
-	told   time.Time         // when that was; zero: never
-	heard  time.Time         // of anything about the source
-	rate   rate
+	status   flow.SourceStatus // as its producer said last
+	producer string            // instance of that
+	told     time.Time         // when that was; zero: never
+	moved    time.Time         // when a frame of it was finished last, or none was under way
+	heard    time.Time         // of anything about the source
+	rate     rate
 
 	perSecond float64 // scenes, over the last seconds
 }
@@ -35,7 +37,8 @@ type hub struct {
 
 	mu         sync.Mutex
 	sources    map[string]*source
-	viewers    map[*viewer]bool // true: watches whatever there is
+	producers  map[string]time.Time // when each was heard last, by instance
+	viewers    map[*viewer]bool     // true: watches whatever there is
 	watchers   map[string]map[*viewer]struct{}
 	frameBytes int64
 	encoded    []byte // the last status message
@@ -45,12 +48,12 @@ type hub struct {
 func newHub(cfg Config, m *metrics) *hub {
 	return &hub{
 		cfg: cfg, metrics: m, refresh: func(string) {}, changed: func() {},
-		sources: map[string]*source{}, viewers: map[*viewer]bool{}, watchers: map[string]map[*viewer]struct{}{},
+		sources: map[string]*source{}, producers: map[string]time.Time{}, viewers: map[*viewer]bool{}, watchers: map[string]map[*viewer]struct{}{},
 	}
 }
 
 // source finds or makes a source, under h.mu. When there are too many, the unwatched one that is silent longest,
-// for more than goneAfter, makes room; nil is returned when there is none.
+// for more than goneAfter and with no producer that speaks of it, makes room; nil is returned when there is none.
 func (h *hub) source(name string) *source {
 	if s := h.sources[name]; s != nil {
 		return s
@@ -59,7 +62,7 @@ func (h *hub) source(name string) *source {
 	if len(h.sources) >= h.cfg.MaxSources {
 		var oldest *source
 		for _, s := range h.sources {
-			if len(h.watchers[s.name]) == 0 && now.Sub(s.heard) > goneAfter && (oldest == nil || s.heard.Before(oldest.heard)) {
+			if len(h.watchers[s.name]) == 0 && now.Sub(s.heard) > goneAfter && !h.toldOf(s, now) && (oldest == nil || s.heard.Before(oldest.heard)) {
 				oldest = s
 			}
 		}

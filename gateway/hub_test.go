@@ -317,7 +317,7 @@ func TestStates(t *testing.T) {
 		var looked []string
 		h.refresh = func(source string) { looked = append(looked, source) }
 		say := func(session string, state flow.State) {
-			h.addAlive(flow.Alive{Sources: []flow.SourceStatus{{Source: "a", Session: session, Mode: flow.ModeLossless, State: state}}})
+			h.addAlive(flow.Alive{Stage: "producer", Instance: session, Sources: []flow.SourceStatus{{Source: "a", Session: session, Mode: flow.ModeLossless, State: state}}})
 		}
 		want := func(session string, state flow.State) {
 			t.Helper()
@@ -341,6 +341,85 @@ func TestStates(t *testing.T) {
 		say("two", flow.StateComplete)
 		time.Sleep(time.Hour)
 		want("two", flow.StateComplete) // an end stays
+	})
+}
+
+// A producer with many sources tells of those that change, and of the others in turn: a row stays while its producer is alive.
+func TestRowsThatAreNotToldOf(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := testHub(func(c *Config) { c.MaxSources = 2 })
+		say := func(sources ...string) {
+			alive := flow.Alive{Stage: "producer", Instance: "p", SourceCount: 2}
+			for _, source := range sources {
+				alive.Sources = append(alive.Sources, flow.SourceStatus{Source: source, Session: "s", Mode: flow.ModeLossless, State: flow.StateRunning})
+			}
+			h.addAlive(alive)
+		}
+		states := func() (text string) {
+			for _, s := range h.currentStatus().Sources {
+				text += s.Source + " " + string(s.State) + " "
+			}
+			return text
+		}
+		say("a", "b")
+		for second := range 29 {
+			time.Sleep(time.Second)
+			h.tick()
+			say("b")
+			if got := states(); got != "a running b running " {
+				t.Fatalf("after %d s: %s", second+1, got)
+			}
+			h.addScene(scene("c", "s", 1, false), false) // makes neither go
+		}
+		time.Sleep(time.Second)
+		say("b") // and not of a for 30 s
+		if got := states(); got != "a gone b running " {
+			t.Errorf("not told of for 30 s: %s", got)
+		}
+		say("a")
+		time.Sleep(goneAfter)
+		if got := states(); got != "a gone b gone " {
+			t.Errorf("a producer that is gone: %s", got)
+		}
+	})
+}
+
+// A film whose frames wait says so, and for what, or the way out.
+func TestWaitingRun(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h, f := testHub(nil), newFleet()
+		groups := append(flow.DefaultGroups(), flow.Group{Name: "pose", Slot: 3, Need: flow.NeedOptional})
+		say := func(complete, inFlight uint64, stages ...string) string {
+			for _, stage := range stages {
+				f.add(flow.Alive{Stage: stage, Instance: stage})
+			}
+			h.addAlive(flow.Alive{Stage: "producer", Instance: "p", Sources: []flow.SourceStatus{{
+				Source: "film", Session: "s", Mode: flow.ModeLossless, State: flow.StateRunning, Account: flow.Account{Complete: complete, InFlight: inFlight},
+			}}})
+			services := f.list(groups)
+			return waiting(h.currentStatus().Sources, groupInfos(groups, services), services)[0].Waiting
+		}
+		all := []string{"detect", "depth", "fuser"}
+		for _, step := range []struct {
+			complete, inFlight uint64
+			after              time.Duration
+			stages             []string
+			want               string
+		}{
+			{0, 32, 0, all, ""},
+			{0, 32, 9 * time.Second, all, ""},
+			{0, 32, time.Second, all, "32 frames wait, no scene for 10s: see what the services say; to give the run up: spatialflow runs forget film s"},
+			{0, 32, 4 * time.Second, []string{"detect"}, "32 frames wait, no scene for 14s: waiting for group depth and a fuser"},
+			{1, 31, time.Second, all, ""},
+			{1, 0, time.Hour, all, ""},
+		} {
+			time.Sleep(step.after)
+			if got := say(step.complete, step.inFlight, step.stages...); got != step.want {
+				t.Errorf("%+v: %q", step, got)
+			}
+		}
 	})
 }
 

@@ -83,7 +83,8 @@ type SourceInfo struct {
 	Source          string        `json:"source"`
 	Mode            flow.Mode     `json:"mode"`
 	State           flow.State    `json:"state"`
-	Reason          string        `json:"reason,omitempty"` // why it failed
+	Reason          string        `json:"reason,omitempty"`  // why it failed
+	Waiting         string        `json:"waiting,omitempty"` // for how long its frames have waited, and for what; empty: it goes on
 	Session         string        `json:"session"`
 	Seq             uint64        `json:"seq"`               // of the newest scene; 0: none yet
 	Frames          uint64        `json:"frames"`            // of the whole source; 0: not known

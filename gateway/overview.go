@@ -5,11 +5,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
+
+	"github.com/spatial-flow/spatial-flow/flow"
 )
 
 // Overview is how everything does, as this gateway hears it: what GET /api/v1/status answers and the status page shows.
@@ -27,7 +31,9 @@ type Overview struct {
 type GroupInfo struct {
 	Group    string  `json:"group"`
 	Slot     int     `json:"slot"`
-	On       bool    `json:"on"` // false: left out
+	Task     string  `json:"task"` // detect, depth or other
+	Need     string  `json:"need"` // required, optional or shadow
+	On       bool    `json:"on"`   // false: left out
 	Workers  int     `json:"workers"`
 	Parallel int     `json:"parallel"` // frames in hand at once
 	Rate     float64 `json:"rate"`     // frames finished per second, over the last second
@@ -46,8 +52,9 @@ type ServiceInfo struct {
 	Stage    string  `json:"stage"`
 	Instance string  `json:"instance"`
 	Host     string  `json:"host"`
-	State    string  `json:"state"`    // alive or gone
-	HeardMS  int64   `json:"heard_ms"` // since it was heard
+	State    string  `json:"state"`          // alive or gone
+	HeardMS  int64   `json:"heard_ms"`       // since it was heard
+	Note     string  `json:"note,omitempty"` // what it can't do now, and what mends that
 	Model    string  `json:"model,omitempty"`
 	Family   string  `json:"family,omitempty"`
 	Provider string  `json:"provider,omitempty"`
@@ -147,16 +154,40 @@ func (o *overview) now(now time.Time) Overview {
 	d, _ := g.deployment()
 	groups := d.Groups
 	services := g.fleet.list(groups)
+	infos := groupInfos(groups, services)
 	conn := g.env.Bus.Conn()
 	o.nats.Connected, o.nats.Reconnects = conn.IsConnected(), conn.Stats().Reconnects
 	return Overview{
-		Time: now.UTC(), Groups: groupInfos(groups, services), Services: services, Stages: g.stages.list(groups),
-		Sources: g.hub.currentStatus().Sources, NATS: o.nats,
+		Time: now.UTC(), Groups: infos, Services: services, Stages: g.stages.list(groups),
+		Sources: waiting(g.hub.currentStatus().Sources, infos, services), NATS: o.nats,
 		Gateway: Counters{
 			Viewers: values(g.metrics.viewers)[""], Scenes: values(g.metrics.scenes)[""], SentBytes: values(g.metrics.bytes)[""],
 			Drops: values(g.metrics.drops), Refused: values(g.metrics.refused), LostOfNATS: values(g.metrics.lost)[""],
 		},
 	}
+}
+
+// waiting adds to the sources that wait what for, as far as it can be told, and the way out.
+func waiting(sources []SourceInfo, groups []GroupInfo, services []ServiceInfo) []SourceInfo {
+	var missing []string
+	for _, group := range groups {
+		if group.On && group.Workers == 0 && group.Need == string(flow.NeedRequired) {
+			missing = append(missing, "group "+group.Group)
+		}
+	}
+	if !slices.ContainsFunc(services, func(s ServiceInfo) bool { return s.Stage == "fuser" && s.State == ServiceAlive }) {
+		missing = append(missing, "a fuser")
+	}
+	for i, s := range sources {
+		switch {
+		case s.Waiting == "":
+		case len(missing) > 0:
+			sources[i].Waiting += ": waiting for " + strings.Join(missing, " and ")
+		default:
+			sources[i].Waiting += fmt.Sprintf(": see what the services say; to give the run up: spatialflow runs forget %s %s", s.Source, s.Session)
+		}
+	}
+	return sources
 }
 
 // follow looks at NATS every 2 s until ctx ends.

@@ -39,7 +39,7 @@ func TestFleet(t *testing.T) {
 			t.Errorf("%s\nwant %s", got, want)
 		}
 		infos := groupInfos(groups, f.list(groups))
-		want := GroupInfo{Group: "detect", Slot: 1, On: true, Workers: 2, Parallel: 4, Rate: 40, WaitMS: 20, Busy: .625}
+		want := GroupInfo{Group: "detect", Slot: 1, Task: "detect", Need: "required", On: true, Workers: 2, Parallel: 4, Rate: 40, WaitMS: 20, Busy: .625}
 		if len(infos) != 2 || infos[0] != want || infos[1].Workers != 1 {
 			t.Errorf("groups %+v, want %+v first", infos, want)
 		}

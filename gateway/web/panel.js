@@ -23,6 +23,7 @@ export function stateText(name, info, header) {
     case "stopped": return `stopped after ${account?.admitted ?? info.seq} frames`;
     case "gone": return `gone — its producer is not heard any more; the newest scene stays`;
   }
+  if (info.waiting) return `waiting — ${info.waiting}`;
   if (errors) return `running — ${errors}`;
   return header ? `running (${info.mode})` : `running (${info.mode}), no scene yet`;
 }

@@ -62,7 +62,7 @@ function fill(table, rows, none) {
 const state = (name) => make("span", `state ${name}`, name);
 
 function groupCard(g) {
-  const words = g.on ? `${g.workers} ${g.workers === 1 ? "worker" : "workers"}` : "left out";
+  const words = g.on ? `${g.workers} ${g.workers === 1 ? "worker" : "workers"}${g.need === "required" ? "" : `, ${g.need}`}` : "left out";
   const list = make("dl", "");
   for (const [what, value] of [["Frames per second", g.rate.toFixed(1)], ["Wait in the queue", ms(g.wait_ms)], ["Busy", `${percent(g.busy)} of ${g.parallel} slots`]]) {
     list.append(make("dt", "", what), make("dd", "", value));
@@ -121,7 +121,7 @@ function sourceRow(s) {
   name.href = `/#${encodeURIComponent(s.source)}`;
   return {
     data: { source: s.source },
-    cells: [name, make("span", "", state(s.state), ` ${s.mode}`, s.reason ? `: ${s.reason}` : ""), s.scenes_per_second.toFixed(1), of("captured"), a ? reasons(a.skipped) : "–", of("admitted"), of("complete"), of("partial"), of("error"), a ? reasons(a.dropped) : "–", of("in_flight")],
+    cells: [name, make("span", "", state(s.state), ` ${s.mode}`, s.reason ? `: ${s.reason}` : "", s.waiting ? make("span", "note", ` ${s.waiting}`) : ""), s.scenes_per_second.toFixed(1), of("captured"), a ? reasons(a.skipped) : "–", of("admitted"), of("complete"), of("partial"), of("error"), a ? reasons(a.dropped) : "–", of("in_flight")],
   };
 }
 
@@ -129,12 +129,12 @@ function serviceRow(s) {
   const works = s.state === "alive", worker = s.parallel && s.model;
   return {
     data: { instance: s.instance, state: s.state, stage: s.stage },
-    cells: [s.stage, make("span", "", state(s.state), works ? "" : ` for ${Math.round(s.heard_ms / 1000)} s`), s.host, s.instance.slice(-6), s.model ? `${s.model} (${s.family})` : "–", s.provider || "–", s.parallel ? String(s.parallel) : "–", works ? s.rate.toFixed(1) : "–", works && worker ? ms(s.wait_ms) : "–", works && worker ? percent(s.busy) : "–"],
+    cells: [s.stage, make("span", "", state(s.state), works ? "" : ` for ${Math.round(s.heard_ms / 1000)} s`, s.note ? make("span", "note", ` ${s.note}`) : ""), s.host, s.instance.slice(-6), s.model ? `${s.model} (${s.family})` : "–", s.provider || "–", s.parallel ? String(s.parallel) : "–", works ? s.rate.toFixed(1) : "–", works && worker ? ms(s.wait_ms) : "–", works && worker ? percent(s.busy) : "–"],
   };
 }
 
 function show(status) {
-  update($("groups"), status.groups.length ? status.groups.map(groupCard) : [make("p", "", "No groups entry yet: run spatialflow provision.")]);
+  update($("groups"), status.groups.length ? status.groups.map(groupCard) : [make("p", "", "No deployment yet: run spatialflow provision.")]);
   update($("stages"), status.stages.length ? status.stages.map(stageCard) : [make("p", "", "No scene in the last minute.")]);
   fill("sources", status.sources.map(sourceRow), "No source yet.");
   fill("services", status.services.map(serviceRow), "No service is heard.");
