@@ -17,6 +17,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/vmihailenco/msgpack/v5"
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
@@ -246,7 +247,8 @@ func newScene(t testing.TB, source, session string, seq uint64) *flow.Scene {
 			Label: "person", Score: 0.9, Box: [4]float32{8, 8, 40, 40},
 			Depth: &flow.BoxDepth{Value: 6, Kind: d.Kind, Nearness: 73},
 		}},
-		Depth: d, Range: &depthmap.Range{Low: 1, High: 9}, Ledger: []flow.Hop{{Stage: "fuser", Wait: 1, Work: 2}},
+		Answers: map[string]map[string]msgpack.RawMessage{"pose": {"people": {0x92, 0x01, 0xcb, 0x7f, 0xf0, 0, 0, 0, 0, 0, 0}}}, // [1, infinite]
+		Depth:   d, Range: &depthmap.Range{Low: 1, High: 9}, Ledger: []flow.Hop{{Stage: "fuser", Wait: 1, Work: 2}},
 	}
 }
 
