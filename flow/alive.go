@@ -26,7 +26,7 @@ type Alive struct {
 	// Producers. Sources are those that changed, and as many of the others, in turn, as the message holds.
 	Sources     []SourceStatus `json:"sources,omitempty"`
 	SourceCount int            `json:"source_count,omitempty"` // of all of them
-	LiveSources int            `json:"live_sources,omitempty"` // of them, those in live mode that run
+	LiveSources int            `json:"live_sources,omitempty"` // of them, those in live mode that run and capture
 	List        string         `json:"list,omitempty"`         // names the list of sources that it was given: who says the same shares them
 }
 
@@ -47,7 +47,7 @@ type SourceStatus struct {
 	URI     string  `json:"uri"` // without credentials
 	Mode    Mode    `json:"mode"`
 	State   State   `json:"state"`
-	Reason  string  `json:"reason,omitempty"` // why it failed
+	Reason  string  `json:"reason,omitempty"` // why it failed, or what it waits for
 	Frames  uint64  `json:"frames,omitempty"` // of the whole source, where it is known: 0 is not known
 	Account Account `json:"account"`
 }

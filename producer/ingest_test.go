@@ -54,6 +54,7 @@ func startIngest(t *testing.T, groups ...*group) (bench, *life) {
 
 // Whoever asks gets the ack of the admitted frame: by a request, and by JetStream's own publish.
 func TestIngestAcks(t *testing.T) {
+	t.Parallel()
 	b, l := startIngest(t)
 	data := picture(t, asJPEG)
 	frame, err := flow.Encode(nil, &flow.Frame{Version: 1, Source: "cam2", Captured: time.Unix(1_700_000_000, 5).UnixNano(), Picture: data})
@@ -108,6 +109,7 @@ func TestIngestAcks(t *testing.T) {
 
 // What is no picture of a source is refused with the reason, as JetStream does, and counted; the rest goes on.
 func TestIngestRefuses(t *testing.T) {
+	t.Parallel()
 	b, l := startIngest(t)
 	bomb, cut := picture(t, asPNG), picture(t, asJPEG)
 	copy(bomb[16:24], []byte{0, 0, 0x75, 0x30, 0, 0, 0x75, 0x30}) // 30,000 x 30,000
@@ -153,6 +155,7 @@ func TestIngestRefuses(t *testing.T) {
 
 // Faster than the groups are: what is overtaken is told so.
 func TestIngestOvertaken(t *testing.T) {
+	t.Parallel()
 	b, l := startIngest(t, &group{name: "detect", work: 200 * time.Millisecond}, &group{name: "depth", work: 200 * time.Millisecond})
 	inbox, err := b.bus.Conn().SubscribeSync("answers")
 	if err != nil {
@@ -198,6 +201,7 @@ func TestIngestOvertaken(t *testing.T) {
 
 // Of two producers one takes ingest; when it stops the other does.
 func TestIngestHasOneOwner(t *testing.T) {
+	t.Parallel()
 	b, first := startIngest(t)
 	second := b.start(t, func(c *producer.Config) { c.Ingest = true })
 	data := picture(t, asJPEG)
@@ -225,6 +229,7 @@ func TestIngestHasOneOwner(t *testing.T) {
 
 // The reference pictures go through byte for byte.
 func TestIngestPictures(t *testing.T) {
+	t.Parallel()
 	folder := shared(t, "data", "images")
 	if folder == "" {
 		return

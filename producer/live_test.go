@@ -114,6 +114,7 @@ func (g *group) done() int {
 // A fast and a slow group each work as much as they can; the slow one's frames are among the fast one's; nothing is
 // lost or counted twice.
 func TestLiveKeepsGroupsBusy(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	detect, depth := &group{name: "detect", work: 20 * time.Millisecond}, &group{name: "depth", work: 100 * time.Millisecond}
 	b.serve(t, detect, depth)
@@ -156,6 +157,7 @@ func TestLiveKeepsGroupsBusy(t *testing.T) {
 
 // A group that never answers leads no longer once its credit has expired, and its frames leave the account as dropped.
 func TestLiveSilentGroup(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	detect, depth := &group{name: "detect", mute: true}, &group{name: "depth", work: 10 * time.Millisecond}
 	b.serve(t, detect, depth)
@@ -177,7 +179,7 @@ func TestLiveSilentGroup(t *testing.T) {
 }
 
 // A file in live mode goes at its pace, begins again, and each time is a session of its own.
-func TestLiveFile(t *testing.T) {
+func TestLiveFile(t *testing.T) { // alone: a file that is late passes pictures over
 	b := newBench(t)
 	detect, depth := &group{name: "detect"}, &group{name: "depth"}
 	b.serve(t, detect, depth)
@@ -205,6 +207,7 @@ func TestLiveFile(t *testing.T) {
 
 // While NATS is away frames are dropped, and counted, and then it goes on.
 func TestLiveOutage(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	detect, depth := &group{name: "detect"}, &group{name: "depth"}
 	b.serve(t, detect, depth)

@@ -14,6 +14,7 @@ import (
 
 // TestLostDone never tells that a scene is stored: it is looked up.
 func TestLostDone(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	f := b.fuse(t, &fuser{lose: func(flow.FrameID) (bool, bool) { return false, true }})
 	l := b.start(t, func(c *producer.Config) { c.Window, c.Silence = 8, 100*time.Millisecond }, "p="+pictures(t, 20))
@@ -24,6 +25,7 @@ func TestLostDone(t *testing.T) {
 
 // TestLaterDoneClosesEarlierFrames tells only every tenth frame; nothing is silent long enough to be looked up.
 func TestLaterDoneClosesEarlierFrames(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	b.fuse(t, &fuser{lose: func(id flow.FrameID) (bool, bool) { return false, id.Seq%10 != 0 }})
 	l := b.start(t, func(c *producer.Config) { c.Silence = time.Hour }, pictures(t, 40))
@@ -34,6 +36,7 @@ func TestLaterDoneClosesEarlierFrames(t *testing.T) {
 // TestEarlyDone answers every frame, in place of its stream, only well after its done was told. A done of another
 // session comes before and means nothing.
 func TestEarlyDone(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	if err := b.bus.JetStream().DeleteStream(t.Context(), "FRAMES_LOSSLESS"); err != nil {
 		t.Fatal(err)
@@ -70,6 +73,7 @@ func TestEarlyDone(t *testing.T) {
 
 // TestLostScene loses one scene for good: the source never completes, and the account says so.
 func TestLostScene(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	b.fuse(t, &fuser{lose: func(id flow.FrameID) (bool, bool) { return id.Seq == 6, false }})
 	l := b.start(t, func(c *producer.Config) { c.Silence, c.Drain = 50*time.Millisecond, 300*time.Millisecond }, pictures(t, 6))
@@ -89,6 +93,7 @@ func TestLostScene(t *testing.T) {
 
 // TestFullStream meets the guard of FRAMES and goes on when there is room.
 func TestFullStream(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	deployment := flow.DefaultDeployment()
 	deployment.Limits.GuardBytes = 4 << 10
@@ -110,6 +115,7 @@ func TestFullStream(t *testing.T) {
 }
 
 func TestStoreTimeout(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	if err := b.bus.JetStream().DeleteStream(t.Context(), "FRAMES_LOSSLESS"); err != nil {
 		t.Fatal(err)

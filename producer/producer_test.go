@@ -27,7 +27,7 @@ import (
 
 // TestVideo carries a whole video past a fuser that answers only when nothing more comes: without the window all
 // of it would come at once.
-func TestVideo(t *testing.T) {
+func TestVideo(t *testing.T) { // alone: it encodes as much as the others together
 	path, want, name := shared(t, "data", "pedestrians.avi"), 795, "pedestrians"
 	if path == "" {
 		path, want, name = movie(t, 200, 768, 576), 200, "movie"
@@ -65,6 +65,7 @@ func TestVideo(t *testing.T) {
 
 // TestResume cuts a run's connection in the middle; its next life goes on, and one more finds nothing to do.
 func TestResume(t *testing.T) {
+	t.Parallel()
 	for kind, path := range map[string]string{"folder": pictures(t, 60), "video": movie(t, 60, 64, 48)} {
 		t.Run(kind, func(t *testing.T) {
 			b := newBench(t)
@@ -109,6 +110,7 @@ func TestResume(t *testing.T) {
 // TestStop ends a producer in the middle: what was admitted gets its scene, nothing more is admitted, and the next
 // one says that this run is incomplete.
 func TestStop(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	f := b.fuse(t, &fuser{burst: 30 * time.Millisecond})
 	folder := "p=" + pictures(t, 200)
@@ -139,6 +141,7 @@ func TestStop(t *testing.T) {
 
 // TestFolder carries real and broken files: a JPEG byte for byte, a broken one as a frame that says why.
 func TestFolder(t *testing.T) {
+	t.Parallel()
 	dir := pictures(t, 3)
 	for name, data := range map[string][]byte{"p1b.jpg": []byte("no picture"), "p2b.png": nil, "readme.txt": []byte("no source")} {
 		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
@@ -185,6 +188,7 @@ spatialflow_frames_total{outcome="partial",reason="",source="p"} 0
 
 // TestSharedPictures carries real photographs byte for byte.
 func TestSharedPictures(t *testing.T) {
+	t.Parallel()
 	dir := shared(t, "data", "images")
 	if dir == "" {
 		return
@@ -208,6 +212,7 @@ func TestSharedPictures(t *testing.T) {
 
 // TestOneFails runs sources that can't be opened beside one that can.
 func TestOneFails(t *testing.T) {
+	t.Parallel()
 	empty, text := t.TempDir(), filepath.Join(t.TempDir(), "text.avi")
 	if err := os.WriteFile(text, []byte("no video"), 0o600); err != nil {
 		t.Fatal(err)
@@ -230,6 +235,7 @@ func TestOneFails(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
+	t.Parallel()
 	for flag, change := range map[string]func(*producer.Config){
 		"--window": func(c *producer.Config) { c.Window = 0 }, "--quality": func(c *producer.Config) { c.Quality = 101 },
 		"--run": func(c *producer.Config) { c.Run = "a b" }, "--store-timeout": func(c *producer.Config) { c.StoreTimeout = 0 },
@@ -254,6 +260,7 @@ func TestRefusals(t *testing.T) {
 
 // TestNotProvisioned waits for the deployment object, and can be stopped meanwhile. Groups that are all off are refused.
 func TestNotProvisioned(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	js, deployment := b.bus.JetStream(), flow.DefaultDeployment()
 	kv, err := js.KeyValue(t.Context(), bus.DeploymentBucket)
@@ -294,6 +301,7 @@ func TestNotProvisioned(t *testing.T) {
 
 // TestAlive hears of the sources once a second.
 func TestAlive(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	heard := make(chan flow.Alive, 16)
 	sub, err := b.bus.Conn().Subscribe("alive.producer.*", func(msg *nats.Msg) {

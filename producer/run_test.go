@@ -206,19 +206,25 @@ func (f *fuser) take(ctx context.Context, frame *flow.Frame) {
 		f.answer(ctx, frame)
 		return
 	}
+	f.mu.Lock()
 	if f.held == nil {
 		f.held, f.last = map[flow.FrameID]*flow.Frame{}, map[string]uint64{}
 	}
 	f.held[frame.ID()] = frame
+	var ready []*flow.Frame
 	for id := frame.ID(); ; {
 		id.Seq = f.last[id.Session] + 1
 		next := f.held[id]
 		if next == nil {
-			return
+			break
 		}
-		f.answer(ctx, next)
+		ready = append(ready, next)
 		delete(f.held, id)
 		f.last[id.Session] = id.Seq
+	}
+	f.mu.Unlock()
+	for _, frame := range ready {
+		f.answer(ctx, frame)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 )
 
 func TestSourceFile(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "sources")
 	write := func(text string) Config {
 		t.Helper()

@@ -3,7 +3,6 @@ package bus
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -19,7 +18,8 @@ const headerRoom = 64 << 10
 
 // PublishFrame stores an admitted frame for the groups of its plan; the same frame published again is stored once.
 // [ErrFull] is returned when the guard of the stream is reached, [ErrTooLarge] when the frame exceeds [Bus.MaxMessage],
-// [flow.ErrMessage] when its plan is not made of groups that are on: the server would take it for nobody.
+// [flow.ErrMessage] when its plan is not made of groups that are on, or, of a copy, of none that is: the server would take it
+// for nobody.
 // Any other error may or may not have stored it: publish it again.
 func (b *Bus) PublishFrame(ctx context.Context, groups flow.Groups, frame *flow.Frame) error {
 	_, err := b.StoreFrame(ctx, groups, frame)
@@ -28,8 +28,14 @@ func (b *Bus) PublishFrame(ctx context.Context, groups flow.Groups, frame *flow.
 
 // StoreFrame is [Bus.PublishFrame], and returns the server's ack.
 func (b *Bus) StoreFrame(ctx context.Context, groups flow.Groups, frame *flow.Frame) (*jetstream.PubAck, error) {
-	if !slices.ContainsFunc(groups, func(g flow.Group) bool { return !g.Off && slices.Contains(frame.Plan, g.Name) }) {
-		return nil, fmt.Errorf("publish frame %s: %w: no group of its plan %q is on", frame.ID(), flow.ErrMessage, frame.Plan)
+	takers := 0
+	for _, name := range frame.Plan {
+		if g, _ := groups.Find(name); g.Name != "" && !g.Off {
+			takers++
+		}
+	}
+	if takers == 0 || takers < len(frame.Plan) && frame.Copy == 0 { // a copy keeps its first plan
+		return nil, fmt.Errorf("publish frame %s: %w: %d groups of its plan %q are on", frame.ID(), flow.ErrMessage, takers, frame.Plan)
 	}
 	subject := groups.FrameSubject(frame.Mode, frame.Plan, frame.Source)
 	ack, err := publish(ctx, b, subject, frame, jetstream.WithMsgID(frame.MessageID()))

@@ -85,12 +85,14 @@ func (l *carrier) admit(ctx context.Context, d flow.Deployment, p source.Picture
 	l.metrics.Admitted(p.Encode, len(p.Data))
 	for _, name := range frame.Plan {
 		if g, _ := d.Groups.Find(name); !g.Required() {
+			if err := l.hear(name); err != nil {
+				return err
+			}
 			l.window.expect(name, frame)
 		}
 	}
 	k := l.window.keep(frame)
-	k.mu.Lock()
-	defer k.mu.Unlock()
+	defer l.window.free(k)
 	l.account.Admit(frame.ID(), frame.Plan, p.Captured, time.Now())
 	return l.store(ctx, d.Groups, k)
 }
@@ -102,7 +104,7 @@ var errNotHeld = errors.New("the lease of the source's name is not held")
 var errStoreTimeout = errors.New("tried for long enough")
 
 // store publishes a frame until it is stored, or its scene is. [ErrStore] is returned when nothing but failures came back for
-// cfg.StoreTimeout; a full stream is no failure, it is waited for. Its lock must be held.
+// cfg.StoreTimeout; a full stream is no failure, it is waited for. The frame must be held.
 func (l *carrier) store(ctx context.Context, groups flow.Groups, k *kept) error {
 	ctx, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)

@@ -125,12 +125,12 @@ func (l *carrier) found(id flow.FrameID, outcome flow.Outcome) {
 func (l *carrier) withoutTrace(ctx context.Context, ids []flow.FrameID) (lost []flow.FrameID, waiting string, err error) {
 	groups, results := l.deployed.Groups(), map[string]map[uint64]bool{}
 	for _, id := range ids {
-		k := l.window.find(id.Seq)
-		if k == nil || !k.mu.TryLock() { // it has its scene now, or is being published
+		k := l.window.hold(id.Seq)
+		if k == nil { // it has its scene now, or is being published
 			continue
 		}
 		frame, sequence := *k.frame, k.stored
-		k.mu.Unlock()
+		l.window.free(k)
 		if sequence == 0 {
 			continue
 		}
@@ -180,12 +180,11 @@ func (l *carrier) absent(plan []string, seq uint64) string {
 
 // publishAgain publishes a frame that was lost once more, as a copy: with another Nats-Msg-Id, and else as it was.
 func (l *carrier) publishAgain(ctx context.Context, id flow.FrameID) error {
-	k := l.window.find(id.Seq)
+	k := l.window.hold(id.Seq)
 	if k == nil {
 		return nil
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
+	defer l.window.free(k)
 	d, _ := l.deployed.Now()
 	k.frame.Copy++
 	d.Stamp(k.frame, l.partition)

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/nats-io/nats.go"
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/flow/clock"
@@ -69,7 +70,8 @@ type carrier struct {
 	window    *window
 	held      func() bool // whether nobody else can have the name of the source
 	session   string
-	partition int // of the session
+	heard     map[string]*nats.Subscription // by stage
+	partition int                           // of the session
 }
 
 func newCarrier(spec source.Spec, row *account.Row, cfg Config, shared Shared, held func() bool) *carrier {
@@ -78,7 +80,7 @@ func newCarrier(spec source.Spec, row *account.Row, cfg Config, shared Shared, h
 	return &carrier{
 		spec: spec, cfg: cfg, bus: shared.Env.Bus, log: shared.Env.Log.With("source", spec.Name, "session", session),
 		deployed: shared.Deployed, fleet: shared.Fleet, row: row, account: row.Account, metrics: shared.Metrics.Of(spec.Name),
-		window: newWindow(cfg.Window, shared.Memory), held: held, session: session,
+		window: newWindow(cfg.Window, shared.Memory), held: held, heard: map[string]*nats.Subscription{}, session: session,
 	}
 }
 
@@ -120,15 +122,10 @@ func (l *carrier) carry(ctx, work context.Context, cancel context.CancelCauseFun
 	}
 	defer func() { err = errors.Join(err, src.Close()) }()
 	defer l.window.memory.join()()
-	done, err := l.bus.SubscribeDone("*", l.spec.Name, l.onDone) // before the first publish
-	if err != nil {
+	defer l.deafen()
+	if err := l.hear(stageFuser); err != nil { // before the first publish
 		return err
 	}
-	defer func() {
-		if e := done.Unsubscribe(); e != nil {
-			l.log.Debug("unsubscribe", "error", e) // the connection is closed, and the subscription with it
-		}
-	}()
 	frames := info.Frames
 	l.row.Opened(frames, 0)
 	position, err := l.resume(ctx, src, frames)
@@ -155,6 +152,28 @@ func (l *carrier) carry(ctx, work context.Context, cancel context.CancelCauseFun
 		l.log.Warn("the end of the run is not noted: who stands by for it looks itself", "error", err)
 	}
 	return nil
+}
+
+// hear subscribes to what a stage is done with, unless that was done. The goroutine that admits calls it.
+func (l *carrier) hear(stage string) error {
+	if l.heard[stage] != nil {
+		return nil
+	}
+	done, err := l.bus.SubscribeDone(stage, l.spec.Name, l.onDone)
+	if err != nil {
+		return err
+	}
+	l.heard[stage] = done
+	return nil
+}
+
+// deafen ends all that hear began.
+func (l *carrier) deafen() {
+	for _, done := range l.heard {
+		if err := done.Unsubscribe(); err != nil {
+			l.log.Debug("unsubscribe", "error", err) // the connection is closed, and the subscription with it
+		}
+	}
 }
 
 // carryAfter carries the pictures after position and returns the last seq once all their scenes are stored.

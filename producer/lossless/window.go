@@ -23,12 +23,12 @@ type window struct {
 	behind map[string]map[uint64]unanswered
 }
 
-// kept is a frame that has no scene yet. Its lock is held by who publishes it.
+// kept is a frame that has no scene yet. Who holds it may change it, and nobody else.
 type kept struct {
-	mu     sync.Mutex
 	frame  *flow.Frame
 	bytes  int
 	stored uint64 // sequence in FRAMES of its last copy; 0: not stored yet
+	held   bool   // under the lock of the window
 }
 
 func newWindow(most int, memory *Memory) *window {
@@ -38,21 +38,33 @@ func newWindow(most int, memory *Memory) *window {
 	}
 }
 
-// keep adds a frame, before it is published.
+// keep adds a frame, before it is published, and holds it.
 func (w *window) keep(frame *flow.Frame) *kept {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	k := &kept{frame: frame, bytes: len(frame.Picture)}
+	k := &kept{frame: frame, bytes: len(frame.Picture), held: true}
 	w.open[frame.Seq] = k
 	w.bytes += k.bytes
 	return k
 }
 
-// find is the frame if it is under way, else nil.
-func (w *window) find(seq uint64) *kept {
+// hold holds a frame that is under way. It is nil when there is none, or another holds it.
+func (w *window) hold(seq uint64) *kept {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.open[seq]
+	k := w.open[seq]
+	if k == nil || k.held {
+		return nil
+	}
+	k.held = true
+	return k
+}
+
+// free ends what hold or keep began.
+func (w *window) free(k *kept) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	k.held = false
 }
 
 // release forgets a frame that has its scene.

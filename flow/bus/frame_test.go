@@ -1,0 +1,62 @@
+package bus_test
+
+import (
+	"testing"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+)
+
+// Where a frame waits is told: in its stream until every group has acked it, and then as results until the fuser has.
+func TestWhereAFrameWaits(t *testing.T) {
+	t.Parallel()
+	b := provisioned(t)
+	f := frame("cam1", 1, "detect")
+	ack, err := b.StoreFrame(t.Context(), flow.DefaultGroups(), f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := func(what string, frame *flow.Frame, sequence uint64, there bool) {
+		t.Helper()
+		if got, err := b.HasFrame(t.Context(), frame, sequence); err != nil || got != there {
+			t.Errorf("%s: there %v, %v", what, got, err)
+		}
+	}
+	want("a stored frame", f, ack.Sequence, true)
+	want("a sequence that is not there", f, ack.Sequence+1, false)
+	again := *f
+	again.Copy = 1
+	want("another copy", &again, ack.Sequence, false)
+	take(t, b, "detect", 1)
+	eventually(t, "the frame is acked", func() bool { return stored(t, b, "FRAMES_LOSSLESS") == 0 })
+	want("a frame that was acked", f, ack.Sequence, false)
+
+	for seq, copies := range map[uint64]int{1: 1, 3: 0} {
+		r := result("detect", "cam1", seq)
+		r.Copy = copies
+		if err := b.PublishResult(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	other := result("detect", "cam1", 2)
+	other.Session = "run2"
+	if err := b.PublishResult(t.Context(), other); err != nil {
+		t.Fatal(err)
+	}
+	found, err := b.StoredResults(t.Context(), "detect", lossless, 0, "cam1", "run1")
+	if err != nil || len(found) != 2 || !found[1] || !found[3] {
+		t.Errorf("results of %v, %v, want those of 1 and 3", found, err)
+	}
+}
+
+// A copy keeps the plan of its frame, also when a group of it was turned off meanwhile.
+func TestCopyKeepsItsPlan(t *testing.T) {
+	t.Parallel()
+	b := provisioned(t)
+	off := flow.Groups{{Name: "detect", Slot: 1}, {Name: "depth", Slot: 2, Off: true}}
+	f := frame("cam1", 1, "detect", "depth")
+	f.Copy = 1
+	if err := b.PublishFrame(t.Context(), off, f); err != nil {
+		t.Error(err)
+	}
+	wantWaiting(t, b, "FRAMES_LOSSLESS", "detect", 1)
+}
