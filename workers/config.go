@@ -13,8 +13,9 @@ import (
 
 // Config is a worker's settings.
 type Config struct {
-	Group string `enum:"detect,depth" default:"detect" help:"Group that this worker belongs to: detect or depth."`
-	Model string `placeholder:"FILE" help:"ONNX file: YOLOv8 and its family with a raw head for detect, Depth Anything V1 or V2 for depth."`
+	Group string    `default:"detect" help:"Group of the deployment that this worker belongs to."`
+	Task  flow.Task `enum:",detect,depth" default:"" help:"What it answers: detect or depth. Without it: what the group's name says."`
+	Model string    `placeholder:"FILE" help:"ONNX file: YOLOv8 and its family with a raw head for detect, Depth Anything V1 or V2 for depth."`
 
 	Parallel    int    `default:"2" help:"Frames in hand at once."`
 	Threads     int    `default:"0" help:"Threads of one inference; 0: the CPUs of this process (cgroup) shared among --parallel."`
@@ -37,8 +38,10 @@ type Config struct {
 // Validate returns [ErrConfig], naming the flag, when the settings can't be run.
 func (c Config) Validate() error {
 	switch {
-	case c.Group != flow.GroupDetect && c.Group != flow.GroupDepth:
-		return fmt.Errorf("%w: --group %q is neither detect nor depth", ErrConfig, c.Group)
+	case flow.ValidGroup(c.Group) != nil:
+		return fmt.Errorf("%w: --group: %w", ErrConfig, flow.ValidGroup(c.Group))
+	case c.task() != flow.TaskDetect && c.task() != flow.TaskDepth:
+		return fmt.Errorf("%w: what does group %q do? Give --task detect or --task depth", ErrConfig, c.Group)
 	case c.Model == "":
 		return fmt.Errorf("%w: no --model: give the ONNX file of group %s", ErrConfig, c.Group)
 	case c.Parallel < 1 || c.Parallel > 256:
@@ -60,6 +63,9 @@ func (c Config) Validate() error {
 	}
 	return nil
 }
+
+// task is what the group's workers do.
+func (c Config) task() flow.Task { return flow.Group{Name: c.Group, Task: c.Task}.Does() }
 
 // threads of one inference. GOMAXPROCS follows the cgroup's CPU limit.
 func (c Config) threads() int {

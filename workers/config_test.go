@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/workers"
 )
 
@@ -18,8 +19,11 @@ func TestValidateTakesItsBounds(t *testing.T) {
 		bad  func(*workers.Config)
 		good []func(*workers.Config)
 	}{
-		{"--group", "neither detect nor depth", func(c *workers.Config) { c.Group = "segment" }, []func(*workers.Config){func(c *workers.Config) { c.Group = estimates }}},
-		{"--group", "neither detect nor depth", func(c *workers.Config) { c.Group = "" }, nil},
+		{"--task", `what does group "segment" do`, func(c *workers.Config) { c.Group = "segment" }, []func(*workers.Config){
+			func(c *workers.Config) { c.Group = estimates }, func(c *workers.Config) { c.Group, c.Task = "segment", flow.TaskDetect },
+		}},
+		{"--task", "detect or --task depth", func(c *workers.Config) { c.Task = flow.TaskOther }, nil},
+		{"--group", "has 0 characters", func(c *workers.Config) { c.Group = "" }, nil},
 		{"--model", "give the ONNX file of group detect", func(c *workers.Config) { c.Model = "" }, nil},
 		{"--parallel", "1 to 256", func(c *workers.Config) { c.Parallel = 0 }, []func(*workers.Config){func(c *workers.Config) { c.Parallel = 1 }}},
 		{"--parallel", "1 to 256", func(c *workers.Config) { c.Parallel = 257 }, []func(*workers.Config){func(c *workers.Config) { c.Parallel = 256 }}},

@@ -102,7 +102,7 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 
 // openModel says how slots of the group's model are made.
 func openModel(session *onnx.Session, cfg Config) (newSlot func() slot, family string, err error) {
-	if cfg.Group == flow.GroupDepth {
+	if cfg.task() == flow.TaskDepth {
 		model, err := depth.Open(session, depth.Settings{Size: cfg.DepthSize, Bits: cfg.DepthBits})
 		return func() slot { return model.NewSlot() }, depth.Family, err
 	}

@@ -19,6 +19,8 @@ const (
 // Shared holds decoded pictures for worker groups that run in one process: a frame's picture is decoded by the group that
 // takes it first, and is there for the others of its plan. It serves many goroutines.
 type Shared struct {
+	groups []string
+
 	mu    sync.Mutex
 	held  map[sharedID]*decoded
 	bytes int         // of all that are held or used
@@ -32,8 +34,10 @@ type sharedID struct {
 	size int // bytes of the encoded picture
 }
 
-// NewShared makes one that holds nothing.
-func NewShared() *Shared { return &Shared{held: map[sharedID]*decoded{}} }
+// NewShared makes one that holds nothing, for these groups: others of a plan work elsewhere, and no picture waits for them.
+func NewShared(groups ...string) *Shared {
+	return &Shared{groups: groups, held: map[sharedID]*decoded{}}
+}
 
 // decoded is one frame's picture. Nobody writes to it.
 type decoded struct {
@@ -117,7 +121,7 @@ func (s *Shared) join(id sharedID, plan []string, group string) (d *decoded, fir
 	defer s.mu.Unlock()
 	d = s.held[id]
 	if d == nil {
-		others := slices.DeleteFunc(slices.Clone(plan), func(g string) bool { return g == group })
+		others := slices.DeleteFunc(slices.Clone(plan), func(g string) bool { return g == group || !slices.Contains(s.groups, g) })
 		if len(others) == 0 {
 			return nil, false
 		}

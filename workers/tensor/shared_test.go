@@ -60,15 +60,16 @@ func (s *Shared) wantNothing(t testing.TB) {
 	}
 }
 
+// It does not wait for a group that works elsewhere.
 func TestSharedPictureIsDecodedOnce(t *testing.T) {
 	t.Parallel()
-	s, detect, depth := NewShared(), groupPicture(t), groupPicture(t)
-	if err := detect.DecodeFrame(s, sharedFrame(1, greyJPEG(t, 32, 16, 40), "detect", "depth"), "detect"); err != nil {
+	s, detect, depth := NewShared(flow.GroupDetect, flow.GroupDepth), groupPicture(t), groupPicture(t)
+	if err := detect.DecodeFrame(s, sharedFrame(1, greyJPEG(t, 32, 16, 40), "detect", "depth", "pose"), "detect"); err != nil {
 		t.Fatal(err)
 	}
 	// What the second group has in its hands is not looked at, but for its size.
 	blank := make([]byte, len(greyJPEG(t, 32, 16, 40)))
-	if err := depth.DecodeFrame(s, sharedFrame(1, blank, "detect", "depth"), "depth"); err != nil {
+	if err := depth.DecodeFrame(s, sharedFrame(1, blank, "detect", "depth", "pose"), "depth"); err != nil {
 		t.Fatal(err)
 	}
 	if s.bytes != 3*32*16 {
@@ -94,7 +95,7 @@ func TestSharedPictureThatIsNone(t *testing.T) {
 	good := greyJPEG(t, 64, 64, 1)
 	cut := append(bytes.Clone(good[:len(good)/2]), 0xff, 0xd9)
 	for name, data := range map[string][]byte{"nothing": nil, "no picture": []byte("hello"), "cut": cut[:40]} {
-		s, detect, depth := NewShared(), groupPicture(t), groupPicture(t)
+		s, detect, depth := NewShared(flow.GroupDetect, flow.GroupDepth), groupPicture(t), groupPicture(t)
 		for group, p := range map[string]*Picture{"detect": detect, "depth": depth} {
 			if err := p.DecodeFrame(s, sharedFrame(1, data, "detect", "depth"), group); !errors.Is(err, ErrPicture) {
 				t.Errorf("%s: %s gets %v, want ErrPicture", name, group, err)
@@ -137,7 +138,7 @@ func TestNotShared(t *testing.T) {
 			s.wantNothing(t)
 		},
 	} {
-		t.Run(name, func(t *testing.T) { test(t, NewShared(), groupPicture(t)) })
+		t.Run(name, func(t *testing.T) { test(t, NewShared(flow.GroupDetect, flow.GroupDepth), groupPicture(t)) })
 	}
 }
 
@@ -145,7 +146,7 @@ func TestNotShared(t *testing.T) {
 func TestSharedPictureDoesNotWaitForEver(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s, p := NewShared(), groupPicture(t)
+		s, p := NewShared(flow.GroupDetect, flow.GroupDepth), groupPicture(t)
 		// decode is the number of pictures that are held after another one.
 		decode := func(seq uint64) int {
 			t.Helper()
@@ -174,7 +175,7 @@ func TestSharedPictureDoesNotWaitForEver(t *testing.T) {
 // Frames that are repeated under the same ID are not told by it alone.
 func TestSharedPictureIsThatOfTheFrame(t *testing.T) {
 	t.Parallel()
-	s, detect, depth := NewShared(), groupPicture(t), groupPicture(t)
+	s, detect, depth := NewShared(flow.GroupDetect, flow.GroupDepth), groupPicture(t), groupPicture(t)
 	first, other := sharedFrame(1, greyJPEG(t, 8, 8, 10), "detect", "depth"), sharedFrame(1, greyJPEG(t, 9, 99, 30), "detect", "depth")
 	live := sharedFrame(1, greyJPEG(t, 8, 8, 12), "detect", "depth")
 	live.Mode = flow.ModeLive
@@ -197,7 +198,7 @@ func TestSharedPictureIsThatOfTheFrame(t *testing.T) {
 // What can't be decoded holds on to no picture of before.
 func TestSharedPictureThatIsNoneHoldsNothing(t *testing.T) {
 	t.Parallel()
-	s, p := NewShared(), groupPicture(t)
+	s, p := NewShared(flow.GroupDetect, flow.GroupDepth), groupPicture(t)
 	if err := p.Decode(greyJPEG(t, 64, 64, 1)); err != nil {
 		t.Fatal(err)
 	}
@@ -214,7 +215,7 @@ func TestSharedPictureThatIsNoneHoldsNothing(t *testing.T) {
 
 func TestSharedByManyAtOnce(t *testing.T) {
 	t.Parallel()
-	s := NewShared()
+	s := NewShared("detect", "depth", "pose")
 	const frames = 60
 	var data [frames][]byte
 	for i := range data {
