@@ -40,6 +40,7 @@ type pipeline struct {
 	log     *slog.Logger
 	server  *natsserver.Server
 	own     *bus.Bus // for provisioning and the scene file
+	groups  flow.Groups
 	board   *producer.Board
 	scenes  *sceneReader         // nil: nobody wants them
 	metrics prometheus.Gatherers // a registry per service: labels of the same metric may differ
@@ -106,15 +107,21 @@ func (p *pipeline) provision(ctx context.Context) (err error) {
 	if p.own, err = p.server.Connect("standalone", p.log); err != nil {
 		return err
 	}
-	deployment := flow.DefaultDeployment()
-	deployment.Groups = p.up.groups()
+	ctx, cancel := context.WithTimeout(ctx, startWithin)
+	defer cancel()
+	before, _, err := p.own.Deployment(ctx)
+	if err != nil && !errors.Is(err, bus.ErrNotProvisioned) {
+		return err
+	}
+	if p.groups, err = p.up.groups(before.Groups); err != nil {
+		return err
+	}
+	deployment := flow.DefaultDeployment().With(p.groups)
 	limits := &deployment.Limits
 	limits.LiveStorage = flow.LiveInMemory // server and services end together
 	if p.up.Run != "" {
 		limits.ScenesKeep = scenesKept
 	}
-	ctx, cancel := context.WithTimeout(ctx, startWithin)
-	defer cancel()
 	if err := p.own.Provision(ctx, deployment); err != nil {
 		return err
 	}
@@ -144,9 +151,13 @@ func (p *pipeline) openSceneFile() error {
 }
 
 func (p *pipeline) startServices() error {
-	shared := tensor.NewShared()
-	for _, group := range p.up.groups().On(time.Now()) {
-		cfg, err := p.up.worker(group.Name)
+	var names []string
+	for _, group := range here(p.groups) {
+		names = append(names, group.Name)
+	}
+	shared := tensor.NewShared(names...)
+	for _, group := range here(p.groups) {
+		cfg, err := p.up.worker(group)
 		if err != nil {
 			return err
 		}
@@ -237,17 +248,17 @@ func (u *Up) producer() (producer.Config, error) {
 }
 
 // worker is the settings of one group's worker.
-func (u *Up) worker(group string) (workers.Config, error) {
+func (u *Up) worker(group flow.Group) (workers.Config, error) {
 	var cfg workers.Config
 	if err := service.Defaults(&cfg); err != nil {
 		return cfg, err
 	}
-	cfg.Group, cfg.Model = group, u.DetectModel
-	if group == flow.GroupDepth {
+	cfg.Group, cfg.Task, cfg.Model = group.Name, group.Does(), u.DetectModel
+	if cfg.Task == flow.TaskDepth {
 		cfg.Model = u.DepthModel
 	}
 	if cfg.Model == "" {
-		cfg.Model, cfg.ModelData = models.Demo(group)
+		cfg.Model, cfg.ModelData = models.Demo(string(cfg.Task))
 	}
 	cfg.Provider, cfg.Parallel, cfg.Threads, cfg.Onnxruntime = u.Provider, u.Parallel, u.Threads, u.Onnxruntime
 	cfg.Confidence, cfg.DepthSize = u.Confidence, u.DepthSize

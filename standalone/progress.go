@@ -25,6 +25,12 @@ func (p *pipeline) follow(ctx context.Context, progress io.Writer) error {
 		defer timer.Stop()
 		over = timer.C
 	}
+	said := newNotes(time.Now())
+	heard, err := p.own.Conn().Subscribe(flow.AliveSubject("*", "*"), said.hear)
+	if err != nil {
+		return fmt.Errorf("listen to the services: %w", err)
+	}
+	defer func() { _ = heard.Unsubscribe() }() // the connection may be closed, and it with it
 	done := p.board.AllDone()
 	ticker := time.NewTicker(progressEvery)
 	defer ticker.Stop()
@@ -58,9 +64,12 @@ func (p *pipeline) follow(ctx context.Context, progress io.Writer) error {
 			}
 			fmt.Fprintln(progress, "every source is done; its last scene can still be watched")
 			done = nil
-		case <-ticker.C:
+		case now := <-ticker.C:
 			if done != nil {
 				p.show(progress, last)
+			}
+			for _, line := range said.lines(p.groups, now) {
+				fmt.Fprintln(progress, line)
 			}
 		}
 	}

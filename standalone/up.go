@@ -29,6 +29,8 @@ type Up struct {
 	Required []string           `placeholder:"GROUP" help:"live: take only frames that these groups take too."`
 	MaxRate  map[string]float64 `placeholder:"GROUP=RATE" help:"live: frames a second that a group is given at most."`
 
+	Group []string `placeholder:"NAME[=NEED]" help:"A worker group of your own, whose workers are programs that come by --nats-listen; NEED is required, optional (without it) or shadow; may be repeated."`
+
 	Models
 	Confidence float32 `default:"0.25" help:"Detections must score more than this, 0 to 1."`
 
@@ -79,8 +81,12 @@ func (u *Up) Validate() error {
 			return fmt.Errorf("%w: %s: %s is a folder, give the .onnx file in it", ErrUsage, flag, model)
 		}
 	}
-	for _, group := range u.groups().On(time.Now()) {
-		if _, err := u.worker(group.Name); err != nil {
+	groups, err := u.groups(nil)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUsage, err)
+	}
+	for _, group := range here(groups) {
+		if _, err := u.worker(group); err != nil {
 			return fmt.Errorf("%w: %w", ErrUsage, err)
 		}
 	}
@@ -95,14 +101,6 @@ func (u *Up) Validate() error {
 		return fmt.Errorf("%w: --scenes writes every scene of lossless sources, and %s is live: give it #mode=lossless, or --mode lossless", ErrUsage, live[0])
 	}
 	return nil
-}
-
-func (u *Up) groups() flow.Groups {
-	groups := flow.DefaultGroups()
-	for i := range groups {
-		groups[i].Off = map[string]string{flow.GroupDetect: u.DetectModel, flow.GroupDepth: u.DepthModel}[groups[i].Name] == None
-	}
-	return groups
 }
 
 // RunPipeline brings the pipeline up, runs the sources through it, and takes it down again: sources first, then, when
