@@ -1,0 +1,91 @@
+package standalone
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+)
+
+// A group whose worker is a Python program of at most 60 lines: what it answers is in every scene of a film that requires it, and
+// the film waits for it.
+func TestForeignWorker(t *testing.T) {
+	t.Parallel()
+	const file = "brightness.py"
+	folder := filepath.Join("..", "examples", "python")
+	text, err := os.ReadFile(filepath.Join(folder, file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(text), "\n"); n > 60 {
+		t.Errorf("%s has %d lines, at most 60", file, n)
+	}
+	packages := t.TempDir()
+	pip := exec.Command("python3", "-m", "pip", "install", "-q", "--disable-pip-version-check", "--root-user-action=ignore", "--target", packages, "-r", filepath.Join(folder, "requirements.txt"))
+	if output, err := pip.CombinedOutput(); err != nil {
+		t.Fatalf("pip: %v\n%s", err, output)
+	}
+	address := freeAddress(t)
+	worker := &process{t: t, name: file, start: func() *exec.Cmd {
+		command := exec.Command("python3", filepath.Join(folder, file))
+		command.Env = append(os.Environ(), "PYTHONPATH="+packages, "PYTHONDONTWRITEBYTECODE=1", "NATS_URL=nats://"+address)
+		return command
+	}}
+	const frames = 40
+	up := newUp(t, pictures(t, frames)) // grey, from 60 to 123
+	up.NATSListen, up.Group, up.Scenes = address, []string{"brightness=required"}, filepath.Join(t.TempDir(), "scenes.jsonl")
+	up.Source = append(up.Source, brokenPicture(t))
+	said := new(said)
+	ended := make(chan error, 1)
+	go func() { ended <- up.RunPipeline(t.Context(), io.Discard, said, quiet) }()
+	eventually(t, "the film waits for the group", func() bool { return strings.Contains(said.String(), "group brightness has no worker") })
+	worker.run()
+	defer func() {
+		worker.kill()
+		if t.Failed() {
+			t.Logf("%s said:\n%s\nup said:\n%s", file, worker.output.String(), said.String())
+		}
+	}()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for _, scene := range lines(t, up.Scenes) {
+		if scene.Frame.Source == "broken" {
+			if scene.Outcome != flow.OutcomeError || !strings.Contains(scene.Errors["brightness"], "0 bytes") {
+				t.Errorf("of a broken picture: %s, %v", scene.Outcome, scene.Errors)
+			}
+			continue
+		}
+		seen++
+		var mean float64
+		if err := json.Unmarshal(scene.Answers["brightness"]["mean"], &mean); err != nil || mean < 88 || mean > 95 {
+			t.Errorf("%s: answers %s, %v, want a mean of about 91.5", scene.Frame, scene.Answers, err)
+		}
+		if scene.Outcome != flow.OutcomeComplete || len(scene.Detections) != 8 || fmt.Sprint(scene.Plan) != "[detect depth brightness]" {
+			t.Errorf("%s: %s, %d detections, plan %v", scene.Frame, scene.Outcome, len(scene.Detections), scene.Plan)
+		}
+	}
+	if seen != frames {
+		t.Errorf("%d scenes, want %d", seen, frames)
+	}
+}
+
+// brokenPicture is a folder "broken" of one file without bytes.
+func brokenPicture(t *testing.T) string {
+	t.Helper()
+	folder := filepath.Join(t.TempDir(), "broken")
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "1.jpg"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return folder
+}
