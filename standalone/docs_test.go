@@ -1,3 +1,7 @@
+//go:build !race
+
+// The race detector makes these ten times slower and sees in them what it sees in others.
+
 package standalone
 
 import (

@@ -2,6 +2,7 @@ package standalone
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"strings"
@@ -35,11 +36,22 @@ func TestDrainEverywhere(t *testing.T) {
 		output, err := c.CombinedOutput()
 		return string(output), err
 	}
+	ready := func(s *drained) bool {
+		answer, err := http.Get("http://" + s.admin + "/readyz")
+		if err != nil {
+			return false
+		}
+		answer.Body.Close()
+		return answer.StatusCode == http.StatusOK
+	}
 	detector := start("worker", "--group", "detect", "--model", detect)
 	depths := start("worker", "--group", "depth", "--model", depth, "--depth-size", "56")
 	fuser, gateway := start("fuser"), start("gateway", "--http", "127.0.0.1:0")
 	for _, s := range []*drained{detector, depths, fuser, gateway} {
-		eventually(t, s.name+" is ready", func() bool { _, err := control(s, "healthy"); return err == nil })
+		eventually(t, s.name+" is ready", func() bool { return ready(s) })
+		if output, err := control(s, "healthy"); err != nil {
+			t.Errorf("%s is ready and not healthy: %v\n%s", s.name, err, output)
+		}
 	}
 	producer := d.service("producer", "--source", "cam1=street:?seed=7&fps=30&size=320x180#mode=lossless", "--frames", fmt.Sprint(frames), "--run", "drains", "--exit-when-done")
 
@@ -72,7 +84,7 @@ func TestDrainEverywhere(t *testing.T) {
 				t.Errorf("%s is healthy after its end: %s", s.name, output)
 			}
 			s.run()
-			eventually(t, s.name+" is ready again", func() bool { _, err := control(s, "healthy"); return err == nil })
+			eventually(t, s.name+" is ready again", func() bool { return ready(s) })
 		}
 	}
 	ended(producer, "its end")

@@ -25,14 +25,14 @@ func TestPages(t *testing.T) {
 	if !keep {
 		folder = t.TempDir()
 	}
-	fps := 2 // what a machine shows that has much else to do
+	settings, wide := "&fps=2&size=320x180", 640 // what a machine shows that has much else to do
 	if keep {
-		fps = 8
+		settings, wide = "&fps=8", 1280
 	}
 	base := running(t, func(u *Up) {
 		u.Mode = ""
 		for name, seed := range map[string]int{"market": 8, "corner": 12, "square": 11} {
-			u.Source = append(u.Source, fmt.Sprintf("%s=street:?seed=%d&fps=%d#mode=live", name, seed, fps))
+			u.Source = append(u.Source, fmt.Sprintf("%s=street:?seed=%d%s#mode=live", name, seed, settings))
 		}
 		if keep {
 			u.DetectModel, u.DepthModel, u.DepthSize = "", "", 518
@@ -78,7 +78,7 @@ func TestPages(t *testing.T) {
 		}
 	}
 	press("2")
-	await(`document.body.dataset.layout === "side" && view.width === 1280`)
+	await(fmt.Sprintf(`document.body.dataset.layout === "side" && view.width === %d`, wide))
 	take("side-by-side")
 	press("g")
 	await(`document.querySelectorAll("#grid li[data-seq]").length === 3`)

@@ -23,7 +23,7 @@ import (
 // Killed with -9 twice in the middle: the same command, a third time, completes one file; a fourth adds nothing.
 func TestKilledProcessGoesOn(t *testing.T) {
 	t.Parallel()
-	const frames = 400
+	const frames = 300
 	detect, depth := noCost(t)
 	data, scenes := t.TempDir(), filepath.Join(t.TempDir(), "scenes.jsonl")
 	arguments := []string{"up", "--source", pictures(t, frames), "--detect-model", detect, "--depth-model", depth, "--depth-size", "56",
@@ -35,7 +35,7 @@ func TestKilledProcessGoesOn(t *testing.T) {
 		}
 		return bytes.Count(content, []byte("\n"))
 	}
-	for _, until := range []int{frames / 4, frames / 2} {
+	for _, until := range []int{frames / 6, frames / 3} {
 		command, output := program(t, arguments...)
 		if err := command.Start(); err != nil {
 			t.Fatal(err)
@@ -48,7 +48,7 @@ func TestKilledProcessGoesOn(t *testing.T) {
 			t.Fatalf("ended before it was killed:\n%s", output)
 		}
 	}
-	for _, want := range []string{"went on after frame", "complete already (400 frames)"} {
+	for _, want := range []string{"went on after frame", "complete already (300 frames)"} {
 		command, output := program(t, arguments...)
 		if err := command.Run(); err != nil {
 			t.Fatalf("%v:\n%s", err, output)
