@@ -11,7 +11,7 @@ export CGO_CXXFLAGS := --std=c++11
 export CGO_LDFLAGS  := -lopencv_core -lopencv_imgproc -lopencv_imgcodecs -lopencv_videoio
 
 .DEFAULT_GOAL := help
-.PHONY: help demo compose install install-test build test check race vet lint fmt fmt-check tidy tidy-check graph isolated static bench env models train-demo-models diagram recording images push images-test cluster-test chart-check chart-readme workflows-check scripts-check eks-test release-dry-run release
+.PHONY: help demo compose install install-test build test test-long check race vet lint fmt fmt-check tidy tidy-check graph isolated static bench env models train-demo-models diagram recording images push images-test cluster-test chart-check chart-readme workflows-check scripts-check eks-test release-dry-run release
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -32,14 +32,20 @@ install-test:
 build: install ## bin/spatialflow and the services
 	go build -tags '$(TAGS)' -o bin/ work
 
-test: install-test ## all tests
+# Tests of a package that run at once: most of them wait more than they compute.
+PARALLEL := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
+LONG     ?= .
+test: install-test ## all tests but the long ones
 	go test -count=1 -run 'Protocol|AsyncAPI' ./flow # they read docs, which the cache does not know of
-	go test -tags '$(TAGS)' work
+	go test -parallel $(PARALLEL) -tags '$(TAGS)' work
+
+test-long: install-test ## what takes minutes, judges times or kills servers: nothing else should run on the machine
+	go test -count=1 -timeout 90m -v -tags '$(TAGS),long,rigged' -run '$(LONG)' ./standalone
 
 check: fmt-check install-test scripts-check workflows-check tidy-check graph vet lint build chart-check isolated static race ## what CI runs first
 
 race: install-test
-	go test -race -timeout 20m -tags '$(TAGS)' work
+	go test -race -timeout 20m -parallel $(PARALLEL) -tags '$(TAGS)' work
 vet: install
 	go vet -tags '$(TAGS)' work
 lint: install
