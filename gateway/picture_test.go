@@ -143,7 +143,7 @@ func BenchmarkPrepareTurned(b *testing.B) {
 
 func TestPrepareMakesItFit(t *testing.T) {
 	t.Parallel()
-	noise := image.NewRGBA(image.Rect(0, 0, 2400, 1600))
+	noise := image.NewRGBA(image.Rect(0, 0, 3000, 2000))
 	r := rand.New(rand.NewPCG(1, 1))
 	for i := range noise.Pix {
 		noise.Pix[i] = uint8(r.Uint32())
@@ -156,7 +156,7 @@ func TestPrepareMakesItFit(t *testing.T) {
 		t.Fatalf("the test's picture takes %d bytes: it must not fit", large.Len())
 	}
 	s, err := make(converting, 1).prepare(t.Context(), large.Bytes())
-	if err != nil || len(s.jpeg) > maxPicture || s.width != 2400 || s.height != 1600 {
+	if err != nil || len(s.jpeg) > maxPicture || s.width != 3000 || s.height != 2000 {
 		t.Fatalf("%d bytes, %dx%d, %v", len(s.jpeg), s.width, s.height, err)
 	}
 	if size, err := jpeg.DecodeConfig(bytes.NewReader(s.jpeg)); err != nil || size.Width != 1920 || size.Height != 1280 {

@@ -151,7 +151,7 @@ func TestStoppedRunIsNotDone(t *testing.T) {
 	stop("while NATS was away")
 	d.startNATS()
 	eventually(t, "the server listens", d.listens)
-	eventually(t, "it waits for the groups", func() bool { return strings.Contains(p.output.String(), "waiting for the groups entry") })
+	eventually(t, "it waits for the deployment object", func() bool { return strings.Contains(p.output.String(), "waiting for the deployment object") })
 	stop("before there were groups")
 	if command, output := program(t, "provision", "--nats", d.url, "--off", "depth"); command.Run() != nil {
 		t.Fatal(output)

@@ -190,7 +190,7 @@ func TestSeparateServicesSurviveKills(t *testing.T) {
 	eventually(t, "the server listens", d.listens)
 	produce := []string{"--source", source, "--frames", fmt.Sprint(frames), "--run", "kills", "--exit-when-done"}
 	producer := d.service("producer", produce...)
-	producer.says("waiting for the groups entry")
+	producer.says("waiting for the deployment object")
 	d.provision()
 	b := d.connect()
 
