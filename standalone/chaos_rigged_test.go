@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,6 +27,9 @@ type fleet struct {
 	bus    *bus.Bus
 	scenes *sceneCount
 	run    string
+
+	services []*process   // provisioning, the workers, the fusers
+	notes    atomic.Int64 // heard in alive messages
 }
 
 func newFleet(t *testing.T, servers int, provision ...string) *fleet {
@@ -33,15 +37,24 @@ func newFleet(t *testing.T, servers int, provision ...string) *fleet {
 	f := &fleet{t: t, nats: natstest.Start(t, natstest.Options{Servers: servers}), run: "chaos"}
 	f.bus = f.nats.Connect(t, "test")
 	f.provision(append([]string{"--replicas", fmt.Sprint(servers)}, provision...)...)
-	f.service("provision", append([]string{"--watch", "--replicas", fmt.Sprint(servers)}, provision...)...)
+	f.services = append(f.services, f.service("provision", append([]string{"--watch", "--replicas", fmt.Sprint(servers)}, provision...)...))
 	detect, depth := noCost(t)
 	for group, model := range map[string]string{flow.GroupDetect: detect, flow.GroupDepth: depth} {
-		f.service("worker", "--group", group, "--model", model, "--parallel", "2", "--threads", "1")
+		f.services = append(f.services, f.service("worker", "--group", group, "--model", model, "--parallel", "2", "--threads", "1"))
 	}
 	for range 2 {
-		f.service("fuser")
+		f.services = append(f.services, f.service("fuser"))
 	}
 	f.scenes = f.countScenes()
+	alive, err := f.bus.Conn().Subscribe(flow.AliveSubject("*", "*"), func(msg *nats.Msg) {
+		if alive, err := flow.ParseAlive(msg.Data); err == nil && alive.Note != "" {
+			f.notes.Add(1)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = alive.Unsubscribe() })
 	return f
 }
 

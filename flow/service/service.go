@@ -78,7 +78,7 @@ func Alive(ctx context.Context, env Env, status func() flow.Alive) error {
 	defer ticker.Stop()
 	for {
 		alive := status()
-		alive.Instance, alive.Host = cmp.Or(alive.Instance, instance), host
+		alive.Instance, alive.Host, alive.Wire = cmp.Or(alive.Instance, instance), host, flow.Wire
 		if err := env.Bus.PublishAlive(alive); err != nil {
 			env.Log.Debug("alive not sent", "error", err) // the connection is away: the next second tells
 		}

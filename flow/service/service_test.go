@@ -160,7 +160,7 @@ func TestAlive(t *testing.T) {
 		select {
 		case msg := <-heard:
 			alive, err := flow.ParseAlive(msg.Data)
-			if err != nil || alive.Parallel != n+1 || alive.Instance == "" || alive.Host == "" {
+			if err != nil || alive.Parallel != n+1 || alive.Instance == "" || alive.Host == "" || alive.Wire != flow.Wire {
 				t.Errorf("message %d is %s, %v", n+1, msg.Data, err)
 			}
 			if instance == "" {
