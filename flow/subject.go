@@ -23,6 +23,25 @@ func ValidToken(field, name string) error {
 // PredictPrefix begins the names of the sources that gateways are for POST /predict; no other source is called so.
 const PredictPrefix = "predict-"
 
+// ValidPrefix returns [ErrName] when prefix, which begins all names and subjects of a deployment beside another in one account,
+// is not [A-Za-z0-9_-]{1,16}, or is what the subjects of one without a prefix begin with. None is one too.
+func ValidPrefix(prefix string) error {
+	if prefix == "" {
+		return nil
+	}
+	if len(prefix) > 16 {
+		return fmt.Errorf("%w: prefix %.80q has %d characters, at most 16", ErrName, prefix, len(prefix))
+	}
+	if err := ValidToken("prefix", prefix); err != nil {
+		return err
+	}
+	switch strings.ToLower(prefix) {
+	case "frames", "accepted", "results", "scenes", "done", "alive", "ingest":
+		return fmt.Errorf("%w: prefix %q is what subjects without a prefix begin with", ErrName, prefix)
+	}
+	return nil
+}
+
 // ValidGroup returns [ErrName] when name is not [a-z0-9]{1,16}.
 func ValidGroup(name string) error {
 	if len(name) == 0 || len(name) > 16 {

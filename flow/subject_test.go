@@ -144,3 +144,16 @@ func TestParseSubjects(t *testing.T) {
 		}
 	}
 }
+
+func TestValidPrefix(t *testing.T) {
+	t.Parallel()
+	for prefix, good := range map[string]bool{
+		"": true, "a": true, "blue_2-X": true, strings.Repeat("a", 16): true,
+		strings.Repeat("a", 17): false, "a.b": false, "a b": false, "*": false, ">": false, "$KV": false, "ü": false,
+		"frames": false, "Results": false, "INGEST": false, "alive": false, "framesx": true,
+	} {
+		if err := flow.ValidPrefix(prefix); good != (err == nil) || !good && !errors.Is(err, flow.ErrName) {
+			t.Errorf("%q: %v", prefix, err)
+		}
+	}
+}

@@ -21,7 +21,7 @@ func (b *Bus) PublishAlive(alive flow.Alive) error {
 	if len(data) > flow.MaxAliveBytes {
 		return fmt.Errorf("publish alive: %w: %d bytes, at most %d", ErrTooLarge, len(data), flow.MaxAliveBytes)
 	}
-	if err := b.conn.Publish(flow.AliveSubject(alive.Stage, alive.Instance), data); err != nil {
+	if err := b.conn.Publish(b.Subject(flow.AliveSubject(alive.Stage, alive.Instance)), data); err != nil {
 		return fmt.Errorf("publish alive: %w", err)
 	}
 	return nil

@@ -16,6 +16,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/spatial-flow/spatial-flow/flow"
 )
 
 var (
@@ -43,6 +45,7 @@ type Options struct {
 	User        string                     // at the server, unless empty
 	Password    func() (string, error)     // of User; asked for every connection, so that it may change
 	Credentials string                     // file of NATS credentials, unless empty
+	Prefix      string                     // of all names and subjects, for a deployment beside another in one account
 	Role        string                     // names the connection and its inbox: producer, a group, fuser, gateway
 	Log         *slog.Logger
 }
@@ -52,6 +55,8 @@ type Bus struct {
 	conn *nats.Conn
 	js   jetstream.JetStream
 	log  *slog.Logger
+
+	prefix string
 
 	mu      sync.Mutex
 	streams map[string]jetstream.Stream
@@ -69,8 +74,11 @@ func Connect(o Options) (*Bus, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
+	if err := flow.ValidPrefix(o.Prefix); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
+	}
 	told, b := new(repeats), &Bus{
-		log:     log,
+		log: log, prefix: o.Prefix,
 		streams: map[string]jetstream.Stream{}, kv: map[string]jetstream.KeyValue{},
 		buffers: sync.Pool{New: func() any { return new([]byte) }},
 	}
@@ -186,7 +194,7 @@ func (b *Bus) Away() time.Duration {
 	return 0
 }
 
-// Conn is the connection itself, for core publishes and subscriptions.
+// Conn is the connection itself. Subjects that are used on it are those of [Bus.Subject].
 func (b *Bus) Conn() *nats.Conn { return b.conn }
 
 // JetStream is the connection's JetStream.
@@ -207,7 +215,7 @@ func (b *Bus) stream(ctx context.Context, name string) (jetstream.Stream, error)
 	if s != nil {
 		return s, nil
 	}
-	s, err := b.js.Stream(ctx, name)
+	s, err := b.js.Stream(ctx, b.name(name))
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil, fmt.Errorf("%w: stream %s", ErrNotProvisioned, name)
 	}
@@ -227,7 +235,7 @@ func (b *Bus) bucket(ctx context.Context, name string) (jetstream.KeyValue, erro
 	if kv != nil {
 		return kv, nil
 	}
-	kv, err := b.js.KeyValue(ctx, name)
+	kv, err := b.js.KeyValue(ctx, strings.TrimPrefix(b.name(bucketStream(name)), "KV_"))
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
 		return nil, fmt.Errorf("%w: KV bucket %s", ErrNotProvisioned, name)
 	}
@@ -238,6 +246,51 @@ func (b *Bus) bucket(ctx context.Context, name string) (jetstream.KeyValue, erro
 	defer b.mu.Unlock()
 	b.kv[name] = kv
 	return kv, nil
+}
+
+// Subject is a subject of package flow with the deployment's prefix.
+func (b *Bus) Subject(plain string) string {
+	bucket, isBucket := strings.CutPrefix(plain, "$KV.")
+	switch {
+	case b.prefix == "":
+		return plain
+	case isBucket:
+		return "$KV." + b.prefix + "_" + bucket
+	}
+	return b.prefix + "." + plain
+}
+
+// Plain is a subject without the deployment's prefix, as package flow takes it apart.
+func (b *Bus) Plain(subject string) string {
+	if b.prefix == "" {
+		return subject
+	}
+	return strings.TrimPrefix(subject, b.prefix+".")
+}
+
+// name is a stream's name with the deployment's prefix.
+func (b *Bus) name(stream string) string {
+	bucket, isBucket := strings.CutPrefix(stream, "KV_")
+	switch {
+	case b.prefix == "":
+		return stream
+	case isBucket:
+		return "KV_" + b.prefix + "_" + bucket
+	}
+	return b.prefix + "_" + stream
+}
+
+// Subscribe calls handle, one message after the other, for what comes on a subject of package flow, and is given it without
+// the deployment's prefix.
+func (b *Bus) Subscribe(subject string, handle func(*nats.Msg)) (*nats.Subscription, error) {
+	sub, err := b.conn.Subscribe(b.Subject(subject), func(msg *nats.Msg) {
+		msg.Subject = b.Plain(msg.Subject)
+		handle(msg)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("subscribe to %s: %w", subject, err)
+	}
+	return sub, nil
 }
 
 func wrapped(kind, err error) error { return fmt.Errorf("%w: %w", kind, err) }

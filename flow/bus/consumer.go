@@ -51,7 +51,7 @@ const (
 )
 
 func (b *Bus) consumer(ctx context.Context, stream, consumer string) (jetstream.Consumer, error) {
-	c, err := b.js.Consumer(ctx, stream, consumer)
+	c, err := b.js.Consumer(ctx, b.name(stream), consumer)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil, fmt.Errorf("%w: consumer %s of stream %s", ErrNotProvisioned, consumer, stream)
 	}

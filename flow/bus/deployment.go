@@ -152,8 +152,8 @@ const (
 func (b *Bus) watchOnce(ctx context.Context, take func(object []byte, revision uint64)) error {
 	call, cancel := context.WithTimeout(ctx, firstCall)
 	defer cancel()
-	consumer, err := b.js.CreateConsumer(call, "KV_"+DeploymentBucket, jetstream.ConsumerConfig{
-		FilterSubject: "$KV." + DeploymentBucket + "." + deploymentKey, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
+	consumer, err := b.js.CreateConsumer(call, b.name(bucketStream(DeploymentBucket)), jetstream.ConsumerConfig{
+		FilterSubject: b.Subject("$KV." + DeploymentBucket + "." + deploymentKey), DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
 		AckPolicy: jetstream.AckNonePolicy, InactiveThreshold: 2 * watchPull, MemoryStorage: true, Replicas: 1,
 	})
 	if errors.Is(err, jetstream.ErrStreamNotFound) {

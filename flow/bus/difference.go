@@ -40,7 +40,7 @@ func (b *Bus) difference(ctx context.Context, d flow.Deployment, within time.Dur
 		}
 		return steps, nil
 	}
-	for _, want := range layouts(d) {
+	for _, want := range b.layouts(d) {
 		steps, err := look(want, func(ctx context.Context) ([]step, error) { return b.streamSteps(ctx, want) })
 		if err != nil {
 			return nil, nil, err
@@ -52,7 +52,7 @@ func (b *Bus) difference(ctx context.Context, d flow.Deployment, within time.Dur
 			if !group.Off {
 				continue
 			}
-			frames := layout{config: jetstream.StreamConfig{Name: framesStream(mode)}}
+			frames := layout{config: jetstream.StreamConfig{Name: b.name(framesStream(mode))}}
 			steps, err := look(frames, func(ctx context.Context) ([]step, error) { return b.leaveOut(ctx, group, mode) })
 			if err != nil {
 				return nil, nil, err
@@ -133,7 +133,7 @@ func (b *Bus) setConsumer(stream string, config jetstream.ConsumerConfig, missin
 // leaveOut are the steps for a group that is off: its consumer goes, which frees the frames that waited for it. Once that
 // is gone, and nothing is left of what it answered, the results of one that is retired go too.
 func (b *Bus) leaveOut(ctx context.Context, group flow.Group, mode flow.Mode) ([]step, error) {
-	frames, results := framesStream(mode), resultsStream(group.Name, mode)
+	frames, results := b.name(framesStream(mode)), b.name(resultsStream(group.Name, mode))
 	have, err := b.consumers(ctx, frames)
 	if err != nil {
 		return nil, err

@@ -15,7 +15,7 @@ func (b *Bus) PublishDone(stage, source string, done flow.Done) error {
 	if err != nil {
 		return err
 	}
-	if err := b.conn.Publish(flow.DoneSubject(stage, source), data); err != nil {
+	if err := b.conn.Publish(b.Subject(flow.DoneSubject(stage, source)), data); err != nil {
 		return fmt.Errorf("publish done of %s: %w", stage, err)
 	}
 	return nil
@@ -24,14 +24,10 @@ func (b *Bus) PublishDone(stage, source string, done flow.Done) error {
 // SubscribeDone calls done for every frame of source that a stage, or, when stage is *, any stage has finished; what
 // is no done message of a version that this program knows is ignored.
 func (b *Bus) SubscribeDone(stage, source string, done func(stage string, d flow.Done)) (*nats.Subscription, error) {
-	sub, err := b.conn.Subscribe(flow.DoneSubject(stage, source), func(msg *nats.Msg) {
+	return b.Subscribe(flow.DoneSubject(stage, source), func(msg *nats.Msg) {
 		var d flow.Done
 		if flow.Decode(msg.Data, &d) == nil && d.Version <= flow.Wire {
 			done(strings.Split(msg.Subject, ".")[1], d)
 		}
 	})
-	if err != nil {
-		return nil, fmt.Errorf("subscribe to done of %s: %w", stage, err)
-	}
-	return sub, nil
 }

@@ -36,7 +36,7 @@ func (b *Bus) StoredResults(ctx context.Context, group string, mode flow.Mode, p
 	if err != nil {
 		return nil, err
 	}
-	found, subject := map[uint64]bool{}, flow.ResultSubject(group, mode, partition, source)
+	found, subject := map[uint64]bool{}, b.Subject(flow.ResultSubject(group, mode, partition, source))
 	for next := uint64(1); ; {
 		msg, err := stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject(subject))
 		if errors.Is(err, jetstream.ErrMsgNotFound) {

@@ -78,7 +78,7 @@ func (b *Bus) apply(ctx context.Context, asked flow.Deployment) (changes []Chang
 		return nil, false, err
 	}
 	if old.before { // its entry goes with the age of the positions beside it: the object has to hold it first
-		made, err := b.run(ctx, b.makeStream(buckets(asked.Limits)[0], true, "made"))
+		made, err := b.run(ctx, b.makeStream(b.layouts(asked)[0], true, "made"))
 		if err != nil {
 			return made, false, err
 		}
@@ -116,7 +116,7 @@ func (b *Bus) apply(ctx context.Context, asked flow.Deployment) (changes []Chang
 // copied waits until each replica of each stream and consumer has all that is in it. Those that get more replicas have them
 // after some seconds, and until then go away with the one server that had them.
 func (b *Bus) copied(ctx context.Context, d flow.Deployment) error {
-	for _, want := range layouts(d) {
+	for _, want := range b.layouts(d) {
 		for {
 			complete, err := b.isCopied(ctx, want)
 			if err != nil {
@@ -228,7 +228,7 @@ func (b *Bus) recorded(ctx context.Context) (old record, revision uint64, err er
 
 // hasBucket asks the server: an entry of a bucket that was deleted is asked for in vain.
 func (b *Bus) hasBucket(ctx context.Context, name string) (bool, error) {
-	_, err := b.js.Stream(ctx, "KV_"+name)
+	_, err := b.js.Stream(ctx, b.name(bucketStream(name)))
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return false, nil
 	}

@@ -80,7 +80,7 @@ func publish[M flow.Message](ctx context.Context, b *Bus, subject string, messag
 	if err := flow.Scan(data); err != nil { // what nobody would read is not stored
 		return nil, fmt.Errorf("%w: %w", ErrTooLarge, err)
 	}
-	msg := &nats.Msg{Subject: subject, Data: data, Header: nats.Header{}}
+	msg := &nats.Msg{Subject: b.Subject(subject), Data: data, Header: nats.Header{}}
 	if scene, ok := any(message).(*flow.Scene); ok {
 		msg.Header.Set(OutcomeHeader, string(scene.Outcome))
 	}

@@ -49,7 +49,7 @@ func (b *Bus) lastScene(ctx context.Context, mode flow.Mode, subject string) (*j
 	if err != nil {
 		return nil, err
 	}
-	msg, err := stream.GetLastMsgForSubject(ctx, subject)
+	msg, err := stream.GetLastMsgForSubject(ctx, b.Subject(subject))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil, fmt.Errorf("scene %s: %w", subject, ErrNotFound)
 	}

@@ -29,6 +29,7 @@ func scenesStream(mode flow.Mode) string { return "SCENES_" + strings.ToUpper(st
 func resultsStream(group string, mode flow.Mode) string {
 	return "RESULTS_" + strings.ToUpper(group) + "_" + strings.ToUpper(string(mode))
 }
+func bucketStream(bucket string) string { return "KV_" + bucket }
 func fuseConsumer(partition int) string { return fmt.Sprintf("FUSE_%d", partition) }
 
 // layout is one stream of a deployment, with its consumers. A KV bucket is a stream too.
@@ -38,8 +39,26 @@ type layout struct {
 	live      bool
 }
 
-// layouts are all streams of a deployment but those of groups that are retired.
-func layouts(d flow.Deployment) []layout {
+// layouts are all streams of a deployment but those of groups that are retired, with its prefix. The object's bucket is the first.
+func (b *Bus) layouts(d flow.Deployment) []layout {
+	all := plainLayouts(d)
+	for i := range all {
+		config := &all[i].config
+		config.Name = b.name(config.Name)
+		for j, subject := range config.Subjects {
+			config.Subjects[j] = b.Subject(subject)
+		}
+		if again := config.RePublish; again != nil {
+			again.Source, again.Destination = b.Subject(again.Source), b.Subject(again.Destination)
+		}
+		for j := range all[i].consumers {
+			all[i].consumers[j].FilterSubject = b.Subject(all[i].consumers[j].FilterSubject)
+		}
+	}
+	return all
+}
+
+func plainLayouts(d flow.Deployment) []layout {
 	all := buckets(d.Limits)
 	for _, mode := range flow.Modes {
 		all = append(all, framesLayout(mode, d), layout{config: scenesConfig(mode, d.Limits), live: mode == flow.ModeLive})
@@ -56,7 +75,7 @@ func layouts(d flow.Deployment) []layout {
 func buckets(limits flow.Limits) []layout {
 	bucket := func(name string, bytes int64, keep time.Duration) layout {
 		config := jetstream.StreamConfig{
-			Name: "KV_" + name, Subjects: []string{"$KV." + name + ".>"}, Storage: jetstream.FileStorage, Replicas: limits.Replicas,
+			Name: bucketStream(name), Subjects: []string{"$KV." + name + ".>"}, Storage: jetstream.FileStorage, Replicas: limits.Replicas,
 			Discard: jetstream.DiscardNew, MaxBytes: bytes, MaxMsgsPerSubject: 1, MaxAge: keep, Duplicates: 2 * time.Minute,
 			MaxMsgSize: -1, AllowRollup: true, DenyDelete: true, AllowDirect: true,
 		}

@@ -67,7 +67,7 @@ func (c *Command) watch(ctx context.Context, env service.Env, asked flow.Deploym
 		return err
 	}
 	w.readers.begin(time.Now())
-	alive, err := env.Bus.Conn().Subscribe(flow.AliveSubject("*", "*"), func(msg *nats.Msg) { w.readers.hear(time.Now(), msg.Subject, msg.Data) })
+	alive, err := env.Bus.Subscribe(flow.AliveSubject("*", "*"), func(msg *nats.Msg) { w.readers.hear(time.Now(), msg.Subject, msg.Data) })
 	if err != nil {
 		return fmt.Errorf("subscribe to who is alive: %w", err)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/flow/clock"
 	"github.com/spatial-flow/spatial-flow/flow/telemetry"
@@ -27,10 +28,14 @@ type Connection struct {
 	NATSPassword     string `name:"nats-password" placeholder:"PASSWORD" help:"The user's password; give it by the environment, or by --nats-password-file: everybody on a machine sees its command lines."`
 	NATSPasswordFile string `name:"nats-password-file" placeholder:"FILE" help:"File with the user's password, read again for every connection, so that a new password needs no restart."`
 	NATSCreds        string `name:"nats-creds" placeholder:"FILE" help:"NATS credentials file."`
+	NATSPrefix       string `name:"nats-prefix" placeholder:"NAME" help:"What all names and subjects begin with, for a deployment beside another in one NATS account: 1 to 16 letters, digits, - and _."`
 }
 
 // Validate returns [ErrConnection] when the settings say two things.
 func (c Connection) Validate() error {
+	if err := flow.ValidPrefix(c.NATSPrefix); err != nil {
+		return fmt.Errorf("%w: --nats-prefix: %w", ErrConnection, err)
+	}
 	switch {
 	case c.NATSPassword != "" && c.NATSPasswordFile != "":
 		return fmt.Errorf("%w: give --nats-password or --nats-password-file, not both", ErrConnection)
@@ -200,7 +205,7 @@ const (
 // better, as a bad password, is returned at once.
 func (c Connection) Connect(ctx context.Context, role string, log *slog.Logger) (*bus.Bus, error) {
 	for wait := connectWait; ; wait = min(2*wait, connectWaitMax) {
-		b, err := bus.Connect(bus.Options{URL: c.NATS, User: c.NATSUser, Password: c.password(), Credentials: c.NATSCreds, Role: role, Log: log})
+		b, err := bus.Connect(bus.Options{URL: c.NATS, User: c.NATSUser, Password: c.password(), Credentials: c.NATSCreds, Prefix: c.NATSPrefix, Role: role, Log: log})
 		if err == nil || errors.Is(err, bus.ErrRefused) {
 			return b, err
 		}
