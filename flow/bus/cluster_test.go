@@ -3,6 +3,7 @@ package bus_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/clock"
 	"github.com/spatial-flow/spatial-flow/flow/natsserver/natstest"
 )
 
@@ -150,4 +152,49 @@ func TestFreshClusterOfThreeReplicas(t *testing.T) {
 	wantReplicas(t, b, 3)
 	publishFrames(t, b, flow.Groups{detect}, frame("cam1", 1, "detect"))
 	take(t, b, "detect", 1)
+}
+
+// A live stream with one copy, whose server does not come back: it is made anew on another, and lossless ones are left alone.
+func TestLiveStreamOfALostServerIsMadeAnew(t *testing.T) {
+	t.Parallel()
+	cluster := natstest.Start(t, natstest.Options{Servers: 3})
+	b := cluster.Connect(t, "test")
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	d := small(3)
+	d.Limits.LiveReplicas, d.Limits.LiveStorage = 1, flow.LiveInMemory
+	if err := b.Provision(ctx, d); err != nil {
+		t.Fatal(err)
+	}
+	publishFrames(t, b, flow.Groups{detect}, frame("cam1", 1, "detect"))
+	gone := cluster.Leader(t, "FRAMES_LIVE")
+	gone.Kill()
+	repairs := b.NewRepairs()
+	live := frame("cam1", 1, "detect")
+	live.Mode = flow.ModeLive
+	var last error
+	for {
+		changes, err := repairs.Round(ctx, d)
+		for _, change := range changes {
+			if strings.Contains(change.Text, "LOSSLESS") || strings.Contains(change.Text, "KV_") {
+				t.Errorf("it changes %s", change.Text)
+			}
+		}
+		last = err
+		if err == nil {
+			break
+		}
+		if !clock.Sleep(ctx, time.Second) {
+			t.Fatalf("still not mended: %v", last)
+		}
+	}
+	if now := cluster.Leader(t, "FRAMES_LIVE"); now == gone {
+		t.Errorf("the stream is on %s, which was killed", now.Name())
+	}
+	if err := repeat(t, func(ctx context.Context) error { return b.PublishFrame(ctx, flow.Groups{detect}, live) }); err != nil {
+		t.Errorf("a live frame: %v", err)
+	}
+	if got := take(t, b, "detect", 1); got[0] != "cam1/run1/1" {
+		t.Errorf("the lossless frame is %v", got)
+	}
 }
