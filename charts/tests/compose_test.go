@@ -79,7 +79,7 @@ func TestComposeServices(t *testing.T) {
 		if s.Grace != "45s" || s.ContainerName != "" {
 			t.Errorf("%s: %q to end, named %q: two of one name can't be", name, s.Grace, s.ContainerName)
 		}
-		if once := name == "provision"; once != (s.Restart == "no") || !once && s.Restart != "unless-stopped" {
+		if s.Restart != "unless-stopped" {
 			t.Errorf("%s: restart %q", name, s.Restart)
 		}
 		for _, port := range s.Ports {
@@ -103,16 +103,12 @@ func TestComposeServices(t *testing.T) {
 			t.Errorf("%s: %s may be another image tomorrow", name, s.Image)
 		}
 		for needed, how := range s.DependsOn {
-			want := "service_healthy"
-			if needed == "provision" {
-				want = "service_completed_successfully"
-			}
-			if how.Condition != want {
+			if how.Condition != "service_healthy" {
 				t.Errorf("%s waits for %s: %s", name, needed, how.Condition)
 			}
 		}
 		// The exporter's image has nothing to ask itself with.
-		if s.Healthcheck == nil && name != "provision" && name != "nats-exporter" {
+		if s.Healthcheck == nil && name != "nats-exporter" {
 			t.Errorf("%s has no healthcheck", name)
 		}
 	}

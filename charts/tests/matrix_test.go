@@ -135,7 +135,12 @@ nats: {tolerations: [{key: nats, operator: Exists}]}
 log: {level: debug, format: text}
 revisionHistoryLimit: 0
 terminationGracePeriodSeconds: 90
-provision: {rerun: "2", replicas: 1, ttlSecondsAfterFinished: 60, scenesKeep: 1h30m, guardBytes: 512Mi}`}},
+provision: {partitions: 32, replicas: 1, liveReplicas: 1, scenesKeep: 1h30m, positionsKeep: 48h, guardBytes: 512Mi, liveFrameBytes: 64Mi, liveResultBytes: 32Mi, liveStorage: memory, args: ["--log-level=debug"]}
+groups:
+  - {name: depth, slot: 2, task: depth}
+  - {name: detect, slot: 1, task: detect}
+  - {name: pose, slot: 3, task: other, need: shadow, liveOnly: true, from: "2027-01-01T00:00:00Z"}
+  - {name: faces, slot: 4, task: detect, off: true, retired: true}`}},
 	{name: "names that look like something else", rendering: rendering{release: "2024", values: `
 fullnameOverride: "on"
 nameOverride: "0x1"

@@ -44,6 +44,7 @@ prometheus → gateway: 8000 8001
 prometheus → ingest: 8001
 prometheus → nats: 8222
 prometheus → producer street: 8001
+prometheus → provision: 8001
 prometheus → worker depth: 8001
 prometheus → worker detect: 8001
 provision → dns: 53
@@ -83,6 +84,7 @@ prometheus → gateway: 8001
 prometheus → ingest: 8001
 prometheus → nats: 7777 8222
 prometheus → producer yard: 8001
+prometheus → provision: 8001
 prometheus → worker depth: 8001
 prometheus → worker detect: 8001
 provision → dns: 53

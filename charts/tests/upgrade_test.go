@@ -174,20 +174,4 @@ nats: {memoryStore: 512Mi}`}.objects(t)
 	if a, b := selectors(before), selectors(after); !maps.Equal(a, b) || len(a) < 6 {
 		t.Errorf("selectors or names change:\n%v\n%v", a, b)
 	}
-	// A Job can't be changed at all: another one has another name, and the same one the same.
-	jobs := func(objects []object) (found []string) {
-		for _, w := range workloads(objects) {
-			if w.Kind == "Job" {
-				found = append(found, w.name)
-			}
-		}
-		return found
-	}
-	again, err := rendering{preset: "values-cpu.yaml", upgrade: true}.objects(t)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if a, b, c := jobs(before), jobs(after), jobs(again); len(a) != 1 || slices.Equal(a, b) || !slices.Equal(a, c) {
-		t.Errorf("the Job is named %v, with other settings %v, with the same ones %v", a, b, c)
-	}
 }

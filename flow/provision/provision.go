@@ -25,7 +25,8 @@ type Command struct {
 	service.Connection
 	service.Logging
 	Off             []string      `placeholder:"GROUP" help:"Groups, of those named, that are left out: no frame waits for them."`
-	GroupsFile      string        `placeholder:"FILE" type:"existingfile" help:"JSON list of the worker groups instead of detect and depth, as in docs/protocol.md: name, slot, task, need, off, retired, live_only, from. A group that is there and not named becomes off."`
+	Groups          string        `placeholder:"JSON" xor:"groups" help:"List of the worker groups instead of detect and depth, as in docs/protocol.md: [{\"name\":\"detect\",\"slot\":1}, …] with task, need, off, retired, live_only, from. A group that is there and not named becomes off."`
+	GroupsFile      string        `placeholder:"FILE" xor:"groups" type:"existingfile" help:"File with that list."`
 	Partitions      int           `default:"16" help:"Partitions of the sessions that begin, each the work of one fuser at a time: 1 to 64. Their number only grows."`
 	Replicas        int           `default:"1" help:"Copies of each stream: 1, or 3 in a cluster."`
 	ScenesKeep      time.Duration `default:"15m" help:"How long a lossless scene stays readable."`
@@ -76,15 +77,18 @@ func Main() {
 
 // groups are those that are asked for. A list may leave out groups that are there, with their slots.
 func (c *Command) groups() (flow.Groups, error) {
-	groups := flow.DefaultGroups()
+	groups, flag, list := flow.DefaultGroups(), "--groups", []byte(c.Groups)
 	if c.GroupsFile != "" {
-		data, err := os.ReadFile(c.GroupsFile)
-		if err != nil {
+		var err error
+		flag = "--groups-file " + c.GroupsFile
+		if list, err = os.ReadFile(c.GroupsFile); err != nil {
 			return nil, fmt.Errorf("%w: --groups-file: %w", ErrUsage, err)
 		}
+	}
+	if c.Groups != "" || c.GroupsFile != "" {
 		groups = nil
-		if err := json.Unmarshal(data, &groups); err != nil {
-			return nil, fmt.Errorf("--groups-file %s: %w: %w", c.GroupsFile, flow.ErrGroups, err)
+		if err := json.Unmarshal(list, &groups); err != nil {
+			return nil, fmt.Errorf("%s: %w: %w", flag, flow.ErrGroups, err)
 		}
 	}
 	for _, name := range c.Off {

@@ -64,11 +64,16 @@ func TestProvisionRefusesByName(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, change := range map[string]func(*provision.Command){
-		"--off pose":      func(c *provision.Command) { c.Off = []string{"pose"} },
-		"--groups-file":   func(c *provision.Command) { c.GroupsFile = bad },
-		"--replicas":      func(c *provision.Command) { c.Replicas = 0 },
-		"--nats-user":     func(c *provision.Command) { c.NATSPassword = "secret" },
-		"--nats-password": func(c *provision.Command) { c.NATSUser, c.NATSPassword, c.NATSPasswordFile = "u", "secret", "f" },
+		"--off pose":       func(c *provision.Command) { c.Off = []string{"pose"} },
+		"--groups:":        func(c *provision.Command) { c.Groups = "[1]" },
+		"--partitions":     func(c *provision.Command) { c.Partitions = 65 },
+		"--positions-keep": func(c *provision.Command) { c.PositionsKeep = time.Minute },
+		"--live-replicas":  func(c *provision.Command) { c.LiveReplicas = 2 },
+		"--guard-bytes":    func(c *provision.Command) { c.LiveFrameBytes = 1 },
+		"--groups-file":    func(c *provision.Command) { c.GroupsFile = bad },
+		"--replicas":       func(c *provision.Command) { c.Replicas = 0 },
+		"--nats-user":      func(c *provision.Command) { c.NATSPassword = "secret" },
+		"--nats-password":  func(c *provision.Command) { c.NATSUser, c.NATSPassword, c.NATSPasswordFile = "u", "secret", "f" },
 	} {
 		c := command(t, "nats://127.0.0.1:1")
 		change(c)

@@ -30,11 +30,21 @@
   {{- end -}}
   {{- if .enabled -}}
     {{- if .url -}}{{- fail "nats.url names another NATS: set nats.enabled=false with it" -}}{{- end -}}
-    {{- /* JetStream sets aside what each stream may hold at most (flow/bus): 1345 MiB for live streams and entries. */ -}}
+    {{- /* JetStream sets aside what each stream may hold at most (flow/bus), and 66 MiB for the entries. */ -}}
+    {{- $groups := 0 -}}
+    {{- range $.Values.groups -}}{{- if not .retired -}}{{- $groups = add1 $groups -}}{{- end -}}{{- end -}}
+    {{- $provision := $.Values.provision -}}
+    {{- $live := add (include "spatial-flow.bytes" (list $provision.liveFrameBytes 1.0) | int64) (mul (add1 $groups) (include "spatial-flow.bytes" (list $provision.liveResultBytes 1.0) | int64)) -}}
+    {{- $asked := add (mul (add 2 $groups) (include "spatial-flow.bytes" (list $provision.guardBytes 1.0) | int64)) (mul 66 1048576) -}}
+    {{- $inMemory := eq $provision.liveStorage "memory" -}}
+    {{- if not $inMemory -}}{{- $asked = add $asked $live -}}{{- end -}}
     {{- $room := include "spatial-flow.bytes" (list .storage.size 0.8) | int64 -}}
-    {{- $asked := add (mul 4 (include "spatial-flow.bytes" (list $.Values.provision.guardBytes 1.0) | int64)) (mul 1345 1048576) -}}
-    {{- if and $.Values.provision.enabled (gt $asked $room) -}}
-      {{- fail (printf "nats.storage.size %s has room for %d MiB of streams (80 %%), and these ask for %d MiB: 4 × provision.guardBytes (%s) and 1345 MiB. Make the one larger or the other smaller" .storage.size (div $room 1048576) (div $asked 1048576) $.Values.provision.guardBytes) -}}
+    {{- if and $provision.enabled (gt $asked $room) -}}
+      {{- fail (printf "nats.storage.size %s has room for %d MiB of streams (80 %%), and these ask for %d MiB: %d × provision.guardBytes (%s)%s and 66 MiB. Make the one larger or the other smaller" .storage.size (div $room 1048576) (div $asked 1048576) (add 2 $groups) $provision.guardBytes (ternary "" (printf ", provision.liveFrameBytes (%s), %d × provision.liveResultBytes (%s)" $provision.liveFrameBytes (add1 $groups) $provision.liveResultBytes) $inMemory)) -}}
+    {{- end -}}
+    {{- $memory := include "spatial-flow.bytes" (list .memoryStore 1.0) | int64 -}}
+    {{- if and $provision.enabled $inMemory (gt $live $memory) -}}
+      {{- fail (printf "nats.memoryStore %s is less than the %d MiB that live streams ask for (provision.liveStorage is memory): provision.liveFrameBytes (%s) and %d × provision.liveResultBytes (%s). Make the one larger, with nats.resources.limits.memory, or the other smaller" .memoryStore (div $live 1048576) $provision.liveFrameBytes (add1 $groups) $provision.liveResultBytes) -}}
     {{- end -}}
   {{- else -}}
     {{- if not .url -}}{{- fail "nats.enabled=false asks for nats.url, as nats://nats.messaging:4222" -}}{{- end -}}
@@ -59,11 +69,21 @@
 {{- if and .Values.metrics.podMonitor.enabled .Values.networkPolicy.enabled (not .Values.networkPolicy.monitoringNamespaces) -}}
   {{- fail "metrics.podMonitor.enabled asks for networkPolicy.monitoringNamespaces: nobody may scrape" -}}
 {{- end -}}
+{{- $names := dict -}}{{- $slots := dict -}}
+{{- range .Values.groups -}}
+  {{- if hasKey $names .name -}}{{- fail (printf "groups: %s stands there twice" .name) -}}{{- end -}}
+  {{- if hasKey $slots (print .slot) -}}{{- fail (printf "groups: %s and %s have slot %v: each has its own" (get $slots (print .slot)) .name .slot) -}}{{- end -}}
+  {{- $_ := set $names .name true -}}{{- $_ := set $slots (print .slot) .name -}}
+{{- end -}}
+{{- if gt (int .Values.provision.liveReplicas) (int (default .Values.nats.replicas .Values.provision.replicas)) -}}
+  {{- fail (printf "provision.liveReplicas %v is more than the %v replicas of the other streams" .Values.provision.liveReplicas (default .Values.nats.replicas .Values.provision.replicas)) -}}
+{{- end -}}
 {{- $on := 0 -}}
 {{- range $name, $entry := .Values.workers -}}
   {{- $group := include "spatial-flow.merged" (list $.Values.workerDefaults $entry) | fromJson -}}
   {{- if $group.enabled -}}
     {{- $on = add1 $on -}}
+    {{- if not (hasKey $names $name) -}}{{- fail (printf "workers.%s: there is no such group in groups" $name) -}}{{- end -}}
     {{- include "spatial-flow.checkGroup" (list $ (printf "workers.%s" $name) $name $group) -}}
   {{- end -}}
 {{- end -}}
