@@ -113,11 +113,13 @@ func (f *Frame) MessageID() string { return messageID(f.ID(), f.Copy) }
 
 // ParseMessageID is the frame that a Nats-Msg-Id, of whichever copy of it, names. [ErrFrameID] is returned when it names none.
 func ParseMessageID(text string) (FrameID, error) {
-	if whole, copies, found := strings.Cut(text, copyMark); found {
-		if n, err := strconv.Atoi(copies); err != nil || n < 1 {
-			return FrameID{}, fmt.Errorf("%w: %q is no copy of a frame", ErrFrameID, text)
+	if strings.Count(text, "/") == 3 {
+		i := strings.LastIndexByte(text, '/')
+		digits, found := strings.CutPrefix(text[i:], copyMark)
+		if n, err := strconv.Atoi(digits); !found || err != nil || n < 1 || strconv.Itoa(n) != digits {
+			return FrameID{}, fmt.Errorf("%w: %.200q is no copy of a frame", ErrFrameID, text)
 		}
-		text = whole
+		text = text[:i]
 	}
 	return ParseFrameID(text)
 }

@@ -29,6 +29,24 @@ func TestFrameIDText(t *testing.T) {
 	}
 }
 
+// The ID of each copy of a frame names the frame, whatever its session is called.
+func TestParseMessageID(t *testing.T) {
+	t.Parallel()
+	for _, session := range []string{"run1", "copy1"} {
+		for _, copies := range []int{0, 1, 12} {
+			f := flow.Frame{Source: "copy", Session: session, Seq: 7, Copy: copies}
+			if id, err := flow.ParseMessageID(f.MessageID()); id != f.ID() || err != nil {
+				t.Errorf("%s names %s, %v", f.MessageID(), id, err)
+			}
+		}
+	}
+	for _, text := range []string{"", "a/b", "a/b/1/copy", "a/b/1/copy0", "a/b/1/copy-1", "a/b/1/copy01", "a/b/1/copies", "a/b/1/2", "a/b/1/copy1/copy1", "a/b/1/copy1/detect"} {
+		if id, err := flow.ParseMessageID(text); !errors.Is(err, flow.ErrFrameID) {
+			t.Errorf("%q names %s, %v; want ErrFrameID", text, id, err)
+		}
+	}
+}
+
 func TestParseFrameIDRefuses(t *testing.T) {
 	for name, text := range map[string]string{
 		"empty":               "",

@@ -175,7 +175,14 @@ func TestBadMessagesAreCounted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	later := newScene(t, "cam2", "s", 1)
+	later.Version = flow.Wire + 1
+	newer, err := flow.Encode(nil, later)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for subject, payload := range map[string][]byte{
+		"scenes.live.0.cam2":         newer,
 		"scenes.live.0.a":            []byte("\x81\xa1\x7a\xdd\xff\xff\xff\xff"),
 		"scenes.live.0.cam1":         invalid,
 		"accepted.lossless.x.y.cam1": []byte("no message ID"),
@@ -190,6 +197,10 @@ func TestBadMessagesAreCounted(t *testing.T) {
 			return r.metric("spatialflow_refused_total", "door", door, "reason", "malformed") == want
 		})
 	}
+	r.eventually("a newer gateway", func() bool {
+		_, _, body := r.get("/api/v1/status")
+		return r.metric("spatialflow_refused_total", "reason", "newer") == 1 && strings.Contains(body, `"note":"needs a newer gateway`)
+	})
 }
 
 func TestFirstMessage(t *testing.T) {

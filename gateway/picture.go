@@ -14,17 +14,17 @@ import (
 
 	"golang.org/x/image/draw"
 
-	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 	"github.com/spatial-flow/spatial-flow/flow/picture"
 )
 
 const (
-	maxPixels     = 64 << 20               // of a picture, checked before it is decoded
-	maxPicture    = bus.MaxMessage - 8<<10 // what a picture may take of a message
-	maxLength     = 1<<16 - 1              // pixels of a side: a JPEG holds no more, and the depth map is one
-	maxSide       = 1920                   // pixels of the longer side of one that is made smaller
-	resentQuality = 90                     // JPEG quality of what is encoded here
+	maxPixels     = 64 << 20  // of a picture, checked before it is decoded
+	frameRoom     = 8 << 10   // bytes of a message that are left for what a frame is beside its picture
+	maxLength     = 1<<16 - 1 // pixels of a side: a JPEG holds no more, and the depth map is one
+	maxSide       = 1920      // pixels of the longer side of one that is made smaller, at first
+	leastSide     = 240       // below which it is not made
+	resentQuality = 90        // JPEG quality of what is encoded here
 )
 
 // errPicture is returned when a body is no picture that can be looked at: it says why.
@@ -41,9 +41,9 @@ type sent struct {
 type converting chan struct{}
 
 // prepare makes a body fit for the workers. A JPEG travels byte for byte, unless EXIF says to turn it or it is too large
-// for a message; what must be encoded, is at its size, or, if that is too large, at most 1920 pixels long. A refusal is
-// returned when ctx ends while other pictures are converted.
-func (c converting) prepare(ctx context.Context, body []byte) (sent, error) {
+// for the most bytes that it may take; what must be encoded, is at its size, or, if that is too large, at most 1920 pixels long,
+// or half of that, and so on. A refusal is returned when ctx ends while other pictures are converted.
+func (c converting) prepare(ctx context.Context, body []byte, most int) (sent, error) {
 	isJPEG := bytes.HasPrefix(body, []byte("\xff\xd8\xff"))
 	decode, config := jpeg.Decode, jpeg.DecodeConfig
 	if !isJPEG {
@@ -72,7 +72,7 @@ func (c converting) prepare(ctx context.Context, body []byte) (sent, error) {
 	if orientation >= 5 { // a quarter turn
 		s.width, s.height = s.height, s.width
 	}
-	if isJPEG && orientation == 1 && len(body) <= maxPicture {
+	if isJPEG && orientation == 1 && len(body) <= most {
 		return s, nil
 	}
 	select {
@@ -85,11 +85,12 @@ func (c converting) prepare(ctx context.Context, body []byte) (sent, error) {
 	if err != nil {
 		return sent{}, fmt.Errorf("%w: %w", errPicture, err)
 	}
-	if s.jpeg, err = encode(turn(img, orientation)); err == nil && len(s.jpeg) > maxPicture {
-		s.jpeg, err = encode(turn(smaller(img, maxSide), orientation))
-	}
-	if err == nil && len(s.jpeg) > maxPicture {
-		err = fmt.Errorf("%w: %d bytes as JPEG of %d pixels' length, at most %d", errPicture, len(s.jpeg), maxSide, maxPicture)
+	s.jpeg, err = encode(turn(img, orientation))
+	for side := maxSide; err == nil && len(s.jpeg) > most; side /= 2 {
+		if side < leastSide {
+			return sent{}, fmt.Errorf("%w: %d bytes as JPEG of at most %d pixels' length, at most %d fit into a message", errPicture, len(s.jpeg), 2*side, most)
+		}
+		s.jpeg, err = encode(turn(smaller(img, side), orientation))
 	}
 	return s, err
 }

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 )
 
@@ -56,7 +57,7 @@ func TestPrepareTurns(t *testing.T) {
 	want := []string{"krgw", "rkwg", "wgrk", "gwkr", "kgrw", "gkwr", "wrgk", "rwkg"}
 	for i, corners := range want {
 		body := withEXIF(upright, uint16(i+1))
-		s, err := make(converting, 1).prepare(t.Context(), body)
+		s, err := make(converting, 1).prepare(t.Context(), body, maxPicture)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -135,11 +136,14 @@ func BenchmarkPrepareTurned(b *testing.B) {
 	body := withEXIF(jpegOf(b, img), 6)
 	c := make(converting, 1)
 	for b.Loop() {
-		if _, err := c.prepare(b.Context(), body); err != nil {
+		if _, err := c.prepare(b.Context(), body, maxPicture); err != nil {
 			b.Fatal(err)
 		}
 	}
 }
+
+// maxPicture is what a picture may take of a message at a server as it is provisioned.
+const maxPicture = bus.MaxMessage - frameRoom
 
 func TestPrepareMakesItFit(t *testing.T) {
 	t.Parallel()
@@ -155,12 +159,17 @@ func TestPrepareMakesItFit(t *testing.T) {
 	if large.Len() <= maxPicture {
 		t.Fatalf("the test's picture takes %d bytes: it must not fit", large.Len())
 	}
-	s, err := make(converting, 1).prepare(t.Context(), large.Bytes())
-	if err != nil || len(s.jpeg) > maxPicture || s.width != 3000 || s.height != 2000 {
-		t.Fatalf("%d bytes, %dx%d, %v", len(s.jpeg), s.width, s.height, err)
+	for most, width := range map[int]int{maxPicture: 1920, 900 << 10: 960, 100 << 10: 240} { // NATS' default is 1 MiB
+		s, err := make(converting, 1).prepare(t.Context(), large.Bytes(), most)
+		if err != nil || len(s.jpeg) > most || s.width != 3000 || s.height != 2000 {
+			t.Fatalf("%d bytes, %dx%d, %v", len(s.jpeg), s.width, s.height, err)
+		}
+		if size, err := jpeg.DecodeConfig(bytes.NewReader(s.jpeg)); err != nil || size.Width != width || size.Height != width*2/3 {
+			t.Errorf("of %d bytes: sent at %dx%d, %v, want %d wide", most, size.Width, size.Height, err, width)
+		}
 	}
-	if size, err := jpeg.DecodeConfig(bytes.NewReader(s.jpeg)); err != nil || size.Width != 1920 || size.Height != 1280 {
-		t.Errorf("sent at %dx%d, %v, want 1920x1280", size.Width, size.Height, err)
+	if _, err := make(converting, 1).prepare(t.Context(), large.Bytes(), 1<<10); !errors.Is(err, errPicture) {
+		t.Errorf("no message has room for it: %v", err)
 	}
 }
 
@@ -194,11 +203,11 @@ func TestPrepareWaits(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
 	var no refusal
-	if _, err := c.prepare(ctx, withEXIF(jpegOf(t, corners(64, 32)), 6)); !errors.As(err, &no) || no.code != http.StatusServiceUnavailable {
+	if _, err := c.prepare(ctx, withEXIF(jpegOf(t, corners(64, 32)), 6), maxPicture); !errors.As(err, &no) || no.code != http.StatusServiceUnavailable {
 		t.Errorf("%v, want 503", err)
 	}
 	<-c
-	if _, err := c.prepare(t.Context(), withEXIF(jpegOf(t, corners(64, 32)), 6)); err != nil {
+	if _, err := c.prepare(t.Context(), withEXIF(jpegOf(t, corners(64, 32)), 6), maxPicture); err != nil {
 		t.Error(err)
 	}
 }
@@ -212,7 +221,7 @@ func TestPrepareRefuses(t *testing.T) {
 		"turned, and cut short": withEXIF(whole, 6)[:400], "without its end": whole[:len(whole)-2],
 		"wider than a JPEG": pngOf(t, 1<<16, 1), "higher than a JPEG": pngOf(t, 1, 1<<16),
 	} {
-		if s, err := make(converting, 1).prepare(t.Context(), body); !errors.Is(err, errPicture) {
+		if s, err := make(converting, 1).prepare(t.Context(), body, maxPicture); !errors.Is(err, errPicture) {
 			t.Errorf("%s: %d bytes, %v", name, len(s.jpeg), err)
 		}
 	}
@@ -232,7 +241,7 @@ func FuzzPrepare(f *testing.F) {
 		if config, _, err := image.DecodeConfig(bytes.NewReader(body)); err == nil && config.Width*config.Height > 1<<20 {
 			return // large pictures take the fuzzer's time
 		}
-		s, err := make(converting, 1).prepare(t.Context(), body)
+		s, err := make(converting, 1).prepare(t.Context(), body, maxPicture)
 		if err == nil && (len(s.jpeg) == 0 || len(s.jpeg) > maxPicture || s.width < 1 || s.height < 1) {
 			t.Errorf("%d bytes for %dx%d", len(s.jpeg), s.width, s.height)
 		}

@@ -120,7 +120,7 @@ func (p *predictor) predict(ctx context.Context, w http.ResponseWriter, r *http.
 	}
 	convert, cancelConvert := context.WithTimeout(r.Context(), sceneWithin)
 	defer cancelConvert()
-	picture, err := p.converting.prepare(convert, body)
+	picture, err := p.converting.prepare(convert, body, p.g.env.Bus.MaxMessage()-frameRoom)
 	if errors.Is(err, errPicture) {
 		return nil, refused(http.StatusBadRequest, reasonMalformed, "%v", err)
 	}

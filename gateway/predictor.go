@@ -21,6 +21,7 @@ import (
 const (
 	turnWithin  = 2 * time.Second
 	sceneWithin = 10 * time.Second
+	storeWithin = 2 * time.Second
 )
 
 // predictor carries posted pictures through the pipeline, as a live source of its own.
@@ -109,17 +110,12 @@ func (p *predictor) ask(ctx context.Context, a asked, picture sent) (*flow.Scene
 	defer p.end(id.Seq)
 	now := time.Now()
 	frame := &flow.Frame{
-		Version: a.deployment.WriteVersion(), Source: id.Source, Session: id.Session, Seq: id.Seq, Mode: flow.ModeLive,
+		Source: id.Source, Session: id.Session, Seq: id.Seq, Mode: flow.ModeLive,
 		Captured: clock.Stamp(now), Sent: clock.Stamp(now), Width: picture.width, Height: picture.height, Plan: a.plan,
 		Budget: sceneWithin, Picture: picture.jpeg, Ledger: []flow.Hop{{Stage: stage}},
 	}
-	if frame.Version > 1 {
-		frame.Partition = flow.Partition(frame.Source, a.deployment.Partitions)
-	}
-	if err := p.g.env.Bus.PublishFrame(ctx, a.deployment.Groups, frame); err != nil {
-		if errors.Is(err, bus.ErrFull) || errors.Is(err, bus.ErrNotProvisioned) {
-			return nil, refused(http.StatusServiceUnavailable, reasonFull, "%v", err)
-		}
+	a.deployment.Stamp(frame, a.deployment.Begin(frame.Source))
+	if err := p.store(ctx, a.deployment.Groups, frame); err != nil {
 		return nil, err
 	}
 	timer := time.NewTimer(sceneWithin)
@@ -132,6 +128,17 @@ func (p *predictor) ask(ctx context.Context, a asked, picture sent) (*flow.Scene
 	case <-ctx.Done():
 		return nil, refused(http.StatusServiceUnavailable, reasonGone, "the gateway stops")
 	}
+}
+
+// store tries for storeWithin. What NATS does not take is refused.
+func (p *predictor) store(ctx context.Context, groups flow.Groups, frame *flow.Frame) error {
+	ctx, cancel := context.WithTimeout(ctx, storeWithin)
+	defer cancel()
+	err := bus.Store(ctx, bus.Policy{}, func(ctx context.Context) error { return p.g.env.Bus.PublishFrame(ctx, groups, frame) })
+	if err == nil || errors.Is(err, bus.ErrStored) {
+		return nil
+	}
+	return refused(http.StatusServiceUnavailable, reasonFull, "%v", err)
 }
 
 func (p *predictor) begin() (flow.FrameID, *waiter) {
