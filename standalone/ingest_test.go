@@ -54,6 +54,22 @@ func publish(t *testing.T, js jetstream.JetStream, source string, data []byte) {
 	t.Fatalf("ingest.%s: %v", source, err)
 }
 
+// completeScene waits for one of a source, and publishes again and again: a live picture that waits for long, on a machine
+// with much else to do, is dropped.
+func completeScene(t *testing.T, gateway, source string, again func()) (scene flow.SceneJSON) {
+	t.Helper()
+	published := time.Now()
+	eventually(t, "a complete scene of "+source, func() bool {
+		if time.Since(published) > 3*time.Second {
+			again()
+			published = time.Now()
+		}
+		scene = newestScene(t, gateway+"/api/v1/sources/"+source+"/scene")
+		return scene.Outcome == flow.OutcomeComplete
+	})
+	return scene
+}
+
 // Every way to publish a picture that people have at hand leads to a scene over the API and in the viewer: NATS's own
 // program, JetStream in Go, and the Python example, whose scene the other example reads.
 func TestIngestFromOtherPrograms(t *testing.T) {
@@ -80,12 +96,10 @@ func TestIngestFromOtherPrograms(t *testing.T) {
 		return ask[bool](t, page, `(() => {
 			const picker = [...document.querySelectorAll("select")].find(s => [...s.options].some(o => o.value === "cam1"));
 			if (picker && picker.value !== "cam1") { picker.value = "cam1"; picker.dispatchEvent(new Event("change")); }
-			return document.body.dataset.source === "cam1" && document.body.dataset.seq === "1";
+			return document.body.dataset.source === "cam1" && document.body.dataset.seq >= 1;
 		})()`)
 	})
-	eventually(t, "the scene of cam1", func() bool {
-		return newestScene(t, gateway+"/api/v1/sources/cam1/scene").Outcome == flow.OutcomeComplete
-	})
+	completeScene(t, gateway, "cam1", func() { nats(data, "pub", "--no-templates", "--force-stdin", "ingest.cam1") })
 	if answer := nats(data, "req", "--no-templates", "--force-stdin", "--raw", "ingest.cam2"); !strings.Contains(answer, `"stream":"FRAMES_LIVE"`) {
 		t.Errorf("nats req is answered %q, want an ack", answer)
 	}
@@ -128,11 +142,7 @@ func TestIngestFromOtherPrograms(t *testing.T) {
 	if err != nil || !strings.Contains(string(output), `bike.jpg {"stream":"FRAMES_LIVE","seq":`) {
 		t.Errorf("publish.py: %v\n%s", err, output)
 	}
-	scene := flow.SceneJSON{}
-	eventually(t, "the scene of bike", func() bool {
-		scene = newestScene(t, gateway+"/api/v1/sources/bike/scene")
-		return scene.Outcome == flow.OutcomeComplete
-	})
+	scene := completeScene(t, gateway, "bike", func() { publish(t, js, "bike", data) })
 	for _, d := range scene.Detections {
 		b := d.Box
 		want := fmt.Sprintf("1 %s %.2f [%.0f, %.0f, %.0f, %.0f]", d.Label, d.Score, b[0], b[1], b[2], b[3])
@@ -175,18 +185,24 @@ func TestIngestReferencePictures(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		publish(t, js, "cam1", data)
-		msg, err := scenes.NextMsg(patience)
-		if err != nil {
-			t.Fatalf("%s: %v", path, err)
-		}
 		scene := new(flow.Scene)
-		if err := flow.Decode(msg.Data, scene); err != nil {
-			t.Fatal(err)
+		for tries := 0; scene.Outcome != flow.OutcomeComplete && tries < 5; tries++ { // a group that is late leaves it partial
+			publish(t, js, "cam1", data)
+			msg, err := scenes.NextMsg(patience)
+			if err != nil {
+				t.Fatalf("%s: %v", path, err)
+			}
+			*scene = flow.Scene{}
+			if err := flow.Decode(msg.Data, scene); err != nil {
+				t.Fatal(err)
+			}
+			if scene.Seq <= last {
+				t.Errorf("%s: scene %d after %d", path, scene.Seq, last)
+			}
+			last = scene.Seq
 		}
-		if text, _ := json.Marshal(scene.Errors); scene.Seq <= last || scene.Outcome != flow.OutcomeComplete {
-			t.Errorf("%s: scene %d after %d is %s %s, want complete", path, scene.Seq, last, scene.Outcome, text)
+		if text, _ := json.Marshal(scene.Errors); scene.Outcome != flow.OutcomeComplete {
+			t.Errorf("%s: scene %d is %s %s, want complete", path, scene.Seq, scene.Outcome, text)
 		}
-		last = scene.Seq
 	}
 }
