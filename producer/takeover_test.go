@@ -1,11 +1,19 @@
 package producer_test
 
 import (
+	"maps"
+	"os"
+	"os/exec"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/natsserver/natstest"
 	"github.com/spatial-flow/spatial-flow/producer"
 )
 
@@ -89,5 +97,61 @@ func TestTakeoverNever(t *testing.T) {
 		t.Errorf("the second: %+v", s)
 	}
 	first.stop()
+	second.stop()
+}
+
+// A producer that is held still has no name any more when it wakes: another has taken its camera, and it admits nothing, neither
+// what it had in hand nor what it reads before it knows.
+func TestWokenProducerAdmitsNothing(t *testing.T) {
+	t.Parallel()
+	cluster := natstest.Start(t, natstest.Options{Servers: 1})
+	b := bench{connect: func() (*bus.Bus, error) { return cluster.Connect(t, "producer"), nil }, bus: cluster.Connect(t, "test")}
+	until(t, "it is provisioned", func() bool { return b.bus.Provision(t.Context(), flow.DefaultDeployment()) == nil })
+	b.serve(t, &group{name: "detect"}, &group{name: "depth"})
+	var mu sync.Mutex
+	sessions := map[string]int{} // frames
+	sub, err := b.bus.Conn().Subscribe("accepted.live.>", func(msg *nats.Msg) {
+		var f flow.Frame
+		if err := flow.Decode(msg.Data, &f); err != nil {
+			t.Error(err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		sessions[f.Session]++
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	frames := func() map[string]int {
+		mu.Lock()
+		defer mu.Unlock()
+		return maps.Clone(sessions)
+	}
+	const camera = "cam=street:?size=64x64&fps=30"
+	process := exec.Command(os.Args[0], "--nats", cluster.URL(), "--admin", "", "--source", camera)
+	process.Env = append(os.Environ(), asProgram+"=1")
+	if err := process.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = process.Process.Kill(); _ = process.Wait() }()
+	until(t, "the process publishes", func() bool { return len(frames()) == 1 })
+	second := b.start(t, nil, camera)
+	until(t, "the second stands by", func() bool { return strings.HasPrefix(second.status().Reason, "standing by: ") })
+	if err := process.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the second publishes", func() bool { return len(frames()) == 2 })
+	before := frames()
+	if err := process.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	session := second.status().Session
+	until(t, "the second has published for long", func() bool { return frames()[session] > before[session]+90 })
+	for name, n := range frames() {
+		if name != session && n != before[name] {
+			t.Errorf("session %s of the woken one has %d frames, %d before it slept", name, n, before[name])
+		}
+	}
 	second.stop()
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"image"
 	"image/jpeg"
+	"image/png"
 	"log/slog"
 	"strings"
 	"testing"
@@ -182,5 +183,19 @@ func TestLostLeaseOfIngest(t *testing.T) {
 		if msg, err := inbox.NextMsg(10 * time.Second); err != nil || !strings.Contains(string(msg.Data), retryElsewhere) {
 			t.Fatalf("answer %d: %v", i, err)
 		}
+	}
+}
+
+// What takes time is not done by the goroutine that takes messages: a picture that must be decoded is only looked at, also one
+// that is broken, of which its sender hears later.
+func TestPicturesAreDecodedElsewhere(t *testing.T) {
+	t.Parallel()
+	g, _ := newTestDoor(t, 8)
+	var out bytes.Buffer
+	if err := png.Encode(&out, image.NewGray(image.Rect(0, 0, 32, 16))); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.handle(&nats.Msg{Subject: prefix + "cam1", Data: out.Bytes()[:50]}); err != nil {
+		t.Errorf("it was decoded: %v", err)
 	}
 }

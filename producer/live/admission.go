@@ -151,14 +151,7 @@ func (a *Admission) admitAll() time.Time {
 	defer a.mu.Unlock()
 	for {
 		now := time.Now()
-		var fresh []string
-		for name, l := range a.sources {
-			if !l.busy && !l.closed && l.box.full() && l.held() {
-				fresh = append(fresh, name)
-			}
-		}
-		slices.Sort(fresh)
-		name, plan, next, ok := a.selector.Pick(fresh, now)
+		name, plan, next, ok := a.selector.Pick(a.fresh, now)
 		if !ok {
 			return next
 		}
@@ -171,6 +164,17 @@ func (a *Admission) admitAll() time.Time {
 		l.busy = true
 		l.grants <- grant{newest, plan, a.now} // there is room: the source is not busy
 	}
+}
+
+// fresh lists the sources with a picture that may be admitted, under a.mu.
+func (a *Admission) fresh() (names []string) {
+	for name, l := range a.sources {
+		if !l.busy && !l.closed && l.box.full() && l.held() {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // expire closes the frames whose scene was not seen in time.

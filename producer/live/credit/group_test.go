@@ -174,7 +174,7 @@ func TestRestIsBounded(t *testing.T) {
 		s.Share("detect", workers, rapid.IntRange(0, 70).Draw(t, "here"), all, now)
 		for seq := range rapid.Uint64Range(1, 60).Draw(t, "frames") {
 			id := flow.FrameID{Source: "a", Session: "s", Seq: seq + 1}
-			_, plan, _, ok := s.Pick([]string{"a"}, now)
+			_, plan, _, ok := s.Pick(of("a"), now)
 			if ok {
 				s.Admit(id, plan, now)
 			}

@@ -68,9 +68,10 @@ func (s *Selector) Share(group string, workers, mine, all int, now time.Time) {
 	}
 }
 
-// Pick chooses, among the sources that have a fresh frame, whose frame goes to which groups now. ok is false when none
+// Pick chooses, among the sources that have a fresh frame, whose frame goes to which groups now. fresh lists them; it is asked only
+// when groups have room. ok is false when none
 // may go yet: wake is when to ask again, unless a done comes before; zero: not before one comes.
-func (s *Selector) Pick(fresh []string, now time.Time) (source string, plan []string, wake time.Time, ok bool) {
+func (s *Selector) Pick(fresh func() []string, now time.Time) (source string, plan []string, wake time.Time, ok bool) {
 	for _, g := range s.groups {
 		g.expire(now)
 	}
@@ -90,10 +91,14 @@ func (s *Selector) Pick(fresh []string, now time.Time) (source string, plan []st
 		slices.ContainsFunc(s.groups, func(g *groupCredits) bool {
 			return g.required && !g.silent && !slices.Contains(plan, g.name)
 		})
-	if len(plan) == 0 || blocked || len(fresh) == 0 {
+	if len(plan) == 0 || blocked {
 		return "", nil, wake, false
 	}
-	return s.longestUnserved(fresh, scarcest), plan, time.Time{}, true
+	sources := fresh()
+	if len(sources) == 0 {
+		return "", nil, wake, false
+	}
+	return s.longestUnserved(sources, scarcest), plan, time.Time{}, true
 }
 
 // longestUnserved is the source whose frames the group had longest ago; of equals, the one taken longest ago.

@@ -119,7 +119,7 @@ func TestLateDoneReturnsNothing(t *testing.T) {
 	id := flow.FrameID{Source: "a", Session: "s", Seq: 1}
 	s.Admit(id, []string{"detect"}, now)
 	now = now.Add(6 * time.Second)
-	if _, _, _, ok := s.Pick([]string{"a"}, now); !ok {
+	if _, _, _, ok := s.Pick(of("a"), now); !ok {
 		t.Fatal("the credit did not expire")
 	}
 	s.Done("detect", id, flow.Done{Work: time.Second}, now)
@@ -138,7 +138,7 @@ func TestCreditsAreConserved(t *testing.T) {
 			now = now.Add(time.Duration(rapid.IntRange(0, 3000).Draw(t, "ms")) * time.Millisecond)
 			switch rapid.IntRange(0, 3).Draw(t, "what") {
 			case 0, 1:
-				if source, plan, _, ok := s.Pick([]string{"a", "b"}, now); ok {
+				if source, plan, _, ok := s.Pick(of("a", "b"), now); ok {
 					seq++
 					id := flow.FrameID{Source: source, Session: "s", Seq: seq}
 					s.Admit(id, plan, now)

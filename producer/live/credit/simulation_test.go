@@ -125,7 +125,7 @@ func (s *simulation) Admit(p *simulated) {
 			fresh = append(fresh, source)
 		}
 		slices.Sort(fresh)
-		source, plan, wake, ok := p.selector.Pick(fresh, s.now)
+		source, plan, wake, ok := p.selector.Pick(of(fresh...), s.now)
 		if !ok {
 			if len(fresh) > 0 && !wake.IsZero() && (!p.wake.After(s.now) || wake.Before(p.wake)) {
 				p.wake = latest(wake, s.now.Add(time.Millisecond))
@@ -224,3 +224,6 @@ func (s *simulation) joined(groups int) (total int, perSource map[string]int, p5
 }
 
 func (s *simulation) answered(group string) int { return s.finished[group] }
+
+// of lists the sources that have a fresh frame.
+func of(sources ...string) func() []string { return func() []string { return sources } }
