@@ -137,7 +137,7 @@ func (b *Bus) keepWatching(ctx context.Context, log *slog.Logger, d *Deployed, f
 			log.Warn("waiting for the deployment object", "error", err)
 			told = true
 		}
-		clock.Sleep(ctx, wait)
+		clock.Sleep(ctx, clock.Jitter(wait))
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -148,10 +147,14 @@ func (b *Bus) RunRecords(ctx context.Context, source string) ([]RunRecord, error
 	ended := map[string]bool{}
 	for {
 		var entry jetstream.KeyValueEntry
+		whole := true
 		select {
-		case entry = <-watch.Updates():
+		case entry, whole = <-watch.Updates():
 		case <-ctx.Done():
 			return nil, fmt.Errorf("list runs: %w", context.Cause(ctx))
+		}
+		if !whole {
+			return nil, errors.New("list runs: the watch ended")
 		}
 		if entry == nil { // that was all
 			break
@@ -193,55 +196,20 @@ func (b *Bus) Runs(ctx context.Context) (map[string][]string, error) {
 	return runs, nil
 }
 
-// Run is a session that has a position.
-type Run struct {
-	Source, Session string
-	Heard           time.Time // when its position was written, by the server's clock
-}
-
 // NewestRuns lists, newest first, the sources that have a position, each with the session whose position was written last, of
 // those that were written at most so long before the newest of all.
-func (b *Bus) NewestRuns(ctx context.Context, within time.Duration) ([]Run, error) {
-	kv, err := b.bucket(ctx, PositionsBucket)
-	if err != nil {
+func (b *Bus) NewestRuns(ctx context.Context, within time.Duration) ([]RunRecord, error) {
+	runs, err := b.RunRecords(ctx, "")
+	if err != nil || len(runs) == 0 {
 		return nil, err
 	}
-	watch, err := kv.Watch(ctx, flow.PositionKey("*", "*"), jetstream.MetaOnly(), jetstream.IgnoreDeletes())
-	if err != nil {
-		return nil, fmt.Errorf("list positions: %w", err)
-	}
-	defer func() { _ = watch.Stop() }() // the connection may be closed, and the watch with it
-	newest, last := map[string]Run{}, time.Time{}
-	for {
-		var entry jetstream.KeyValueEntry
-		open := true
-		select {
-		case entry, open = <-watch.Updates():
-		case <-ctx.Done():
-			return nil, fmt.Errorf("list positions: %w", context.Cause(ctx))
-		}
-		if !open {
-			return nil, errors.New("list positions: the watch ended")
-		}
-		if entry == nil { // that was all there is
-			break
-		}
-		source, session, ok := flow.ParsePositionKey(entry.Key())
-		if !ok {
-			continue
-		}
-		run := Run{source, session, entry.Created()}
-		if known, found := newest[source]; !found || !run.Heard.Before(known.Heard) {
-			newest[source] = run
-		}
-		if run.Heard.After(last) {
-			last = run.Heard
-		}
-	}
-	runs := slices.Collect(maps.Values(newest))
-	runs = slices.DeleteFunc(runs, func(r Run) bool { return last.Sub(r.Heard) > within })
-	slices.SortFunc(runs, func(a, b Run) int { return cmp.Or(b.Heard.Compare(a.Heard), cmp.Compare(a.Source, b.Source)) })
-	return runs, nil
+	slices.SortStableFunc(runs, func(a, b RunRecord) int { return cmp.Compare(a.Age, b.Age) })
+	oldest, seen := runs[0].Age+within, map[string]bool{}
+	return slices.DeleteFunc(runs, func(r RunRecord) bool {
+		known := seen[r.Source]
+		seen[r.Source] = true
+		return known || r.Age > oldest
+	}), nil
 }
 
 // Attempts is how often workers of a group began to look at a frame and have not finished, as [Bus.SetAttempts] noted.

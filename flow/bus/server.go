@@ -112,7 +112,7 @@ func (b *Bus) repeatedWithin(ctx context.Context, within time.Duration, call fun
 		if wait > callWait {
 			b.log.Warn("waiting for jetstream", "error", err)
 		}
-		if !clock.Sleep(ctx, wait) {
+		if !clock.Sleep(ctx, clock.Jitter(wait)) {
 			return err
 		}
 	}
