@@ -102,6 +102,7 @@ func TestPageInBrowser(t *testing.T) {
 	if text := ask[string](page, `document.getElementById("detections").innerText`); !strings.Contains(text, "person") || !strings.Contains(text, "near 73 %") {
 		t.Errorf("detections: %q", text)
 	}
+	page.await(`document.getElementById("words").textContent.endsWith("pose: people [1,null].")`) // a group that this page does not know
 	page.await(`document.body.dataset.state === "running" && document.getElementById("latency").textContent.endsWith("s")`)
 
 	alive := flow.Alive{Stage: "producer", Instance: "p", Sources: []flow.SourceStatus{{

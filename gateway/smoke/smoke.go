@@ -12,9 +12,11 @@ import (
 	"image/color"
 	"image/jpeg"
 	"io"
+	"maps"
 	"mime/multipart"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -196,7 +198,11 @@ func (c *Command) publishAndWatch(ctx context.Context, b *bus.Bus, picture []byt
 			return "", err
 		}
 		if header.Frame.Source == c.Source && header.PictureBytes > 0 && header.LatencyMS != nil { // fresh, not the one of an earlier try
-			return fmt.Sprintf("scene %s, %s", header.Frame, header.Outcome), nil
+			saw := fmt.Sprintf("scene %s, %s", header.Frame, header.Outcome)
+			for _, group := range slices.Sorted(maps.Keys(header.Answers)) {
+				saw += fmt.Sprintf(", %d answers of %s", len(header.Answers[group]), group)
+			}
+			return saw, nil
 		}
 	}
 }

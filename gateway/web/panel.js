@@ -40,7 +40,7 @@ export function listSources(select, sources, chosen) {
 }
 
 /** What is in a scene, in a sentence: "2 persons, the nearest at 81 %, and 1 car at 40 %". */
-export function sceneText({ frame, detections }) {
+export function sceneText({ frame, detections, answers }) {
   const labels = new Map();
   for (const d of detections) labels.set(d.label, [...(labels.get(d.label) ?? []), d.depth]);
   const parts = [...labels].sort((a, b) => b[1].length - a[1].length || a[0].localeCompare(b[0])).map(([label, depths]) => {
@@ -48,7 +48,16 @@ export function sceneText({ frame, detections }) {
     const near = known.length ? ` (${known.length > 1 ? "nearest " : ""}${depthText(known[0])})` : "";
     return `${depths.length} × ${label}${near}`;
   });
-  return `Frame ${frame.seq} of ${frame.source}: ${parts.length ? parts.join(", ") : "nothing was found"}.`;
+  return `Frame ${frame.seq} of ${frame.source}: ${parts.length ? parts.join(", ") : "nothing was found"}.${answersText(answers)}`;
+}
+
+/** What groups of the deployment's own say: short values as they are, of long ones only that they are there. */
+function answersText(answers = {}) {
+  const text = (value) => {
+    const json = JSON.stringify(typeof value === "number" ? Math.round(value * 100) / 100 : value);
+    return json.length > 60 ? "…" : json;
+  };
+  return Object.entries(answers).map(([group, values]) => ` ${group}: ${Object.entries(values).map(([key, value]) => `${key} ${text(value)}`).join(", ")}.`).join("");
 }
 
 /** The frame's way through the stages on a time line: when each waited and worked. Groups work side by side. */
