@@ -1,0 +1,122 @@
+package standalone
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"io"
+	"net"
+	"testing"
+
+	"github.com/coder/websocket"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/gateway"
+)
+
+// A group is added, shadows, and goes again, while a film and a camera run: they go on, and their viewers have pictures.
+func TestGroupIsAddedWhileAllRuns(t *testing.T) {
+	t.Parallel()
+	up := newUp(t, "cam=street:?seed=7&fps=20&size=160x120#mode=live", "film=street:?seed=8&fps=20&size=160x120#mode=lossless")
+	up.Mode, up.ExitWhenDone, up.NATSListen, up.drain = "", false, freeAddress(t), patience
+	listening := make(chan net.Addr, 1)
+	up.Listening = func(address net.Addr) { listening <- address }
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- up.RunPipeline(ctx, io.Discard, io.Discard, quiet) }()
+	v := newSeen(t, next(t, listening))
+	b, err := bus.Connect(bus.Options{URL: "nats://" + up.NATSListen, Role: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	v.pictures(t, "at first")
+	pose := flow.Group{Name: "pose", Slot: 3, Need: flow.NeedOptional}
+	for _, step := range []struct {
+		name   string
+		change func(*flow.Group)
+	}{
+		{"a group is added", func(*flow.Group) {}},
+		{"it becomes a shadow", func(g *flow.Group) { g.Need = flow.NeedShadow }},
+		{"it is off", func(g *flow.Group) { g.Off = true }},
+		{"it is retired", func(g *flow.Group) { g.Retired = true }},
+	} {
+		d, _, err := b.Deployment(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		step.change(&pose)
+		if err := b.Provision(t.Context(), d.With(append(flow.DefaultGroups(), pose))); err != nil {
+			t.Fatalf("%s: %v", step.name, err)
+		}
+		v.pictures(t, step.name)
+	}
+	stop()
+	if err := next(t, ended); err != nil {
+		t.Error(err)
+	}
+}
+
+// seen is a viewer of all sources.
+type seen struct{ conn *websocket.Conn }
+
+func newSeen(t *testing.T, address net.Addr) seen {
+	t.Helper()
+	conn, _, err := websocket.Dial(t.Context(), "ws://"+address.String()+"/ws", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.CloseNow() }) // the gateway has closed it
+	conn.SetReadLimit(watchLargest)
+	if err := conn.Write(t.Context(), websocket.MessageText, []byte(`{"sources":[]}`)); err != nil {
+		t.Fatal(err)
+	}
+	return seen{conn}
+}
+
+// pictures waits until, of each of two sources, 20 scenes have come, most of them with their pictures: a machine that has much
+// else to do may lose one.
+func (v seen) pictures(t *testing.T, when string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	const enough = 20
+	scenes, pictures := map[string]int{}, map[string]int{}
+	for scenes["cam"] < enough || scenes["film"] < enough {
+		kind, data, err := v.conn.Read(ctx)
+		if err != nil {
+			t.Fatalf("%s: after %v scenes: %v", when, scenes, err)
+		}
+		if kind != websocket.MessageBinary {
+			continue
+		}
+		var header gateway.SceneHeader
+		if err := json.Unmarshal(data[4:4+binary.LittleEndian.Uint32(data)], &header); err != nil {
+			t.Fatal(err)
+		}
+		scenes[header.Frame.Source]++
+		if header.PictureBytes > 0 {
+			pictures[header.Frame.Source]++
+		}
+	}
+	for source, n := range scenes {
+		if 2*pictures[source] < n {
+			t.Errorf("%s: %d of %d scenes of %s have a picture", when, pictures[source], n, source)
+		}
+	}
+}
+
+func next[T any](t *testing.T, from chan T) T {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	select {
+	case one := <-from:
+		return one
+	case <-ctx.Done():
+		t.Fatal("nothing comes")
+	}
+	panic("unreachable")
+}
