@@ -110,6 +110,9 @@ func TestPredictAgreesWithUltralytics(t *testing.T) {
 			t.Fatal(err)
 		}
 		code, got := post("", data)
+		for tries := 1; code == http.StatusGatewayTimeout && tries < 5; tries++ { // a machine with much else to do
+			code, got = post("", data)
+		}
 		if code != http.StatusOK || len(got.Detections) != len(want.Detections) {
 			t.Errorf("%s: %d %s, %d boxes, want %d", name, code, got.Error, len(got.Detections), len(want.Detections))
 		}

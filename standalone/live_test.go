@@ -291,7 +291,7 @@ func TestTwoFusersJoinLive(t *testing.T) {
 		return len(count) == 2 && slices.Max(slices.Collect(maps.Values(count))) == flow.DefaultPartitions/2
 	})
 	two := joined(100)
-	least, less, between := .9, .1, .1 // on a machine that has much else to do, a scene may miss its deadline
+	least, less, between := .5, .3, .1 // on a machine that has much else to do, a scene may miss its deadline
 	if long {
 		least, less, between = .97, .02, .5
 	}

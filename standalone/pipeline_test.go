@@ -62,11 +62,11 @@ func TestKilledProcessGoesOn(t *testing.T) {
 	}
 }
 
-// A result that is lost keeps its frame in flight for ever, and the account says so.
-func TestLostResultFailsTheAccount(t *testing.T) {
+// A frame that was taken and never answered comes again, and in the end every frame has its scene.
+func TestLostFrameComesAgain(t *testing.T) {
 	t.Parallel()
-	up := newUp(t, pictures(t, 400))
-	up.drain = 2 * time.Second
+	const frames = 60
+	up := newUp(t, pictures(t, frames))
 	board := producer.NewBoard()
 	p, err := up.start(t.Context(), func() {}, t.TempDir(), board, quiet)
 	if err != nil {
@@ -77,28 +77,44 @@ func TestLostResultFailsTheAccount(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer thief.Close()
-	frames, err := thief.TakeFrames(t.Context(), flow.GroupDetect, flow.ModeLossless, 1)
+	taken, err := thief.TakeFrames(t.Context(), flow.GroupDetect, flow.ModeLossless, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	stolen, err := frames.Next()
+	stolen, err := taken.Next()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := stolen.DoubleAck(t.Context()); err != nil { // acked, never answered
 		t.Fatal(err)
 	}
-	frames.Stop()
+	taken.Stop()
 	account := func() flow.Account { return board.Statuses()[0].Account }
-	eventually(t, "the window is full of what waits for the lost one", func() bool { return account().InFlight == uint64(up.Window) })
+	eventually(t, "all frames are scenes", func() bool { return account().Complete == frames })
 	if err := p.stop(); err != nil {
 		t.Fatal(err)
 	}
-	if err := account().Check(); err != nil {
-		t.Errorf("in motion: %v", err)
+	if err := verdict(board.Statuses()); err != nil {
+		t.Errorf("every frame has its scene, and the verdict is %v", err)
 	}
-	if err := verdict(board.Statuses()); !errors.Is(err, flow.ErrAccount) || !strings.Contains(err.Error(), "never became a scene") {
-		t.Errorf("a result was lost and the verdict is %v", err)
+}
+
+// A frame that is still in flight at the end fails the whole, and so does a source that failed.
+func TestVerdict(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		status flow.SourceStatus
+		want   error
+		says   string
+	}{
+		"balanced":  {flow.SourceStatus{State: flow.StateComplete, Account: flow.Account{Captured: 2, Admitted: 2, Complete: 2}}, nil, ""},
+		"in flight": {flow.SourceStatus{State: flow.StateComplete, Account: flow.Account{Captured: 2, Admitted: 2, Complete: 1, InFlight: 1}}, flow.ErrAccount, "never became a scene"},
+		"failed":    {flow.SourceStatus{Source: "cam", State: flow.StateFailed, Reason: "cut short"}, ErrSource, "cam: cut short"},
+	} {
+		err := verdict([]flow.SourceStatus{test.status})
+		if !errors.Is(err, test.want) || (err != nil && !strings.Contains(err.Error(), test.says)) {
+			t.Errorf("%s: %v, want %v", name, err, test.want)
+		}
 	}
 }
 
