@@ -140,7 +140,9 @@ groups:
   - {name: depth, slot: 2, task: depth}
   - {name: detect, slot: 1, task: detect}
   - {name: pose, slot: 3, task: other, need: shadow, liveOnly: true, from: "2027-01-01T00:00:00Z"}
-  - {name: faces, slot: 4, task: detect, off: true, retired: true}`}},
+  - {name: faces, slot: 4, task: detect, enabled: false, retired: true}
+  - {name: plates, slot: 5, task: detect, need: optional}
+workers: {plates: {task: detect, model: {kind: demo}}}`}},
 	{name: "names that look like something else", rendering: rendering{release: "2024", values: `
 fullnameOverride: "on"
 nameOverride: "0x1"

@@ -73,7 +73,7 @@
 {{- range .Values.groups -}}
   {{- if hasKey $names .name -}}{{- fail (printf "groups: %s stands there twice" .name) -}}{{- end -}}
   {{- if hasKey $slots (print .slot) -}}{{- fail (printf "groups: %s and %s have slot %v: each has its own" (get $slots (print .slot)) .name .slot) -}}{{- end -}}
-  {{- $_ := set $names .name true -}}{{- $_ := set $slots (print .slot) .name -}}
+  {{- $_ := set $names .name .task -}}{{- $_ := set $slots (print .slot) .name -}}
 {{- end -}}
 {{- if gt (int .Values.provision.liveReplicas) (int (default .Values.nats.replicas .Values.provision.replicas)) -}}
   {{- fail (printf "provision.liveReplicas %v is more than the %v replicas of the other streams" .Values.provision.liveReplicas (default .Values.nats.replicas .Values.provision.replicas)) -}}
@@ -84,6 +84,7 @@
   {{- if $group.enabled -}}
     {{- $on = add1 $on -}}
     {{- if not (hasKey $names $name) -}}{{- fail (printf "workers.%s: there is no such group in groups" $name) -}}{{- end -}}
+    {{- if ne $group.task (get $names $name) -}}{{- fail (printf "workers.%s.task is %q, and its task in groups %q" $name $group.task (get $names $name)) -}}{{- end -}}
     {{- include "spatial-flow.checkGroup" (list $ (printf "workers.%s" $name) $name $group) -}}
   {{- end -}}
 {{- end -}}
@@ -106,8 +107,6 @@
 
 {{- define "spatial-flow.checkGroup" -}}
 {{- $root := index . 0 -}}{{- $at := index . 1 -}}{{- $name := index . 2 -}}{{- $group := index . 3 -}}
-{{- /* A worker is told its group alone, and knows the task of detect and depth. Goes when groups are free. */ -}}
-{{- if ne $group.task $name -}}{{- fail (printf "%s.task is %q: for now a group's task is its name, %s" $at $group.task $name) -}}{{- end -}}
 {{- with $group.model -}}
   {{- if and (eq .kind "pvc") (not (and .claim .file)) -}}{{- fail (printf "%s.model.kind is pvc: give model.claim and model.file" $at) -}}{{- end -}}
   {{- if and (eq .kind "url") (not (and .url .sha256)) -}}{{- fail (printf "%s.model.kind is url: give model.url and model.sha256" $at) -}}{{- end -}}
