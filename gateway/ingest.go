@@ -14,7 +14,7 @@ import (
 
 // subscribe opens a subscription into the queue. All share one queue, so that a frame stays ahead of its scene.
 func (g *gateway) subscribe(subject string) (*nats.Subscription, error) {
-	subscription, err := g.env.Bus.Conn().ChanSubscribe(subject, g.queue)
+	subscription, err := g.env.Bus.Conn().ChanSubscribe(g.env.Bus.Subject(subject), g.queue)
 	if err != nil {
 		return nil, fmt.Errorf("subscribe to %s: %w", subject, err)
 	}
@@ -34,7 +34,7 @@ func (g *gateway) ingest(ctx context.Context) error {
 }
 
 func (g *gateway) handle(msg *nats.Msg) {
-	kind, _, _ := strings.Cut(msg.Subject, ".")
+	kind, _, _ := strings.Cut(g.env.Bus.Plain(msg.Subject), ".")
 	switch kind {
 	case "accepted":
 		id, err := flow.ParseMessageID(msg.Header.Get(nats.MsgIdHdr))

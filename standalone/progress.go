@@ -26,7 +26,7 @@ func (p *pipeline) follow(ctx context.Context, progress io.Writer) error {
 		over = timer.C
 	}
 	said := newNotes(time.Now())
-	heard, err := p.own.Conn().Subscribe(flow.AliveSubject("*", "*"), said.hear)
+	heard, err := p.own.Subscribe(flow.AliveSubject("*", "*"), said.hear)
 	if err != nil {
 		return fmt.Errorf("listen to the services: %w", err)
 	}

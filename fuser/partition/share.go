@@ -87,7 +87,7 @@ func (s *Share) Reserved() int {
 
 // Watch counts the fusers that are alive until ctx ends.
 func (s *Share) Watch(ctx context.Context, env service.Env) error {
-	alive, err := env.Bus.Conn().Subscribe(flow.AliveSubject(join.Stage, "*"), func(msg *nats.Msg) {
+	alive, err := env.Bus.Subscribe(flow.AliveSubject(join.Stage, "*"), func(msg *nats.Msg) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if _, known := s.heard[msg.Subject]; known || len(s.heard) < flow.MaxPartitions {

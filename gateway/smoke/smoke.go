@@ -212,7 +212,7 @@ func publish(ctx context.Context, b *bus.Bus, source string, picture []byte) err
 	subject := "ingest." + source
 	call, cancel := context.WithTimeout(ctx, ingestWait)
 	defer cancel()
-	answer, err := b.Conn().RequestWithContext(call, subject, picture)
+	answer, err := b.Conn().RequestWithContext(call, b.Subject(subject), picture)
 	if err != nil {
 		return fmt.Errorf("publish to %s: %w", subject, err)
 	}

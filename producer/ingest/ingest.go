@@ -118,7 +118,7 @@ func (g *door) own(ctx context.Context, lease *bus.Lease) error {
 	holding, stop := context.WithCancel(holding)
 	defer stop()
 	queue := make(chan *nats.Msg, queued)
-	sub, err := g.env.Bus.Conn().ChanSubscribe(prefix+">", queue)
+	sub, err := g.env.Bus.Conn().ChanSubscribe(g.env.Bus.Subject(prefix+">"), queue)
 	if err != nil {
 		return fmt.Errorf("subscribe to ingest: %w", err)
 	}
@@ -197,7 +197,7 @@ func (g *door) refuse(msg *nats.Msg, err error) {
 // handle offers one message's picture for admission; its sender is answered when that is decided. What takes time is left to the
 // goroutine of its source.
 func (g *door) handle(msg *nats.Msg) error {
-	name := strings.TrimPrefix(msg.Subject, prefix)
+	name := strings.TrimPrefix(g.env.Bus.Plain(msg.Subject), prefix)
 	if err := flow.ValidToken("source", name); err != nil {
 		return fmt.Errorf("%w: %w", errRefused, err)
 	}
