@@ -7,6 +7,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/flow/provision"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/flow/telemetry"
+	"github.com/spatial-flow/spatial-flow/standalone/runs"
 )
 
 // Main is the program spatialflow: it runs the command that the arguments name, and exits with 1 when that fails.
@@ -18,7 +19,7 @@ func Main(arguments []string) {
 		Watch     Watch             `cmd:"" help:"The viewer as a program: print or draw the scenes of a gateway, or of a file that is run here."`
 		Predict   Predict           `cmd:"" help:"What is in pictures, and how near: as a table, as JSON, or drawn."`
 		Provision provision.Command `cmd:"" help:"Make the streams, consumers and entries that separate services need, on a NATS server."`
-		Runs      Runs              `cmd:"" help:"How far the sources of a deployment have come, and how to forget that."`
+		Runs      runs.Command      `cmd:"" help:"How far the sources of a deployment have come, and how to forget that."`
 		Street    Street            `cmd:"" help:"The generated street with known truth."`
 		Healthy   service.Healthy   `cmd:"" help:"Exit with 0 when a program that runs is ready, else with 1."`
 		Drain     service.Drain     `cmd:"" help:"Stop a program that runs, as SIGTERM does, once what it has in hand is finished."`
@@ -42,9 +43,9 @@ func Main(arguments []string) {
 	case "provision":
 		parser.FatalIfErrorf(commands.Provision.Run(ctx, os.Stdout, os.Stderr))
 	case "runs list", "runs list <source>":
-		parser.FatalIfErrorf(commands.Runs.List.RunList(ctx, os.Stdout))
+		parser.FatalIfErrorf(commands.Runs.List.Print(ctx, os.Stdout))
 	case "runs forget <source>", "runs forget <source> <run>":
-		parser.FatalIfErrorf(commands.Runs.Forget.RunForget(ctx, os.Stdout))
+		parser.FatalIfErrorf(commands.Runs.Forget.Do(ctx, os.Stdout))
 	case "street export":
 		parser.FatalIfErrorf(commands.Street.Export.RunExport(ctx, os.Stderr))
 	case "healthy", "healthy <url>":

@@ -1,4 +1,5 @@
-package standalone
+// Package runs is the command `spatialflow runs`: how far the sources of a deployment have come, and how to forget that.
+package runs
 
 import (
 	"context"
@@ -12,32 +13,32 @@ import (
 	"github.com/spatial-flow/spatial-flow/flow/service"
 )
 
-// Runs is the command `spatialflow runs`: how far the sources of a deployment have come, and how to begin anew.
-type Runs struct {
-	List   ListRuns  `cmd:"" help:"List the runs that can be carried on, a line each."`
-	Forget ForgetRun `cmd:"" help:"Forget a run, or all of a source: it can't be carried on any more. Its stored scenes stay."`
+// Command is the command line.
+type Command struct {
+	List   List   `cmd:"" help:"List the runs that can be carried on, a line each."`
+	Forget Forget `cmd:"" help:"Forget a run, or all of a source: it can't be carried on any more. Its stored scenes stay."`
 }
 
-// runsFlags are how the deployment is reached.
-type runsFlags struct {
+// reach is how the deployment is reached.
+type reach struct {
 	service.Connection
 	Timeout time.Duration `default:"10s" help:"How long to wait for NATS."`
 }
 
-// ListRuns is `spatialflow runs list`.
-type ListRuns struct {
-	runsFlags
+// List is `spatialflow runs list`.
+type List struct {
+	reach
 	Source string `arg:"" optional:"" help:"Runs of this source alone."`
 }
 
-// ForgetRun is `spatialflow runs forget`.
-type ForgetRun struct {
-	runsFlags
+// Forget is `spatialflow runs forget`.
+type Forget struct {
+	reach
 	Source string `arg:"" help:"The source."`
 	Run    string `arg:"" optional:"" help:"One of its runs; without it all of them."`
 }
 
-func (f runsFlags) within(ctx context.Context, do func(context.Context, *bus.Bus) error) error {
+func (f reach) within(ctx context.Context, do func(context.Context, *bus.Bus) error) error {
 	ctx, cancel := context.WithTimeout(ctx, f.Timeout)
 	defer cancel()
 	b, err := f.Connect(ctx, "runs", service.Logging{LogFormat: "text"}.Logger(os.Stderr))
@@ -48,8 +49,8 @@ func (f runsFlags) within(ctx context.Context, do func(context.Context, *bus.Bus
 	return do(ctx, b)
 }
 
-// RunList prints the runs, by source, the newest last.
-func (l ListRuns) RunList(ctx context.Context, out io.Writer) error {
+// Print prints the runs, by source, the newest last.
+func (l List) Print(ctx context.Context, out io.Writer) error {
 	return l.within(ctx, func(ctx context.Context, b *bus.Bus) error {
 		records, err := b.RunRecords(ctx, l.Source)
 		if err != nil {
@@ -68,8 +69,8 @@ func (l ListRuns) RunList(ctx context.Context, out io.Writer) error {
 	})
 }
 
-// RunForget returns [bus.ErrNotFound] when there is no such run.
-func (f ForgetRun) RunForget(ctx context.Context, out io.Writer) error {
+// Do forgets, and returns [bus.ErrNotFound] when there is no such run.
+func (f Forget) Do(ctx context.Context, out io.Writer) error {
 	return f.within(ctx, func(ctx context.Context, b *bus.Bus) error {
 		records, err := b.RunRecords(ctx, f.Source)
 		if err != nil {

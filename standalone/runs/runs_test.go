@@ -1,16 +1,23 @@
-package standalone
+package runs
 
 import (
 	"bytes"
 	"errors"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/flow/natsserver"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var quiet = slog.New(slog.DiscardHandler)
 
 func TestRunsAreListedAndForgotten(t *testing.T) {
 	t.Parallel()
@@ -24,10 +31,10 @@ func TestRunsAreListedAndForgotten(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer b.Close()
-	flags := runsFlags{Timeout: time.Minute}
+	flags := reach{Timeout: time.Minute}
 	flags.NATS = s.URL()
 	var out bytes.Buffer
-	if err := (ListRuns{runsFlags: flags}).RunList(t.Context(), &out); !errors.Is(err, bus.ErrNotProvisioned) {
+	if err := (List{reach: flags}).Print(t.Context(), &out); !errors.Is(err, bus.ErrNotProvisioned) {
 		t.Errorf("before provisioning: %v, want ErrNotProvisioned", err)
 	}
 	if err := b.Provision(t.Context(), flow.DefaultDeployment()); err != nil {
@@ -47,7 +54,7 @@ func TestRunsAreListedAndForgotten(t *testing.T) {
 	list := func(source string) (rows []string) {
 		t.Helper()
 		out.Reset()
-		if err := (ListRuns{runsFlags: flags, Source: source}).RunList(t.Context(), &out); err != nil {
+		if err := (List{reach: flags, Source: source}).Print(t.Context(), &out); err != nil {
 			t.Fatal(err)
 		}
 		for i, line := range strings.Split(strings.TrimSpace(out.String()), "\n") {
@@ -64,7 +71,7 @@ func TestRunsAreListedAndForgotten(t *testing.T) {
 	}
 	forget := func(source, run string) error {
 		out.Reset()
-		return ForgetRun{runsFlags: flags, Source: source, Run: run}.RunForget(t.Context(), &out)
+		return Forget{reach: flags, Source: source, Run: run}.Do(t.Context(), &out)
 	}
 	if err := forget("film", "friday"); !errors.Is(err, bus.ErrNotFound) {
 		t.Errorf("a run that is not there: %v, want ErrNotFound", err)
