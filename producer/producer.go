@@ -115,7 +115,9 @@ func (p *program) run(ctx, seen context.Context) error {
 func (p *program) deployment(ctx, seen context.Context) (*bus.Deployed, error) {
 	watching, stop := context.WithCancelCause(seen)
 	began := context.AfterFunc(ctx, func() { stop(context.Cause(ctx)) }) // unless it has come
+	p.waiting("waiting for the deployment object")
 	deployed, err := p.env.Bus.Watch(watching, p.env.Log)
+	p.waiting("")
 	if !began() && err == nil {
 		err = context.Cause(ctx)
 	}
@@ -130,6 +132,13 @@ func (p *program) deployment(ctx, seen context.Context) (*bus.Deployed, error) {
 		return nil, ErrNoGroups
 	}
 	return deployed, nil
+}
+
+// waiting tells of every source what it waits for.
+func (p *program) waiting(reason string) {
+	for _, r := range p.rows {
+		r.Waiting(reason)
+	}
 }
 
 // carry carries every source to its end, and tells how each ended.

@@ -243,8 +243,10 @@ func TestRefusals(t *testing.T) {
 		"rtmp:": func(c *producer.Config) { c.Sources = []string{"rtmp://u:p@host/s"} },
 		"live":  func(c *producer.Config) { c.Sources = []string{"rtsp://u:p@host/s#mode=lossless"} },
 		"--fps": func(c *producer.Config) { c.FPS = -1 }, "--budget": func(c *producer.Config) { c.Budget = 0 },
-		"--max-rate": func(c *producer.Config) { c.MaxRate = map[string]float64{"depth": 0} },
-		"--max side": func(c *producer.Config) { c.MaxSide = 7 },
+		"--window-memory": func(c *producer.Config) { c.WindowMemory = 0 }, "--max-sources": func(c *producer.Config) { c.MaxSources = 0 },
+		"--ingest-sources": func(c *producer.Config) { c.IngestSources = 1 << 20 },
+		"--max-rate":       func(c *producer.Config) { c.MaxRate = map[string]float64{"depth": 0} },
+		"--max side":       func(c *producer.Config) { c.MaxSide = 7 },
 	} {
 		var cfg producer.Config
 		if err := service.Defaults(&cfg); err != nil {
@@ -273,6 +275,9 @@ func TestNotProvisioned(t *testing.T) {
 	path := "p=" + pictures(t, 2)
 	waiting := b.start(t, nil, path)
 	time.Sleep(50 * time.Millisecond)
+	if s := waiting.status(); s.Reason != "waiting for the deployment object" {
+		t.Errorf("it says that it waits for %q", s.Reason)
+	}
 	if waiting.health.Ready() {
 		t.Error("ready without a deployment")
 	}

@@ -78,9 +78,13 @@ func (l *carrier) ask(ctx context.Context, question func(context.Context) error)
 		call, cancel := context.WithTimeout(ctx, callTimeout)
 		err := question(call)
 		cancel()
+		if err == nil {
+			l.row.Waiting("")
+		}
 		if err == nil || errors.Is(err, nats.ErrConnectionClosed) || time.Since(start) > l.cfg.StoreTimeout {
 			return err
 		}
+		l.row.Waiting(fmt.Sprintf("waiting for NATS to answer: %v", err))
 		if !clock.Sleep(ctx, wait/2+rand.N(wait)) {
 			return err
 		}
