@@ -131,7 +131,7 @@ func TestViewerByKeyboard(t *testing.T) {
 			t.Error("a key acts though single keys are off")
 		}
 	})
-	want := "Frame 1 of cam2: 1 × person (near 73 %)."
+	want := "Frame 1 of cam2: 1 × person (near 73 %). pose: people [1,null]."
 	if text := ask[string](page, `document.getElementById("words").textContent`); text != want {
 		t.Errorf("the scene in words is %q, want %q", text, want)
 	}
