@@ -225,8 +225,12 @@ func (o *overview) look(ctx context.Context) NATSInfo {
 	}
 	streams := o.g.env.Bus.JetStream().ListStreams(ctx)
 	for s := range streams.Info() {
+		name, ours := o.g.env.Bus.OwnStream(s.Config.Name)
+		if !ours {
+			continue
+		}
 		info.Streams = append(info.Streams, StreamInfo{
-			Stream: s.Config.Name, Messages: s.State.Msgs, Bytes: s.State.Bytes, MaxBytes: s.Config.MaxBytes, Consumers: s.State.Consumers,
+			Stream: name, Messages: s.State.Msgs, Bytes: s.State.Bytes, MaxBytes: s.Config.MaxBytes, Consumers: s.State.Consumers,
 		})
 	}
 	if err := streams.Err(); err != nil {

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -278,6 +279,21 @@ func (b *Bus) name(stream string) string {
 		return "KV_" + b.prefix + "_" + bucket
 	}
 	return b.prefix + "_" + stream
+}
+
+// OwnStream is a stream's name without the deployment's prefix; ok is false when it is somebody else's.
+func (b *Bus) OwnStream(name string) (plain string, ok bool) {
+	plain = name
+	if b.prefix != "" {
+		plain = strings.Replace(name, b.prefix+"_", "", 1)
+	}
+	if b.name(plain) != name {
+		return "", false
+	}
+	bucket, isBucket := strings.CutPrefix(plain, "KV_")
+	kind, _, _ := strings.Cut(plain, "_")
+	return plain, isBucket && slices.Contains([]string{DeploymentBucket, PositionsBucket, OwnersBucket}, bucket) ||
+		slices.Contains([]string{"FRAMES", "RESULTS", "SCENES"}, kind)
 }
 
 // Subscribe calls handle, one message after the other, for what comes on a subject of package flow, and is given it without

@@ -240,7 +240,7 @@ func (b *Bus) SetAttempts(ctx context.Context, group string, id flow.FrameID, n 
 		if err != nil {
 			return err
 		}
-		if err := stream.Purge(ctx, jetstream.WithPurgeSubject("$KV."+PositionsBucket+"."+key)); err != nil {
+		if err := stream.Purge(ctx, jetstream.WithPurgeSubject(b.Subject("$KV."+PositionsBucket+"."+key))); err != nil {
 			return fmt.Errorf("forget the attempts of %s at %s: %w", group, id, err)
 		}
 		return nil

@@ -71,6 +71,9 @@ func TestPrefixKeepsDeploymentsApart(t *testing.T) {
 		if err := s.SetPosition(t.Context(), "cam1", "run1", flow.Position{Seq: own}); err != nil {
 			t.Fatal(err)
 		}
+		if err := s.SetAttempts(t.Context(), "detect", flow.FrameID{Source: "cam1", Session: "run1", Seq: 1}, int(own)); err != nil {
+			t.Fatal(err)
+		}
 		if _, err := s.Lease(t.Context(), "partition.0", prefix+"!"); err != nil {
 			t.Errorf("%q: the lease of another: %v", prefix, err)
 		}
@@ -109,6 +112,25 @@ func TestPrefixKeepsDeploymentsApart(t *testing.T) {
 		}
 		if err := s.Conn().Flush(); err != nil || len(s.done) != 0 || len(s.alive) != 0 {
 			t.Errorf("%q: it hears of others too: %d, %d, %v", prefix, len(s.done), len(s.alive), err)
+		}
+		if n, err := s.Attempts(t.Context(), "detect", flow.FrameID{Source: "cam1", Session: "run1", Seq: 1}); n != own || err != nil {
+			t.Errorf("%q: %d attempts, %v", prefix, n, err)
+		}
+		if err := s.SetAttempts(t.Context(), "detect", flow.FrameID{Source: "cam1", Session: "run1", Seq: 1}, 0); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := s.Attempts(t.Context(), "detect", flow.FrameID{Source: "cam1", Session: "run1", Seq: 1}); n != 0 || err != nil {
+			t.Errorf("%q: %d attempts are left, %v", prefix, n, err)
+		}
+		names := s.JetStream().StreamNames(t.Context())
+		var streams []string
+		for name := range names.Name() {
+			if plain, ok := s.OwnStream(name); ok {
+				streams = append(streams, plain)
+			}
+		}
+		if want := 7 + 2*len(s.groups); len(streams) != want || !slices.Contains(streams, "KV_spatialflow") || names.Err() != nil {
+			t.Errorf("%q: its streams are %v, %v, want %d", prefix, streams, names.Err(), want)
 		}
 		if err := s.Forget(t.Context(), "cam1", "run1"); err != nil {
 			t.Fatal(err)
