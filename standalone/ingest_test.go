@@ -196,7 +196,7 @@ func TestIngestReferencePictures(t *testing.T) {
 			if err := flow.Decode(msg.Data, scene); err != nil {
 				t.Fatal(err)
 			}
-			if scene.Seq <= last {
+			if scene.Seq < last { // one that is stored again, since its answer was late, comes twice
 				t.Errorf("%s: scene %d after %d", path, scene.Seq, last)
 			}
 			last = scene.Seq
