@@ -4,12 +4,10 @@ package fuser
 
 import (
 	"context"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/spatial-flow/spatial-flow/flow"
-	"github.com/spatial-flow/spatial-flow/flow/clock"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/fuser/join"
 	"github.com/spatial-flow/spatial-flow/fuser/metrics"
@@ -47,19 +45,7 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 			}
 		})
 	})
-	tasks.Go(func() error { keepReady(ctx, env); return nil })
-	return tasks.Wait()
-}
-
-const readyEvery = time.Second
-
-// keepReady says that the fuser does its work while it is connected, until ctx ends.
-func keepReady(ctx context.Context, env service.Env) {
+	env.Health.SetReady(true)
 	defer env.Health.SetReady(false)
-	for {
-		env.Health.SetReady(env.Bus.Conn().IsConnected())
-		if !clock.Sleep(ctx, readyEvery) {
-			return
-		}
-	}
+	return tasks.Wait()
 }
