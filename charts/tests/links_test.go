@@ -126,7 +126,7 @@ var triggers = map[string][]string{
 
 func TestTriggers(t *testing.T) {
 	count := 0
-	forEach(t, func(t *testing.T, _ matrixCase, objects []object) {
+	forEach(t, func(t *testing.T, c matrixCase, objects []object) {
 		for _, s := range of[*keda.ScaledObject](objects) {
 			for _, trigger := range s.Spec.Triggers {
 				count++
@@ -143,8 +143,12 @@ func TestTriggers(t *testing.T) {
 				if trigger.Type == "prometheus" && (trigger.Metadata["ignoreNullValues"] == "true") != strings.Contains(trigger.Metadata["query"], "skipped") {
 					t.Errorf("%s: ignoreNullValues of %s", s.Name, trigger.Metadata["query"])
 				}
-				// Streams and consumers are named by flow/bus: FRAMES_<MODE>, and the group.
-				if trigger.Type == "nats-jetstream" && (trigger.Metadata["stream"] != "FRAMES_LOSSLESS" || trigger.Metadata["account"] != "$G" ||
+				// Streams and consumers are named by flow/bus: FRAMES_<MODE> after the prefix, and the group.
+				stream := "FRAMES_LOSSLESS"
+				if strings.Contains(c.values, "prefix: blue") {
+					stream = "blue_" + stream
+				}
+				if trigger.Type == "nats-jetstream" && (trigger.Metadata["stream"] != stream || trigger.Metadata["account"] != "$G" ||
 					!strings.HasSuffix(s.Name, "-worker-"+trigger.Metadata["consumer"])) {
 					t.Errorf("%s looks at consumer %s of %s", s.Name, trigger.Metadata["consumer"], trigger.Metadata["stream"])
 				}

@@ -60,6 +60,9 @@ workers:
 workers: {detect: {autoscaling: {type: hpa, min: 2, max: 8, cpu: 60}}}`}},
 	{name: "keda, lossless, from nothing", rendering: rendering{values: `
 workers: {depth: {autoscaling: {type: keda, min: 0, max: 3, lossless: {lag: 20, activation: 1}}}}`}},
+	{name: "keda, beside another release in one account", rendering: rendering{values: `
+nats: {prefix: blue}
+workers: {depth: {autoscaling: {type: keda}}}`}},
 	{name: "keda, live", rendering: rendering{values: `
 workerDefaults: {autoscaling: {type: keda, live: {enabled: true, busy: 0.8}, lossless: {enabled: false}}}
 keda: {prometheus: {address: "http://prometheus.monitoring:9090", matchers: 'container="worker"'}}`}},

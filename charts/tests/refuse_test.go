@@ -21,6 +21,7 @@ var refusals = map[string]struct {
 	"a key that is not known, deeper":       {"nats: {storage: {siez: 1Gi}}", []string{"/nats/storage", "siez"}},
 	"a key of a group":                      {"workers: {detect: {replica: 2}}", []string{"/workers/detect", "replica"}},
 	"a key of a producer":                   {"producers: {street: {source: [x]}}", []string{"/producers/street", "source"}},
+	"a prefix with a dot":                   {"nats: {prefix: a.b}", []string{"/nats/prefix"}},
 	"two NATS servers":                      {"nats: {replicas: 2}", []string{"/nats/replicas", "1", "3"}},
 	"a number in words":                     {"gateway: {replicas: two}", []string{"/gateway/replicas", "integer"}},
 	"less than no pods":                     {"fuser: {replicas: -1}", []string{"/fuser/replicas", "0"}},

@@ -80,6 +80,10 @@ annotations:
 {{- $root := index . 0 -}}
 - name: SPATIALFLOW_NATS
   value: {{ include "spatial-flow.natsURL" $root | quote }}
+{{- with $root.Values.nats.prefix }}
+- name: SPATIALFLOW_NATS_PREFIX
+  value: {{ . | quote }}
+{{- end }}
 - name: SPATIALFLOW_NATS_USER
   value: {{ index . 1 }}
 - name: SPATIALFLOW_NATS_PASSWORD_FILE
