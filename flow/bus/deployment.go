@@ -39,12 +39,6 @@ func (b *Bus) Deployment(ctx context.Context) (flow.Deployment, uint64, error) {
 	return d, entry.Revision(), err
 }
 
-// Groups are those of the deployment object, read once.
-func (b *Bus) Groups(ctx context.Context) (flow.Groups, error) {
-	d, _, err := b.Deployment(ctx)
-	return d.Groups, err
-}
-
 // Deployed is the deployment object as it is now. Its methods may be called from many goroutines.
 type Deployed struct {
 	mu      sync.Mutex

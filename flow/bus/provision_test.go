@@ -116,8 +116,8 @@ func TestProvisionAgainChangesNothing(t *testing.T) {
 	if seq, _, err := b.Position(t.Context(), "cam1", "run1"); err != nil || seq.Seq != 5 {
 		t.Errorf("position is %+v, %v; want 5", seq, err)
 	}
-	if got, err := b.Groups(t.Context()); err != nil || !slices.Equal(got, groups) {
-		t.Errorf("groups entry is %v, %v; want %v", got, err, groups)
+	if got := deployed(t, b).Groups; !slices.Equal(got, groups) {
+		t.Errorf("groups are %v, want %v", got, groups)
 	}
 }
 
@@ -216,8 +216,8 @@ func TestGroupTurnedOffFreesItsFrames(t *testing.T) {
 	if _, err := b.TakeFrames(t.Context(), "depth", lossless, 1); !errors.Is(err, bus.ErrNotProvisioned) {
 		t.Errorf("taking its frames: %v, want ErrNotProvisioned", err)
 	}
-	if got, err := b.Groups(t.Context()); err != nil || !slices.Equal(got, off) {
-		t.Errorf("groups entry is %v, %v; want %v", got, err, off)
+	if got := deployed(t, b).Groups; !slices.Equal(got, off) {
+		t.Errorf("groups are %v, want %v", got, off)
 	}
 	provision(t, b, off, flow.DefaultLimits()) // off twice is off
 	publishFrames(t, b, off, frame("cam1", 3, "detect"))
@@ -264,7 +264,7 @@ func TestProvisionRefusesBadGroups(t *testing.T) {
 			t.Errorf("provision %v: %v, want ErrGroups", groups, err)
 		}
 	}
-	if _, err := b.Groups(t.Context()); !errors.Is(err, bus.ErrNotProvisioned) {
+	if _, _, err := b.Deployment(t.Context()); !errors.Is(err, bus.ErrNotProvisioned) {
 		t.Errorf("groups after refused provisioning: %v, want ErrNotProvisioned", err)
 	}
 }
@@ -272,7 +272,7 @@ func TestProvisionRefusesBadGroups(t *testing.T) {
 func TestNothingWorksBeforeProvision(t *testing.T) {
 	b, _ := start(t, t.TempDir())
 	calls := map[string]func(context.Context) error{
-		"Groups": func(ctx context.Context) error { _, err := b.Groups(ctx); return err },
+		"Deployment": func(ctx context.Context) error { _, _, err := b.Deployment(ctx); return err },
 		"PublishFrame": func(ctx context.Context) error {
 			return b.PublishFrame(ctx, flow.DefaultGroups(), frame("cam1", 1, "detect"))
 		},

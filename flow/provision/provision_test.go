@@ -51,7 +51,8 @@ func TestProvisionIsRepeatedAndSwitchesGroups(t *testing.T) {
 		if err := c.Run(t.Context(), &out, &out); err != nil || !strings.Contains(out.String(), "provisioned: ") {
 			t.Fatalf("off %v: %v\n%s", off, err, &out)
 		}
-		groups, err := b.Groups(t.Context())
+		d, _, err := b.Deployment(t.Context())
+		groups := d.Groups
 		if err != nil || len(groups) != 2 || len(groups.On(time.Now())) != 2-len(off) || groups[1].Slot != flow.DefaultGroups()[1].Slot {
 			t.Errorf("off %v: groups %s, %v", off, groups.Encode(), err)
 		}
