@@ -20,6 +20,7 @@ done
 
 # Within a service a package imports what lies beside or below it, never what lies above; its commands are at the top.
 # dataset writes what its street draws; smoke reads the answers of a gateway, whose types have no package of their own yet.
+# shellcheck disable=SC2016 # $p is of the template
 go list -tags "${TAGS:-}" -f '{{$p := .ImportPath}}{{range .Imports}}{{$p}} {{.}}{{"\n"}}{{end}}' ./producer/... ./workers/... ./fuser/... ./gateway/... ./standalone/... |
 	grep " $ROOT/" | grep -v '/cmd/' | grep -Ev "^$ROOT/(producer/street/dataset|gateway/smoke) " | while read -r package import; do
 	case $package in "$import"/*) echo "${package#"$ROOT"/} imports upwards: ${import#"$ROOT"/}" ;; esac
