@@ -40,7 +40,7 @@ test: install-test ## all tests but the long ones
 	go test -parallel $(PARALLEL) -tags '$(TAGS)' work
 
 test-long: install-test ## what takes minutes, judges times or kills servers: nothing else should run on the machine
-	go test -count=1 -timeout 90m -v -tags '$(TAGS),long,rigged' -run '$(LONG)' ./standalone
+	TAGS='$(TAGS)' go test -count=1 -timeout 90m -v -tags '$(TAGS),long,rigged' -run '$(LONG)' ./standalone
 
 check: fmt-check install-test scripts-check workflows-check tidy-check graph vet lint build chart-check isolated static race ## what CI runs first
 
