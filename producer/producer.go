@@ -55,7 +55,7 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	defer unseen()
 	var alive errgroup.Group
 	alive.Go(func() error { return service.Alive(seen, env, account.Reporter(board, owner.List(names))) })
-	alive.Go(func() error { return p.fleet.Watch(seen, env.Bus.Conn(), env.Log) })
+	alive.Go(func() error { return p.fleet.Watch(seen, env.Bus, env.Log) })
 	err = p.run(ctx, seen)
 	if err == nil && !cfg.ExitWhenDone {
 		<-ctx.Done()

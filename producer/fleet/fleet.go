@@ -3,7 +3,6 @@ package fleet
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/bus"
 )
 
 const (
@@ -39,15 +39,15 @@ type service struct {
 // New is a fleet of nobody yet. own is the subject of this producer's alive messages.
 func New(own string) *Fleet { return &Fleet{own: own, began: time.Now(), heard: map[string]service{}} }
 
-// Watch listens until ctx ends. Its error is that of a subscription.
-func (f *Fleet) Watch(ctx context.Context, conn *nats.Conn, log *slog.Logger) error {
-	alive, err := conn.Subscribe(flow.AliveSubject("*", "*"), func(msg *nats.Msg) {
+// Watch listens to the bus's own deployment until ctx ends. Its error is that of a subscription.
+func (f *Fleet) Watch(ctx context.Context, b *bus.Bus, log *slog.Logger) error {
+	alive, err := b.Subscribe(flow.AliveSubject("*", "*"), func(msg *nats.Msg) {
 		if alive, err := flow.ParseAlive(msg.Data); err == nil { // the gateway counts what is none
 			f.Hear(msg.Subject, alive, time.Now())
 		}
 	})
 	if err != nil {
-		return fmt.Errorf("subscribe to who is alive: %w", err)
+		return err
 	}
 	ticker := time.NewTicker(forgetEvery)
 	defer ticker.Stop()
