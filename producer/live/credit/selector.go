@@ -11,7 +11,8 @@ import (
 // Selector decides which frame of which live source goes to which groups, so that nothing queues anywhere: every group
 // has credits, one for each frame that it may have under way. The first group that is not silent, of those that may lead, leads: a frame is
 // admitted only when the lead has a credit, and every other group that has one at that moment joins the plan, so the
-// others' frames are always among the lead's. It compares no other host's clock with its own.
+// others' frames are always among the lead's. While all that may lead are silent a frame is admitted with each of their probes.
+// It compares no other host's clock with its own.
 type Selector struct {
 	groups []*groupCredits                 // in the order of the deployment
 	served map[string]map[string]time.Time // by source and group
@@ -22,7 +23,7 @@ type Selector struct {
 // Group is what a group is allowed in live mode.
 type Group struct {
 	Name     string
-	Follows  bool    // it never leads: frames are admitted without it
+	Follows  bool    // it never leads, unless all groups follow: frames are admitted without it, and none with such groups alone
 	Required bool    // no frame is admitted without it, unless it is silent
 	MaxRate  float64 // frames per second; 0: no cap
 }
@@ -39,13 +40,14 @@ func New(groups ...Group) *Selector {
 func (s *Selector) SetGroups(groups []Group) {
 	before := s.groups
 	s.groups = nil
+	leads := slices.ContainsFunc(groups, func(g Group) bool { return !g.Follows })
 	for _, g := range groups {
 		i := slices.IndexFunc(before, func(c *groupCredits) bool { return c.name == g.Name })
 		c := &groupCredits{name: g.Name, credits: 1, free: make([]time.Time, 1), out: map[flow.FrameID]time.Time{}}
 		if i >= 0 {
 			c = before[i]
 		}
-		c.follows, c.required, c.every = g.Follows, g.Required, 0
+		c.follows, c.required, c.every = g.Follows && leads, g.Required, 0
 		if g.MaxRate > 0 {
 			c.every = time.Duration(float64(time.Second) / g.MaxRate)
 		}
@@ -76,14 +78,15 @@ func (s *Selector) Pick(fresh func() []string, now time.Time) (source string, pl
 		g.expire(now)
 	}
 	lead := slices.IndexFunc(s.groups, func(g *groupCredits) bool { return !g.silent && !g.follows })
-	scarcest := ""
+	scarcest, led := "", false
 	for i, g := range s.groups {
 		ready, at := g.ready(now)
 		if ready {
 			plan, scarcest = append(plan, g.name), g.name
+			led = led || !g.follows
 			continue
 		}
-		if i == lead || lead < 0 || g.required && !g.silent {
+		if i == lead || lead < 0 && !g.follows || g.required && !g.silent {
 			wake = earlier(wake, at)
 		}
 	}
@@ -91,7 +94,7 @@ func (s *Selector) Pick(fresh func() []string, now time.Time) (source string, pl
 		slices.ContainsFunc(s.groups, func(g *groupCredits) bool {
 			return g.required && !g.silent && !slices.Contains(plan, g.name)
 		})
-	if len(plan) == 0 || blocked {
+	if !led || blocked {
 		return "", nil, wake, false
 	}
 	sources := fresh()

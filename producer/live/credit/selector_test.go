@@ -161,3 +161,36 @@ func TestCreditsAreConserved(t *testing.T) {
 		}
 	})
 }
+
+// While no worker of the groups that lead is alive, a group that follows gets their probes and nothing else: a frame that it alone
+// answers makes no scene. Where all groups follow, they lead.
+func TestFollowersDoNotLead(t *testing.T) {
+	t.Parallel()
+	frames := func(s *Selector) (of map[string]int) {
+		of = map[string]int{}
+		now := time.Unix(1000, 0)
+		s.Share("detect", 0, 1, 1, now)
+		s.Share("pose", 8, 1, 1, now)
+		for i := range 300 {
+			now = now.Add(10 * time.Millisecond)
+			_, plan, wake, ok := s.Pick(func() []string { return []string{"cam"} }, now)
+			if !ok {
+				if !wake.After(now) {
+					t.Fatalf("nothing at %v, and it is to be asked again at %v", now, wake)
+				}
+				continue
+			}
+			id := flow.FrameID{Source: "cam", Session: "s", Seq: uint64(i + 1)}
+			s.Admit(id, plan, now)
+			of[fmt.Sprint(plan)]++
+			s.Done("pose", id, flow.Done{Work: time.Millisecond, Outcome: flow.OutcomeComplete}, now.Add(time.Millisecond))
+		}
+		return of
+	}
+	if of := frames(New(Group{Name: "detect"}, Group{Name: "pose", Follows: true})); len(of) != 1 || of["[detect pose]"] != 1 {
+		t.Errorf("frames by plan %v, want the one probe that its credit allows", of)
+	}
+	if of := frames(New(Group{Name: "pose", Follows: true})); of["[pose]"] < 200 {
+		t.Errorf("frames by plan %v where all groups follow", of)
+	}
+}
