@@ -154,9 +154,6 @@ func (p *program) carry(ctx context.Context, deployed *bus.Deployed, admission *
 				if !isLossless(spec) {
 					return live.New(spec, p.rows[i], p.cfg.live(), p.env, admission, p.metrics, held).Run(ctx)
 				}
-				if waited && lossless.Ended(ctx, p.env, spec.Name, p.cfg.Run) {
-					return flow.StateComplete, ""
-				}
 				return lossless.Run(ctx, spec, p.rows[i], p.cfg.lossless(), shared, held)
 			}, func() { p.left(spec.Name, p.rows[i]) })
 			p.rows[i].Ended(state, reason)

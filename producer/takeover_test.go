@@ -155,3 +155,41 @@ func TestWokenProducerAdmitsNothing(t *testing.T) {
 	}
 	second.stop()
 }
+
+// A run that ended is carried on when its source has more frames: by who stands by as well, after a death in the middle.
+func TestLongerSourceIsCarriedOn(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	half := make(chan struct{})
+	b.fuse(t, &fuser{ordered: true, lose: func(id flow.FrameID) (bool, bool) {
+		if id.Seq == 20 {
+			close(half)
+		}
+		return id.Seq > 20, false
+	}})
+	path := "p=" + pictures(t, 40)
+	run := func(frames uint64) func(*producer.Config) {
+		return func(c *producer.Config) { quick(c); c.Run, c.Frames = "night", frames }
+	}
+	short := b.start(t, run(10), path)
+	wantComplete(t, short.wait(), 10)
+	short.stop()
+	again := b.start(t, run(10), path)
+	if s := again.wait()[0]; s.State != flow.StateComplete || s.Resumed != 10 || s.Account.Admitted != 0 {
+		t.Errorf("what has ended: %+v", s)
+	}
+	again.stop()
+
+	first := b.start(t, run(0), path)
+	<-half
+	second := b.start(t, run(0), path)
+	until(t, "the second stands by", func() bool { return strings.HasPrefix(second.status().Reason, "standing by") })
+	first.bus.Close()
+	until(t, "the second carries it on", func() bool {
+		s := second.status()
+		return s.State != flow.StateRunning || s.Account.Admitted > 0
+	})
+	if s := second.status(); s.State != flow.StateRunning {
+		t.Errorf("the second takes frame 20 of 40 for the end: %+v", s)
+	}
+}

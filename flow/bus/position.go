@@ -3,6 +3,7 @@ package bus
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -80,29 +81,44 @@ func (b *Bus) SetPosition(ctx context.Context, source, session string, position 
 	return nil
 }
 
-// Ended says whether every frame of a session has its scene, as [Bus.SetEnded] noted.
-func (b *Bus) Ended(ctx context.Context, source, session string) (bool, error) {
-	kv, err := b.bucket(ctx, PositionsBucket)
-	if err != nil {
-		return false, err
-	}
-	_, err = kv.Get(ctx, flow.EndedKey(source, session))
-	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("read the end of %s/%s: %w", source, session, err)
-	}
-	return true, nil
+// End is that of a session or a list, as [Bus.SetEnded] noted it.
+type End struct {
+	Seq      uint64 `json:"seq"` // of the last frame
+	Revision uint64 `json:"-"`   // grows with each time that it is noted
 }
 
-// SetEnded notes that every frame of a session has its scene.
-func (b *Bus) SetEnded(ctx context.Context, source, session string) error {
+// Ended is where a session ended, every frame with its scene. It may have been carried on since. [ErrNotFound] is returned when
+// that was not noted.
+func (b *Bus) Ended(ctx context.Context, source, session string) (End, error) {
+	kv, err := b.bucket(ctx, PositionsBucket)
+	if err != nil {
+		return End{}, err
+	}
+	entry, err := kv.Get(ctx, flow.EndedKey(source, session))
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return End{}, fmt.Errorf("end of %s/%s: %w", source, session, ErrNotFound)
+	}
+	if err != nil {
+		return End{}, fmt.Errorf("read the end of %s/%s: %w", source, session, err)
+	}
+	end := End{Revision: entry.Revision()}
+	if err := json.Unmarshal(entry.Value(), &end); err != nil {
+		return End{}, fmt.Errorf("read the end of %s/%s: %w: %w", source, session, flow.ErrMessage, err)
+	}
+	return end, nil
+}
+
+// SetEnded notes that a session ended with the frame seq: each up to it has its scene.
+func (b *Bus) SetEnded(ctx context.Context, source, session string, seq uint64) error {
 	kv, err := b.bucket(ctx, PositionsBucket)
 	if err != nil {
 		return err
 	}
-	if _, err := kv.Put(ctx, flow.EndedKey(source, session), []byte("{}")); err != nil {
+	value, err := json.Marshal(End{Seq: seq})
+	if err != nil {
+		return err
+	}
+	if _, err := kv.Put(ctx, flow.EndedKey(source, session), value); err != nil {
 		return fmt.Errorf("note the end of %s/%s: %w", source, session, err)
 	}
 	return nil
@@ -127,7 +143,7 @@ type RunRecord struct {
 	Source, Session string
 	Position        flow.Position
 	Age             time.Duration // since it was last written
-	Ended           bool          // every frame has its scene
+	Ended           bool          // every frame has its scene, and it was not carried on since that was noted
 }
 
 // RunRecords lists what is kept of the sessions of a source, or, when it is empty, of all, by source and session. A record that
@@ -144,7 +160,7 @@ func (b *Bus) RunRecords(ctx context.Context, source string) ([]RunRecord, error
 	}
 	defer func() { _ = watch.Stop() }() // the connection may be closed
 	var records []RunRecord
-	ended := map[string]bool{}
+	ended := map[string]End{}
 	for {
 		var entry jetstream.KeyValueEntry
 		whole := true
@@ -161,7 +177,10 @@ func (b *Bus) RunRecords(ctx context.Context, source string) ([]RunRecord, error
 		}
 		name, session, ok := flow.ParsePositionKey(entry.Key())
 		if !ok {
-			ended[entry.Key()] = true
+			var end End
+			if json.Unmarshal(entry.Value(), &end) == nil {
+				ended[entry.Key()] = end
+			}
 			continue
 		}
 		if position, err := flow.ParsePosition(name, entry.Value()); err == nil {
@@ -169,7 +188,8 @@ func (b *Bus) RunRecords(ctx context.Context, source string) ([]RunRecord, error
 		}
 	}
 	for i, r := range records {
-		records[i].Ended = ended[flow.EndedKey(r.Source, r.Session)]
+		end, noted := ended[flow.EndedKey(r.Source, r.Session)]
+		records[i].Ended = noted && end.Seq >= r.Position.Seq
 	}
 	slices.SortFunc(records, func(a, b RunRecord) int {
 		return cmp.Or(cmp.Compare(a.Source, b.Source), cmp.Compare(a.Session, b.Session))

@@ -129,10 +129,14 @@ func (l *carrier) carry(ctx, work context.Context, cancel context.CancelCauseFun
 	frames := info.Frames
 	l.row.Opened(frames, 0)
 	position, err := l.resume(ctx, src, frames)
-	if err != nil {
+	if err != nil && !errors.Is(err, errEnded) {
 		return err
 	}
 	l.row.Opened(frames, position)
+	if err != nil {
+		l.log.Info("already complete: every scene of this run is stored", "frames", frames)
+		return nil
+	}
 
 	last, err := l.carryAfter(ctx, work, cancel, src, position)
 	if err != nil {
@@ -148,7 +152,7 @@ func (l *carrier) carry(ctx, work context.Context, cancel context.CancelCauseFun
 	if err := l.checkPosition(work, last); err != nil || l.cfg.Run == "" {
 		return err
 	}
-	if err := l.ask(work, func(ctx context.Context) error { return l.bus.SetEnded(ctx, l.spec.Name, l.session) }); err != nil {
+	if err := l.ask(work, func(ctx context.Context) error { return l.bus.SetEnded(ctx, l.spec.Name, l.session, last) }); err != nil {
 		l.log.Warn("the end of the run is not noted: who stands by for it looks itself", "error", err)
 	}
 	return nil

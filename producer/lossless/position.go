@@ -12,11 +12,14 @@ import (
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/flow/clock"
-	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/producer/source"
 )
 
+// errEnded is returned when a run has no frame left: there is nothing to read, not even to pass over.
+var errEnded = errors.New("the run has ended")
+
 // resume makes the session's record, or finds it, passes over what the run has done before and returns how many frames that is.
+// [errEnded] is returned when the run is noted as ended with the last of the frames that the source has now.
 func (l *carrier) resume(ctx context.Context, src source.Source, frames uint64) (uint64, error) {
 	if l.cfg.Run == "" { // the session is new
 		l.tellIncomplete(ctx, frames)
@@ -29,10 +32,21 @@ func (l *carrier) resume(ctx context.Context, src source.Source, frames uint64) 
 	if position.Seq > 0 {
 		l.log.Info("going on", "after", position.Seq)
 	}
+	if frames > 0 && position.Seq == frames && l.endedAt(ctx, frames) {
+		return frames, errEnded
+	}
 	if err := src.Skip(ctx, position.Seq); err != nil {
 		return 0, fmt.Errorf("go on after frame %d: %w", position.Seq, err)
 	}
 	return position.Seq, nil
+}
+
+// endedAt says whether the run is noted as ended with that frame, as far as NATS answers.
+func (l *carrier) endedAt(ctx context.Context, seq uint64) bool {
+	call, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	end, err := l.bus.Ended(call, l.spec.Name, l.session)
+	return err == nil && end.Seq == seq
 }
 
 // openPosition is how far the session is, and the partition that it keeps: that of its record, of its last scene, or, when it
@@ -119,12 +133,4 @@ func (l *carrier) checkPosition(ctx context.Context, last uint64) error {
 			return fmt.Errorf("%w: it says %d, the account %d", ErrPosition, position, last)
 		}
 	}
-}
-
-// Ended says whether every frame of a run of a source has its scene, as far as NATS answers.
-func Ended(ctx context.Context, env service.Env, source, run string) bool {
-	call, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	ended, err := env.Bus.Ended(call, source, run)
-	return err == nil && ended
 }
