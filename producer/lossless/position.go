@@ -53,7 +53,7 @@ func (l *carrier) endedAt(ctx context.Context, seq uint64) bool {
 // begins now, of the deployment. The record is there before the first frame.
 func (l *carrier) openPosition(ctx context.Context) (position flow.Position, err error) {
 	d, _ := l.deployed.Now()
-	return position, l.ask(ctx, func(ctx context.Context) error {
+	err = l.ask(ctx, func(ctx context.Context) error {
 		before, _, err := l.bus.Position(ctx, l.spec.Name, l.session)
 		if errors.Is(err, bus.ErrNotFound) {
 			before, err = flow.Position{Partition: d.Begin(l.spec.Name)}, nil
@@ -65,6 +65,7 @@ func (l *carrier) openPosition(ctx context.Context) (position flow.Position, err
 		position.Seq = max(position.Seq, before.Seq)
 		return err
 	})
+	return position, err
 }
 
 // tellIncomplete reports the earlier runs of the source that stopped before its last frame; frames is how many it has,
