@@ -29,6 +29,19 @@ func (b *Bus) HasFrame(ctx context.Context, frame *flow.Frame, sequence uint64) 
 	return msg.Header.Get(nats.MsgIdHdr) == frame.MessageID(), nil // a stream that was made anew counts anew
 }
 
+// AckFloor is the sequence in the stream of frames up to which a group has acked all that it was to take; what it has in hand, or
+// has not been given yet, is beyond. It is 0 while the group has no consumer.
+func (b *Bus) AckFloor(ctx context.Context, group string, mode flow.Mode) (uint64, error) {
+	consumer, err := b.consumer(ctx, framesStream(mode), group)
+	if errors.Is(err, ErrNotProvisioned) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return consumer.CachedInfo().AckFloor.Stream, nil // as it was answered just now
+}
+
 // StoredResults are the frames of a session whose results of one group wait in their stream for the fuser, by seq. It is
 // asked at the stream's leader.
 func (b *Bus) StoredResults(ctx context.Context, group string, mode flow.Mode, partition int, source, session string) (map[uint64]bool, error) {

@@ -3,9 +3,7 @@ package lossless
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -117,65 +115,6 @@ func (l *carrier) found(id flow.FrameID, outcome flow.Outcome) {
 	if l.account.Found(id, outcome, time.Now()) {
 		l.closed(id.Seq, outcome)
 	}
-}
-
-// withoutTrace lists the frames that wait nowhere: they are not in FRAMES any more, so every group has acked them, which it
-// does after its result is stored, and of a group that a scene waits for there is no result. waiting is what the others
-// wait for.
-func (l *carrier) withoutTrace(ctx context.Context, ids []flow.FrameID) (lost []flow.FrameID, waiting string, err error) {
-	groups, results := l.deployed.Groups(), map[string]map[uint64]bool{}
-	for _, id := range ids {
-		k := l.window.hold(id.Seq)
-		if k == nil { // it has its scene now, or is being published
-			continue
-		}
-		frame, sequence := *k.frame, k.stored
-		l.window.free(k)
-		if sequence == 0 {
-			continue
-		}
-		call, cancel := context.WithTimeout(ctx, callTimeout)
-		there, err := l.bus.HasFrame(call, &frame, sequence)
-		cancel()
-		if err != nil {
-			return nil, waiting, err
-		}
-		if there {
-			waiting = l.absent(frame.Plan, id.Seq)
-			continue
-		}
-		missing := false
-		for _, name := range frame.Plan {
-			group, _ := groups.Find(name)
-			if group.Name == "" || group.Off || !group.Required() {
-				continue
-			}
-			if results[name] == nil {
-				call, cancel := context.WithTimeout(ctx, callTimeout)
-				results[name], err = l.bus.StoredResults(call, name, flow.ModeLossless, l.partition, id.Source, id.Session)
-				cancel()
-				if err != nil {
-					return nil, waiting, err
-				}
-			}
-			missing = missing || !results[name][id.Seq]
-		}
-		if missing {
-			lost = append(lost, id)
-		} else {
-			waiting = fmt.Sprintf("a fuser to store the scene of frame %d", id.Seq)
-		}
-	}
-	return lost, waiting, nil
-}
-
-// absent names the groups of a plan without a worker that is alive, or, when there is none, all of the plan.
-func (l *carrier) absent(plan []string, seq uint64) string {
-	gone := slices.DeleteFunc(slices.Clone(plan), func(group string) bool { return l.fleet.Slots(group) > 0 })
-	if len(gone) > 0 {
-		return fmt.Sprintf("a worker of %s to take frame %d", strings.Join(gone, ", "), seq)
-	}
-	return fmt.Sprintf("%s to answer frame %d", strings.Join(plan, ", "), seq)
 }
 
 // publishAgain publishes a frame that was lost once more, as a copy: with another Nats-Msg-Id, and else as it was.
