@@ -29,25 +29,25 @@ func (l *carrier) admitAll(ctx, work context.Context, pictures <-chan source.Pic
 			if !l.window.wait(ctx, len(p.Data)) {
 				return seq, nil
 			}
-			d, ok := l.plannable(ctx)
+			d, plan, ok := l.plannable(ctx)
 			if !ok {
 				return seq, nil
 			}
 			seq++
-			if err := l.admit(work, d, p, seq); err != nil {
+			if err := l.admit(work, d, plan, p, seq); err != nil {
 				return seq, err
 			}
 		}
 	}
 }
 
-// plannable waits for a deployment that has groups to plan for; false is returned when ctx ends first.
-func (l *carrier) plannable(ctx context.Context) (flow.Deployment, bool) {
+// plannable waits for a deployment with groups that answer the next frame, and names them; false is returned when ctx ends first.
+func (l *carrier) plannable(ctx context.Context) (d flow.Deployment, plan []string, ok bool) {
 	for {
 		d, changed := l.deployed.Now()
-		held := l.held()
-		if held && len(l.plan(d)) > 0 {
-			return d, true
+		plan, held := l.plan(d), l.held()
+		if held && len(plan) > 0 {
+			return d, plan, true
 		}
 		if held {
 			l.row.Waiting("waiting for a worker group of lossless frames")
@@ -56,7 +56,7 @@ func (l *carrier) plannable(ctx context.Context) (flow.Deployment, bool) {
 		}
 		select {
 		case <-ctx.Done():
-			return d, false
+			return d, nil, false
 		case <-changed:
 		case <-time.After(lookupEvery): // a group's moment, or its first worker, comes
 		}
@@ -70,11 +70,11 @@ func (l *carrier) plan(d flow.Deployment) []string {
 	})
 }
 
-// admit opens a frame and stores it.
-func (l *carrier) admit(ctx context.Context, d flow.Deployment, p source.Picture, seq uint64) error {
+// admit opens a frame with this plan and stores it.
+func (l *carrier) admit(ctx context.Context, d flow.Deployment, plan []string, p source.Picture, seq uint64) error {
 	frame := &flow.Frame{
 		Source: l.spec.Name, Session: l.session, Seq: seq, Mode: flow.ModeLossless,
-		Captured: clock.Stamp(p.Captured), Width: p.Width, Height: p.Height, Plan: l.plan(d), Picture: p.Data, Error: flow.CutText(p.Broken),
+		Captured: clock.Stamp(p.Captured), Width: p.Width, Height: p.Height, Plan: plan, Picture: p.Data, Error: flow.CutText(p.Broken),
 		Ledger: []flow.Hop{{Stage: account.Stage, Work: p.Read + p.Encode}},
 	}
 	d.Stamp(frame, l.partition)

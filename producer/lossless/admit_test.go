@@ -39,7 +39,7 @@ func TestNothingIsPublishedWithoutTheLease(t *testing.T) {
 		l := testCarrier(t, d, func() bool { return false })
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
-		if _, ok := l.plannable(ctx); ok {
+		if _, _, ok := l.plannable(ctx); ok {
 			t.Error("a frame may be admitted")
 		}
 		if status, _ := l.row.Snapshot(); status.Reason != "waiting for the lease of its name" {
@@ -47,7 +47,7 @@ func TestNothingIsPublishedWithoutTheLease(t *testing.T) {
 		}
 		again, stop := context.WithTimeout(t.Context(), 10*time.Second)
 		defer stop()
-		if err := l.admit(again, d, source.Picture{Data: []byte("jpeg"), Captured: time.Now()}, 1); !errors.Is(err, errNotHeld) {
+		if err := l.admit(again, d, l.plan(d), source.Picture{Data: []byte("jpeg"), Captured: time.Now()}, 1); !errors.Is(err, errNotHeld) {
 			t.Errorf("admitted all the same: %v", err)
 		}
 	})
@@ -84,7 +84,7 @@ func TestPlan(t *testing.T) {
 		}
 		l.deployed.Set(off)
 		planned := make(chan bool)
-		go func() { _, ok := l.plannable(t.Context()); planned <- ok }()
+		go func() { _, _, ok := l.plannable(t.Context()); planned <- ok }()
 		synctest.Wait()
 		if status, _ := l.row.Snapshot(); status.Reason != "waiting for a worker group of lossless frames" {
 			t.Errorf("it says %q", status.Reason)

@@ -51,7 +51,7 @@ func BenchmarkAdmit(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		seq++
-		if err := l.admit(b.Context(), deployment, p, seq); err != nil {
+		if err := l.admit(b.Context(), deployment, l.plan(deployment), p, seq); err != nil {
 			b.Fatal(err)
 		}
 		l.onDone(stageFuser, flow.Done{Session: "bench", Seq: seq, Outcome: flow.OutcomeComplete})

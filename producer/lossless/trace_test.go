@@ -9,6 +9,7 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/natsserver"
+	"github.com/spatial-flow/spatial-flow/producer/fleet"
 	"github.com/spatial-flow/spatial-flow/producer/source"
 )
 
@@ -94,7 +95,7 @@ func TestLost(t *testing.T) {
 			t.Parallel()
 			l := connected(t, c.groups...)
 			d, _ := l.deployed.Now()
-			if err := l.admit(t.Context(), d, source.Picture{Data: []byte("jpeg"), Captured: time.Now()}, 1); err != nil {
+			if err := l.admit(t.Context(), d, l.plan(d), source.Picture{Data: []byte("jpeg"), Captured: time.Now()}, 1); err != nil {
 				t.Fatal(err)
 			}
 			for _, group := range c.answered {
@@ -118,5 +119,23 @@ func TestLost(t *testing.T) {
 				t.Errorf("the copy is lost as well, %v", err)
 			}
 		})
+	}
+}
+
+// A frame is admitted with the plan that let it in, also when the only worker went meanwhile: never with one that is empty.
+func TestPlanIsMadeOnce(t *testing.T) {
+	t.Parallel()
+	l := connected(t, flow.Group{Name: "pose", Slot: 1, Need: flow.NeedOptional})
+	d, plan, ok := l.plannable(t.Context())
+	if !ok || len(plan) != 1 {
+		t.Fatalf("plan %v", plan)
+	}
+	l.fleet = fleet.New("own") // nobody is alive
+	if err := l.admit(t.Context(), d, plan, source.Picture{Data: []byte("jpeg"), Captured: time.Now()}, 1); err != nil {
+		t.Fatal(err)
+	}
+	k := l.window.hold(1)
+	if k == nil || !slices.Equal(k.frame.Plan, plan) || k.stored == 0 {
+		t.Errorf("it was admitted as %+v", k)
 	}
 }
