@@ -3,7 +3,6 @@ package lossless
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -77,8 +76,14 @@ func (l *carrier) lookUpDue(ctx context.Context) error {
 }
 
 // withoutScene closes the frames that have their scene, and lists the others. A scene that is not kept any more is told by the
-// position of the session.
+// position of the session, which is asked before the scenes: what is stored meanwhile is found with its own outcome.
 func (l *carrier) withoutScene(ctx context.Context, ids []flow.FrameID) (open []flow.FrameID, err error) {
+	call, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	position, _, err := l.bus.Position(call, l.spec.Name, l.session)
+	if err != nil && !errors.Is(err, bus.ErrNotFound) {
+		return nil, err
+	}
 	for _, id := range ids {
 		call, cancel := context.WithTimeout(ctx, callTimeout)
 		outcome, err := l.bus.SceneOutcome(call, l.partition, id)
@@ -86,29 +91,16 @@ func (l *carrier) withoutScene(ctx context.Context, ids []flow.FrameID) (open []
 		switch {
 		case err == nil:
 			l.found(id, outcome)
-		case errors.Is(err, bus.ErrNotFound):
-			open = append(open, id)
-		default:
+		case !errors.Is(err, bus.ErrNotFound):
 			return nil, err
+		case id.Seq <= position.Seq:
+			l.log.Debug("the scene is not kept any more, and counts as complete", "seq", id.Seq, "position", position.Seq)
+			l.found(id, flow.OutcomeComplete)
+		default:
+			open = append(open, id)
 		}
 	}
-	if len(open) == 0 {
-		return nil, nil
-	}
-	call, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	position, _, err := l.bus.Position(call, l.spec.Name, l.session)
-	if err != nil && !errors.Is(err, bus.ErrNotFound) {
-		return nil, err
-	}
-	return slices.DeleteFunc(open, func(id flow.FrameID) bool {
-		if id.Seq > position.Seq {
-			return false
-		}
-		l.log.Debug("the scene is not kept any more, and counts as complete", "seq", id.Seq, "position", position.Seq)
-		l.found(id, flow.OutcomeComplete)
-		return true
-	}), nil
+	return open, nil
 }
 
 func (l *carrier) found(id flow.FrameID, outcome flow.Outcome) {
