@@ -75,11 +75,11 @@ func (b bench) startFuser(t testing.TB) *runner {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return runFuser(t, connection)
+	return runFuser(t, connection, slog.New(slog.DiscardHandler))
 }
 
 // runFuser runs a fuser that has the connection for itself.
-func runFuser(t testing.TB, connection *bus.Bus) *runner {
+func runFuser(t testing.TB, connection *bus.Bus, log *slog.Logger) *runner {
 	t.Helper()
 	var cfg fuser.Config
 	if err := service.Defaults(&cfg); err != nil {
@@ -87,7 +87,7 @@ func runFuser(t testing.TB, connection *bus.Bus) *runner {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &runner{t: t, bus: connection, metrics: prometheus.NewRegistry(), cancel: cancel, ended: make(chan error, 1)}
-	env := service.Env{Bus: connection, Log: slog.New(slog.DiscardHandler), Metrics: r.metrics, Health: new(telemetry.Health)}
+	env := service.Env{Bus: connection, Log: log, Metrics: r.metrics, Health: new(telemetry.Health)}
 	go func() { r.ended <- fuser.Run(ctx, cfg, env) }()
 	return r
 }

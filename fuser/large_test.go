@@ -1,6 +1,7 @@
 package fuser_test
 
 import (
+	"log/slog"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -17,7 +18,7 @@ func TestSceneLargerThanTheServerTakes(t *testing.T) {
 	cluster := natstest.Start(t, natstest.Options{Servers: 1, MaxPayload: 1 << 20})
 	b := bench{bus: cluster.Connect(t, "test")}
 	b.provision(t, flow.DefaultDeployment())
-	defer runFuser(t, cluster.Connect(t, "fuser")).stop()
+	defer runFuser(t, cluster.Connect(t, "fuser"), slog.New(slog.DiscardHandler)).stop()
 	values := make([]float32, 600*600)
 	for i := range values {
 		values[i] = rand.Float32()

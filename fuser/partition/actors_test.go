@@ -93,7 +93,7 @@ func newRoom(t *testing.T, store Store, limits Limits) *room {
 	}, 0)
 	r := &room{partition: p, t: t, cancel: cancel, ended: make(chan struct{})}
 	go func() {
-		_ = p.dispatch(ctx, func(string) {})
+		_ = p.dispatch(ctx, func(pulling) {})
 		close(r.ended)
 	}()
 	return r

@@ -29,7 +29,7 @@ func startBench(b *testing.B, store *memory, m metrics.Metrics, partitions int) 
 	var tasks errgroup.Group
 	for number := range partitions {
 		p := newPartition(shared, number)
-		tasks.Go(func() error { return p.dispatch(ctx, func(string) {}) })
+		tasks.Go(func() error { return p.dispatch(ctx, func(pulling) {}) })
 		in = append(in, p.results)
 	}
 	return in, func() {

@@ -60,14 +60,15 @@ type partition struct {
 	positions *session.Writer
 	actors    actors
 	delays    map[string]*clock.Delays // of live results, by group: each has a stream of its own
-	pulled    map[string]bool          // groups whose results are pulled
+	pulled    map[pulling]bool         // true: its results are pulled; false: they were, until the group was retired and its stream gone
+	unpulled  chan pulling
 }
 
 func newPartition(shared *Shared, number int) *partition {
 	p := &partition{
 		Shared: shared, number: number, results: make(chan *delivery.Delivery),
 		holds: map[flow.Mode]*delivery.Hold{}, positions: session.NewWriter(shared.Store, shared.Env.Log),
-		delays: map[string]*clock.Delays{}, pulled: map[string]bool{},
+		delays: map[string]*clock.Delays{}, pulled: map[pulling]bool{}, unpulled: make(chan pulling),
 	}
 	for _, mode := range flow.Modes {
 		p.holds[mode] = delivery.NewHold(shared.Limits.Bytes)
@@ -90,7 +91,15 @@ func newPartition(shared *Shared, number int) *partition {
 // run pulls and joins until ctx ends, then gives back what it holds and writes the positions.
 func (p *partition) run(ctx context.Context) error {
 	tasks, ctx := errgroup.WithContext(ctx)
-	tasks.Go(func() error { return p.dispatch(ctx, func(group string) { p.pullGroup(ctx, tasks, group) }) })
+	tasks.Go(func() error {
+		return p.dispatch(ctx, func(of pulling) {
+			tasks.Go(func() error {
+				err := p.pull(ctx, of.group, of.mode)
+				p.ended(ctx, of)
+				return err
+			})
+		})
+	})
 	err := tasks.Wait()
 	for _, hold := range p.holds {
 		hold.GiveBack()
@@ -99,15 +108,23 @@ func (p *partition) run(ctx context.Context) error {
 	return err
 }
 
-func (p *partition) pullGroup(ctx context.Context, tasks *errgroup.Group, group string) {
-	for _, mode := range flow.Modes {
-		tasks.Go(func() error { return p.pull(ctx, group, mode) })
+// pulling is the results of one group in one mode.
+type pulling struct {
+	group string
+	mode  flow.Mode
+}
+
+// ended tells the dispatcher that they are not pulled any more.
+func (p *partition) ended(ctx context.Context, of pulling) {
+	select {
+	case p.unpulled <- of:
+	case <-ctx.Done():
 	}
 }
 
 // dispatch hands the results on until ctx ends and all who got some have ended. pull is called once for each group of the
-// deployment, now and when one is added.
-func (p *partition) dispatch(ctx context.Context, pull func(group string)) error {
+// deployment and each mode: now, when one is added, and when one comes back whose pull has ended.
+func (p *partition) dispatch(ctx context.Context, pull func(pulling)) error {
 	var beside sync.WaitGroup
 	for _, hold := range p.holds {
 		beside.Go(func() { hold.KeepAlive(ctx) })
@@ -127,6 +144,9 @@ func (p *partition) dispatch(ctx context.Context, pull func(group string)) error
 		case <-changed:
 			changed = p.follow(pull)
 			p.actors.tell()
+		case of := <-p.unpulled:
+			p.pulled[of] = false
+			changed = p.follow(pull) // it may have come back meanwhile
 		case now := <-ticker.C:
 			p.actors.tidy(now)
 		}
@@ -134,14 +154,17 @@ func (p *partition) dispatch(ctx context.Context, pull func(group string)) error
 }
 
 // follow takes the deployment as it is now over, without giving anything up. The channel is closed when it is another one.
-func (p *partition) follow(pull func(group string)) <-chan struct{} {
+func (p *partition) follow(pull func(pulling)) <-chan struct{} {
 	deployment, changed := p.Deployed.Now()
 	needs := join.NeedsOf(deployment.Groups)
 	p.needs.Store(&needs)
 	for _, group := range deployment.Groups {
-		if !p.pulled[group.Name] {
-			p.pulled[group.Name] = true
-			pull(group.Name)
+		for _, mode := range flow.Modes {
+			of := pulling{group.Name, mode}
+			if pulled, before := p.pulled[of]; !pulled && (!before || !group.Retired) {
+				p.pulled[of] = true
+				pull(of)
+			}
 		}
 	}
 	return changed

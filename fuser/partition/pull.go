@@ -19,6 +19,7 @@ func (p *partition) pull(ctx context.Context, group string, mode flow.Mode) erro
 	open := func(ctx context.Context) (bus.Messages, error) {
 		messages, err := p.Env.Bus.TakeResults(ctx, group, mode, p.number, p.Limits.Prefetch)
 		if of, known := p.Deployed.Groups().Find(group); errors.Is(err, bus.ErrNotProvisioned) && (!known || of.Retired) {
+			p.Env.Log.Debug("results are not taken any more: the group is retired", "group", group, "mode", mode, "partition", p.number)
 			end()
 		}
 		return messages, err
