@@ -63,6 +63,8 @@ type Bus struct {
 	streams map[string]jetstream.Stream
 	kv      map[string]jetstream.KeyValue
 
+	written written // positions
+
 	left atomic.Pointer[time.Time] // when the connection was lost; nil while it is there
 
 	buffers sync.Pool // *[]byte: encoded messages, free again once their PubAck is there

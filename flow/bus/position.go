@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/clock"
 )
 
 // PositionsBucket is the KV bucket of the sessions' positions. A record that is not written for [flow.Limits].PositionsKeep goes.
@@ -69,16 +71,77 @@ func (b *Bus) Position(ctx context.Context, source, session string) (position fl
 	return position, last, nil
 }
 
-// SetPosition writes a session's position.
+// SetPosition writes a session's position, unless the record is further already: who was stopped for a while does not set back
+// what another wrote meanwhile.
 func (b *Bus) SetPosition(ctx context.Context, source, session string, position flow.Position) error {
 	kv, err := b.bucket(ctx, PositionsBucket)
 	if err != nil {
 		return err
 	}
-	if _, err := kv.Put(ctx, flow.PositionKey(source, session), position.Encode()); err != nil {
-		return fmt.Errorf("write position of %s/%s: %w", source, session, err)
+	key := flow.PositionKey(source, session)
+	for at, known := b.written.of(key, position.Seq); ; known = false {
+		if !known {
+			if at, err = recordedAt(ctx, kv, source, session); err == nil && at.seq > position.Seq {
+				return nil
+			}
+		}
+		if err == nil {
+			if at.revision == 0 {
+				at.revision, err = kv.Create(ctx, key, position.Encode())
+			} else {
+				at.revision, err = kv.Update(ctx, key, position.Encode(), at.revision)
+			}
+		}
+		if err == nil {
+			b.written.set(key, recordAt{at.revision, position.Seq})
+			return nil
+		}
+		var api *jetstream.APIError
+		moved := errors.Is(err, jetstream.ErrKeyExists) || errors.As(err, &api) && api.ErrorCode == codeWrongLastSequence
+		if !moved || !known && !clock.Sleep(ctx, callWait) { // a replica that is behind may have told of the record
+			return fmt.Errorf("write position of %s/%s: %w", source, session, err)
+		}
 	}
-	return nil
+}
+
+// recordAt is the revision of a session's record and the seq that it says. Revision 0 is no record.
+type recordAt struct{ revision, seq uint64 }
+
+func recordedAt(ctx context.Context, kv jetstream.KeyValue, source, session string) (recordAt, error) {
+	entry, err := kv.Get(ctx, flow.PositionKey(source, session))
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return recordAt{}, nil
+	}
+	if err != nil {
+		return recordAt{}, err
+	}
+	position, err := flow.ParsePosition(source, entry.Value())
+	return recordAt{entry.Revision(), position.Seq}, err
+}
+
+const maxWritten = 16 << 10 // records whose revision is known; of more, the record is read before it is written
+
+// written are the records that this connection wrote last. It is safe for concurrent use.
+type written struct {
+	mu  sync.Mutex
+	all map[string]recordAt
+}
+
+// of is the record under a key, known when seq may be written in its place.
+func (w *written) of(key string, seq uint64) (at recordAt, known bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	at, known = w.all[key]
+	return at, known && at.seq <= seq
+}
+
+func (w *written) set(key string, at recordAt) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.all == nil || len(w.all) >= maxWritten {
+		w.all = map[string]recordAt{}
+	}
+	w.all[key] = at
 }
 
 // End is that of a session or a list, as [Bus.SetEnded] noted it.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -301,4 +302,53 @@ func TestAlive(t *testing.T) {
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("alive changed (-sent +received), %v:\n%s", err, diff)
 	}
+}
+
+// Who was stopped for a while does not set a session back, and two who write at once leave the further position.
+func TestPositionNeverGoesBack(t *testing.T) {
+	t.Parallel()
+	s := remote(t, t.TempDir(), -1)
+	connect := func() *bus.Bus {
+		b, err := bus.Connect(bus.Options{URL: s.ClientURL(), Role: "fuser"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(b.Close)
+		return b
+	}
+	b, other := connect(), connect()
+	provision(t, b, flow.DefaultGroups(), flow.DefaultLimits())
+	set := func(b *bus.Bus, seq uint64) {
+		if err := b.SetPosition(t.Context(), "film", "monday", flow.Position{Seq: seq}); err != nil {
+			t.Error(err)
+		}
+	}
+	want := func(seq uint64) {
+		t.Helper()
+		if p, _, err := b.Position(t.Context(), "film", "monday"); err != nil || p.Seq != seq {
+			t.Errorf("position %+v, %v; want %d", p, err, seq)
+		}
+	}
+	set(b, 90)
+	set(other, 500)
+	set(b, 100) // it knows of 90
+	set(other, 100)
+	want(500)
+	var writing sync.WaitGroup
+	for i, b := range []*bus.Bus{b, other} {
+		writing.Go(func() {
+			for seq := uint64(501); seq <= 700; seq++ {
+				if seq%2 == uint64(i) {
+					set(b, seq)
+				}
+			}
+		})
+	}
+	writing.Wait()
+	want(700)
+	if err := b.Forget(t.Context(), "film", "monday"); err != nil {
+		t.Fatal(err)
+	}
+	set(other, 3) // begun anew
+	want(3)
 }
