@@ -176,6 +176,14 @@ func (g Groups) AcceptedSubject(mode Mode, source string) string {
 	return "accepted." + string(mode) + "." + strings.Repeat("*.", len(g)) + source
 }
 
+// SourceFilters select the frames of one source in their stream, each those of producers that know so many of the groups.
+func (g Groups) SourceFilters(mode Mode, source string) (filters []string) {
+	for n := range g {
+		filters = append(filters, "frames."+string(mode)+"."+strings.Repeat("*.", n+1)+source)
+	}
+	return filters
+}
+
 // AllAccepted selects the stored frames of all sources in one mode as the server republishes them, however many groups
 // their producers know. Such a subject ends in the source ([AcceptedSource]).
 func AllAccepted(mode Mode) string { return "accepted." + string(mode) + ".>" }

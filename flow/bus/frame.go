@@ -49,18 +49,63 @@ func (b *Bus) StoredResults(ctx context.Context, group string, mode flow.Mode, p
 	if err != nil {
 		return nil, err
 	}
-	found, subject := map[uint64]bool{}, b.Subject(flow.ResultSubject(group, mode, partition, source))
-	for next := uint64(1); ; {
-		msg, err := stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject(subject))
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return found, nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("look up results of %s for %s: %w", group, source, err)
-		}
+	found := map[uint64]bool{}
+	err = b.eachStored(ctx, stream, flow.ResultSubject(group, mode, partition, source), func(msg *jetstream.RawStreamMsg) {
 		if id, ok := resultFrame(msg.Header.Get(nats.MsgIdHdr)); ok && id.Source == source && id.Session == session {
 			found[id.Seq] = true
 		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look up results of %s for %s: %w", group, source, err)
+	}
+	return found, nil
+}
+
+// StoredBefore says whether a lossless frame of a session that comes before seq, or a result of one, is still in its stream: its
+// scene is still to come. It is asked at the streams' leaders.
+func (b *Bus) StoredBefore(ctx context.Context, groups flow.Groups, partition int, id flow.FrameID) (stored bool, err error) {
+	for _, group := range groups {
+		results, err := b.StoredResults(ctx, group.Name, flow.ModeLossless, partition, id.Source, id.Session)
+		if errors.Is(err, ErrNotProvisioned) && group.Retired {
+			continue
+		}
+		if err != nil {
+			return false, err
+		}
+		for seq := range results {
+			stored = stored || seq < id.Seq
+		}
+	}
+	if stored {
+		return true, nil
+	}
+	stream, err := b.stream(ctx, framesStream(flow.ModeLossless))
+	if err != nil {
+		return false, err
+	}
+	for _, filter := range groups.SourceFilters(flow.ModeLossless, id.Source) {
+		err := b.eachStored(ctx, stream, filter, func(msg *jetstream.RawStreamMsg) {
+			frame, err := flow.ParseMessageID(msg.Header.Get(nats.MsgIdHdr))
+			stored = stored || err == nil && frame.Source == id.Source && frame.Session == id.Session && frame.Seq < id.Seq
+		})
+		if err != nil {
+			return false, fmt.Errorf("look up frames before %s: %w", id, err)
+		}
+	}
+	return stored, nil
+}
+
+// eachStored visits the messages of a stream with a subject, from the oldest on.
+func (b *Bus) eachStored(ctx context.Context, stream jetstream.Stream, subject string, visit func(*jetstream.RawStreamMsg)) error {
+	for next := uint64(1); ; {
+		msg, err := stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject(b.Subject(subject)))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		visit(msg)
 		next = msg.Sequence + 1
 	}
 }

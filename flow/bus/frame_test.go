@@ -60,3 +60,30 @@ func TestCopyKeepsItsPlan(t *testing.T) {
 	}
 	wantWaiting(t, b, "FRAMES_LOSSLESS", "detect", 1)
 }
+
+// A frame, and a result of one, that comes before another of its session is found, whoever wrote it.
+func TestStoredBefore(t *testing.T) {
+	t.Parallel()
+	b := provisioned(t)
+	groups := flow.DefaultGroups()
+	want := func(seq uint64, want bool) {
+		t.Helper()
+		f := frame("cam1", seq, "detect")
+		if got, err := b.StoredBefore(t.Context(), groups, f.Place(), f.ID()); got != want || err != nil {
+			t.Errorf("before frame %d: %v, %v; want %v", seq, got, err, want)
+		}
+	}
+	want(9, false)
+	other := frame("cam1", 1, "detect")
+	other.Session = "run2"
+	publishFrames(t, b, groups, other, frame("cam2", 1, "detect"))
+	want(9, false)
+	publishFrames(t, b, groups[:1], frame("cam1", 7, "detect")) // of a producer that knows one group
+	want(9, true)
+	want(7, false)
+	if err := b.PublishResult(t.Context(), result("detect", "cam1", 4)); err != nil {
+		t.Fatal(err)
+	}
+	want(7, true)
+	want(4, false)
+}

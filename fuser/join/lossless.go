@@ -113,5 +113,31 @@ func (l *Lossless[H]) Stored() []H {
 	return f.handles
 }
 
+// Gap is the first frame that is held, when the session's next one is not; ok is false when that one is, or nothing.
+func (l *Lossless[H]) Gap() (first uint64, ok bool) {
+	if l.given != l.stored || l.frames[l.given+1] != nil {
+		return 0, false
+	}
+	for seq := range l.frames {
+		if first == 0 || seq < first {
+			first = seq
+		}
+	}
+	return first, first != 0
+}
+
+// Skip has the session go on after the frame of that seq, and gives back the handles of what is held up to it. It is for a
+// session without a frame that is given out and not stored ([Lossless.Gap]).
+func (l *Lossless[H]) Skip(stored uint64) (handles []H) {
+	for seq, f := range l.frames {
+		if seq <= stored {
+			handles = append(handles, f.handles...)
+			delete(l.frames, seq)
+		}
+	}
+	l.given, l.stored = max(l.given, stored), max(l.stored, stored)
+	return handles
+}
+
 // Open is how many frames wait, or are given out and not stored yet.
 func (l *Lossless[H]) Open() int { return len(l.frames) }

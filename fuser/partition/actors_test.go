@@ -27,6 +27,7 @@ type book struct {
 	takes              time.Duration
 	closed             atomic.Bool // nothing can be read
 	positions          sync.Map    // by source
+	before             atomic.Bool // a frame before those that are answered is stored
 }
 
 func (b *book) Position(_ context.Context, source, _ string) (flow.Position, *flow.Scene, error) {
@@ -37,6 +38,10 @@ func (b *book) Position(_ context.Context, source, _ string) (flow.Position, *fl
 		return position.(flow.Position), nil, nil
 	}
 	return flow.Position{}, nil, bus.ErrNotFound
+}
+
+func (b *book) StoredBefore(context.Context, flow.Groups, int, flow.FrameID) (bool, error) {
+	return b.before.Load(), nil
 }
 
 func (b *book) SetPosition(_ context.Context, source, _ string, position flow.Position) error {
@@ -229,4 +234,41 @@ func TestSessionsStoreSideBySide(t *testing.T) {
 			r.leave()
 		})
 	}
+}
+
+// A session of which nothing is recorded, and whose first frames are gone, goes on with the first that is answered, and waits
+// for those before it as long as one is stored.
+func TestSessionWhoseRecordIsGone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := new(book)
+		store.before.Store(true)
+		r := newRoom(t, store, Limits{Sources: 4, Bytes: 1 << 20})
+		var all []*letter
+		for _, seq := range []uint64{5, 4} {
+			for _, group := range []string{flow.GroupDetect, flow.GroupDepth} {
+				all = append(all, r.put(group, "a", seq))
+			}
+		}
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		wantState(t, "frame 4 while a frame before it is stored", all[2], false, false)
+		store.before.Store(false)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		for _, l := range all {
+			wantState(t, "frames 4 and 5", l, true, false)
+		}
+		wantState(t, "the next frame", r.put(flow.GroupDetect, "a", 6), false, false)
+		wantState(t, "the rest of it", r.put(flow.GroupDepth, "a", 6), true, false)
+		if store.scenes.Load() != 3 {
+			t.Errorf("%d scenes, want 3", store.scenes.Load())
+		}
+		r.put(flow.GroupDetect, "late", 2) // its first look was at a replica that was behind
+		store.positions.Store("late", flow.Position{Seq: 1})
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		wantState(t, "of a session whose record is found later", r.put(flow.GroupDepth, "late", 2), true, false)
+		r.leave()
+	})
 }

@@ -128,6 +128,10 @@ func (m *memory) Position(context.Context, string, string) (flow.Position, *flow
 	return flow.Position{}, nil, nil
 }
 
+func (m *memory) StoredBefore(context.Context, flow.Groups, int, flow.FrameID) (bool, error) {
+	return false, nil
+}
+
 func (m *memory) SetPosition(context.Context, string, string, flow.Position) error { return m.take() }
 
 func (m *memory) PublishScene(_ context.Context, scene *flow.Scene) error {

@@ -78,7 +78,7 @@ func newPartition(shared *Shared, number int) *partition {
 		most: shared.Limits.Sources, known: map[name]*actor{},
 		sessions: session.Shared{
 			Scenes: shared.Store, Positions: p.positions, Done: p.done, Full: p.holds[flow.ModeLossless].Full, Needs: needs,
-			Lags: shared.Lossless, Unpackers: shared.Unpackers, Metrics: shared.Metrics, Log: shared.Env.Log,
+			Groups: shared.Deployed.Groups, Lags: shared.Lossless, Unpackers: shared.Unpackers, Metrics: shared.Metrics, Log: shared.Env.Log,
 		},
 		cameras: camera.Shared{
 			Scenes: shared.Store, Done: p.done, Full: p.holds[flow.ModeLive].Full, Needs: needs, HeldMax: shared.Limits.HeldMax,

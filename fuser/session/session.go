@@ -24,6 +24,8 @@ const (
 	openWithin  = 2 * time.Second // for reading where a session stands
 	openLeast   = 50 * time.Millisecond
 	openMost    = 1600 * time.Millisecond // between two tries
+	beginWait   = 30 * time.Second        // for the first frame of a session of which nothing is recorded
+	beginWithin = 10 * time.Second        // for a look at what is stored of it
 )
 
 // ID names one session of one source: the frames that are stored in one order.
@@ -34,6 +36,7 @@ type Scenes interface {
 	Position(ctx context.Context, source, session string) (position flow.Position, last *flow.Scene, err error)
 	LastScene(ctx context.Context, source, session string) (*flow.Scene, error)
 	PublishScene(ctx context.Context, scene *flow.Scene) error
+	StoredBefore(ctx context.Context, groups flow.Groups, partition int, id flow.FrameID) (bool, error)
 }
 
 // Positions is told how far sessions are, and writes it some time later.
@@ -49,6 +52,7 @@ type Shared struct {
 	Done      func(source string, done flow.Done)
 	Full      func() bool // whether only results of a session's next frame find room
 	Needs     func() join.Needs
+	Groups    func() flow.Groups
 	Lags      *join.Lags
 	Unpackers join.Unpackers
 	Metrics   metrics.Metrics
@@ -63,7 +67,10 @@ type Session struct {
 	stable *depthmap.Range                    // after the newest frame that is fused
 	fused  *fused                             // the frame after the one that is being stored
 	stored chan result
-	busy   bool // a scene is being stored
+	busy   bool      // a scene is being stored
+	place  int       // partition
+	lost   bool      // nothing is recorded of it: it may have begun long ago
+	gap    time.Time // since when its next frame is missing, while it is lost
 }
 
 // fused is a frame whose scene is not stored yet.
@@ -112,13 +119,18 @@ func (s *Session) Run(ctx context.Context, mailbox <-chan *delivery.Delivery, ch
 		case <-changed:
 		case <-due.C:
 		}
-		if wake := s.advance(ctx); !wake.IsZero() {
+		wake := s.advance(ctx)
+		if s.lost {
+			wake = s.begin(ctx, wake)
+		}
+		if !wake.IsZero() {
 			due.Reset(time.Until(wake))
 		}
 	}
 }
 
 func (s *Session) add(d *delivery.Delivery) {
+	s.place = d.Result.Place()
 	stored, err := s.joiner.Add(d.Result, !s.Full(), d, d.Received)
 	switch {
 	case err != nil:
@@ -156,6 +168,7 @@ func (s *Session) read(ctx context.Context) error {
 	if last != nil {
 		s.stable = last.Range
 	}
+	s.lost = err != nil && s.Positions.Noted(s.id) == 0
 	s.joiner = join.NewLossless[*delivery.Delivery](max(position.Seq, s.Positions.Noted(s.id)), s.Lags)
 	return nil
 }
