@@ -75,9 +75,9 @@ func FirstPartition(source string) int {
 	return int(h.Sum32() % 4)
 }
 
-// ResultSubject is results.<group>.<mode>.<partition>.<source>.
+// ResultSubject is results.<group>.<mode>.<partition>.<source>. The partition may be [AnyPartition].
 func ResultSubject(group string, mode Mode, partition int, source string) string {
-	return "results." + group + "." + string(mode) + "." + strconv.Itoa(partition) + "." + source
+	return "results." + group + "." + string(mode) + "." + partitionToken(partition) + "." + source
 }
 
 // ResultFilter selects the results of one group, mode and partition.
@@ -85,7 +85,7 @@ func ResultFilter(group string, mode Mode, partition int) string {
 	return "results." + group + "." + string(mode) + "." + strconv.Itoa(partition) + ".>"
 }
 
-// AnyPartition selects the scenes of all partitions.
+// AnyPartition selects what is in all partitions.
 const AnyPartition = -1
 
 // SceneSubject is scenes.live.<partition>.<source>, or, where every scene has a subject of its own,

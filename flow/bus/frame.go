@@ -110,6 +110,46 @@ func (b *Bus) eachStored(ctx context.Context, stream jetstream.Stream, subject s
 	}
 }
 
+// deleteWaiting deletes the lossless frames and results of a session. Those of a version that names messages in another way stay.
+func (b *Bus) deleteWaiting(ctx context.Context, source, session string) error {
+	d, _, err := b.Deployment(ctx)
+	if err != nil {
+		return err
+	}
+	remove := func(stream, subject string, of func(messageID string) (flow.FrameID, bool)) error {
+		s, err := b.stream(ctx, stream)
+		if err != nil {
+			return err
+		}
+		var failed error
+		err = b.eachStored(ctx, s, subject, func(msg *jetstream.RawStreamMsg) {
+			if id, ok := of(msg.Header.Get(nats.MsgIdHdr)); !ok || id.Source != source || id.Session != session {
+				return
+			}
+			if err := s.DeleteMsg(ctx, msg.Sequence); err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+				failed = err
+			}
+		})
+		return errors.Join(err, failed)
+	}
+	for _, filter := range d.Groups.SourceFilters(flow.ModeLossless, source) {
+		err := remove(framesStream(flow.ModeLossless), filter, func(messageID string) (flow.FrameID, bool) {
+			id, err := flow.ParseMessageID(messageID)
+			return id, err == nil
+		})
+		if err != nil {
+			return fmt.Errorf("delete its frames: %w", err)
+		}
+	}
+	for _, group := range d.Groups {
+		err := remove(resultsStream(group.Name, flow.ModeLossless), flow.ResultSubject(group.Name, flow.ModeLossless, flow.AnyPartition, source), resultFrame)
+		if err != nil && !(group.Retired && errors.Is(err, ErrNotProvisioned)) {
+			return fmt.Errorf("delete its results of %s: %w", group.Name, err)
+		}
+	}
+	return nil
+}
+
 // resultFrame is the frame that a result with this Nats-Msg-Id answers ([flow.Result.MessageID]): source/session/seq and what
 // follows.
 func resultFrame(messageID string) (flow.FrameID, bool) {

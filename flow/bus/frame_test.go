@@ -3,6 +3,8 @@ package bus_test
 import (
 	"testing"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/spatial-flow/spatial-flow/flow"
 )
 
@@ -86,4 +88,33 @@ func TestStoredBefore(t *testing.T) {
 	}
 	want(7, true)
 	want(4, false)
+}
+
+// What waits of a session that is forgotten goes, be it that nobody understands it, and nothing else does.
+func TestForgottenSessionLeavesNothing(t *testing.T) {
+	t.Parallel()
+	b := provisioned(t)
+	groups := flow.DefaultGroups()
+	other := frame("cam1", 1, "detect")
+	other.Session = "run2"
+	publishFrames(t, b, groups, frame("cam1", 1, "detect"), frame("cam1", 2, "detect", "depth"), other, frame("cam2", 1, "detect"))
+	for _, r := range []*flow.Result{result("detect", "cam1", 3), result("depth", "cam1", 3), result("detect", "cam2", 3)} {
+		if err := b.PublishResult(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	strange := nats.NewMsg(flow.ResultSubject("detect", lossless, 5, "cam1"))
+	strange.Data = []byte("of a version to come")
+	strange.Header.Set(nats.MsgIdHdr, "cam1/run1/4/detect")
+	if _, err := b.JetStream().PublishMsg(t.Context(), strange); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Forget(t.Context(), "cam1", "run1"); err != nil {
+		t.Fatal(err)
+	}
+	for stream, want := range map[string]int{"FRAMES_LOSSLESS": 2, "RESULTS_DETECT_LOSSLESS": 1, "RESULTS_DEPTH_LOSSLESS": 0} {
+		if got := stored(t, b, stream); got != want {
+			t.Errorf("%s holds %d messages, want %d", stream, got, want)
+		}
+	}
 }

@@ -187,8 +187,12 @@ func (b *Bus) SetEnded(ctx context.Context, source, session string, seq uint64) 
 	return nil
 }
 
-// Forget deletes the record of a session: it can't be carried on any more.
+// Forget deletes the record of a session, which can't be carried on any more, and what waits of its lossless frames and results:
+// nobody need understand those. Nobody may carry the session meanwhile.
 func (b *Bus) Forget(ctx context.Context, source, session string) error {
+	if err := b.deleteWaiting(ctx, source, session); err != nil {
+		return fmt.Errorf("forget %s/%s: %w", source, session, err)
+	}
 	kv, err := b.bucket(ctx, PositionsBucket)
 	if err != nil {
 		return err

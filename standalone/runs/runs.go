@@ -3,6 +3,7 @@ package runs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,12 +12,13 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/flow/service"
+	"github.com/spatial-flow/spatial-flow/producer/owner"
 )
 
 // Command is the command line.
 type Command struct {
 	List   List   `cmd:"" help:"List the runs that can be carried on, a line each."`
-	Forget Forget `cmd:"" help:"Forget a run, or all of a source: it can't be carried on any more. Its stored scenes stay."`
+	Forget Forget `cmd:"" help:"Forget a run, or all of a source, that nobody carries: it can't be carried on any more, and what waits of it goes. Its stored scenes stay."`
 }
 
 // reach is how the deployment is reached.
@@ -69,9 +71,20 @@ func (l List) Print(ctx context.Context, out io.Writer) error {
 	})
 }
 
-// Do forgets, and returns [bus.ErrNotFound] when there is no such run.
+// ErrCarried is returned when a producer has the source.
+var ErrCarried = errors.New("source is being carried")
+
+// Do forgets, and returns [bus.ErrNotFound] when there is no such run, and [ErrCarried], naming the producer, when one has the
+// source.
 func (f Forget) Do(ctx context.Context, out io.Writer) error {
 	return f.within(ctx, func(ctx context.Context, b *bus.Bus) error {
+		holder, err := b.LeaseHolder(ctx, owner.LeaseName(f.Source))
+		if err == nil {
+			return fmt.Errorf("%w: producer %s has %s: stop it first", ErrCarried, holder, f.Source)
+		}
+		if !errors.Is(err, bus.ErrNotFound) {
+			return err
+		}
 		records, err := b.RunRecords(ctx, f.Source)
 		if err != nil {
 			return err

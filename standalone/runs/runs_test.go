@@ -13,6 +13,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/flow/natsserver"
+	"github.com/spatial-flow/spatial-flow/producer/owner"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -77,6 +78,16 @@ func TestRunsAreListedAndForgotten(t *testing.T) {
 	}
 	if err := forget("film", "friday"); !errors.Is(err, bus.ErrNotFound) {
 		t.Errorf("a run that is not there: %v, want ErrNotFound", err)
+	}
+	lease, err := b.Lease(t.Context(), owner.LeaseName("film"), "producer-7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := forget("film", "monday"); !errors.Is(err, ErrCarried) || !strings.Contains(err.Error(), "producer-7") || len(list("film")) != 2 {
+		t.Errorf("a run that is being carried: %v, want ErrCarried, and who has it", err)
+	}
+	if err := lease.Release(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 	if err := forget("film", "monday"); err != nil || out.String() != "forgotten: run monday of film, at frame 42\n" {
 		t.Errorf("%v, it prints %s", err, &out)
