@@ -144,6 +144,27 @@ func (w *written) set(key string, at recordAt) {
 	w.all[key] = at
 }
 
+// KeepPosition writes a session's record as it is, so that it does not go for its age while the session is carried. What another
+// writes meanwhile counts. [ErrNotFound] is returned when there is no record.
+func (b *Bus) KeepPosition(ctx context.Context, source, session string) error {
+	kv, err := b.bucket(ctx, PositionsBucket)
+	if err != nil {
+		return err
+	}
+	key := flow.PositionKey(source, session)
+	entry, err := kv.Get(ctx, key)
+	if err == nil {
+		_, err = kv.Update(ctx, key, entry.Value(), entry.Revision())
+	}
+	switch {
+	case err == nil, errors.Is(err, jetstream.ErrKeyExists): // another wrote it just now
+		return nil
+	case errors.Is(err, jetstream.ErrKeyNotFound):
+		return fmt.Errorf("position of %s/%s: %w", source, session, ErrNotFound)
+	}
+	return fmt.Errorf("keep position of %s/%s: %w", source, session, err)
+}
+
 // End is that of a session or a list, as [Bus.SetEnded] noted it.
 type End struct {
 	Seq      uint64 `json:"seq"` // of the last frame

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -137,6 +138,11 @@ func (l *carrier) carry(ctx, work context.Context, cancel context.CancelCauseFun
 		l.log.Info("already complete: every scene of this run is stored", "frames", frames)
 		return nil
 	}
+	keeping, stopKeeping := context.WithCancel(work)
+	var kept sync.WaitGroup
+	kept.Go(func() { l.keepRecord(keeping) })
+	defer kept.Wait()
+	defer stopKeeping()
 
 	last, err := l.carryAfter(ctx, work, cancel, src, position)
 	if err != nil {

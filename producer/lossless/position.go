@@ -68,6 +68,35 @@ func (l *carrier) openPosition(ctx context.Context) (position flow.Position, err
 	return position, err
 }
 
+const (
+	keptTimes = 3                // so often is the record written while it may be left alone for [flow.Limits].PositionsKeep
+	keepAgain = 10 * time.Second // after it could not be
+)
+
+// keepRecord keeps the session's record from going for its age, until ctx ends: one whose frames all wait has no scene that would
+// renew it. A record that is not there any more stays away.
+func (l *carrier) keepRecord(ctx context.Context) {
+	for told := false; ; {
+		d, _ := l.deployed.Now()
+		wait := d.Limits.PositionsKeep / keptTimes
+		if l.held() {
+			call, cancel := context.WithTimeout(ctx, callTimeout)
+			err := l.bus.KeepPosition(call, l.spec.Name, l.session)
+			cancel()
+			if err != nil && !errors.Is(err, bus.ErrNotFound) {
+				wait = min(wait, keepAgain)
+			}
+			if err != nil && ctx.Err() == nil && !told {
+				l.log.Warn("the record of the run is not renewed", "error", err)
+			}
+			told = err != nil
+		}
+		if !clock.Sleep(ctx, wait) {
+			return
+		}
+	}
+}
+
 // tellIncomplete reports the earlier runs of the source that stopped before its last frame; frames is how many it has,
 // 0 when that is not known.
 func (l *carrier) tellIncomplete(ctx context.Context, frames uint64) {

@@ -16,6 +16,11 @@ import (
 // connected is a carrier over a server of its own with the groups, all of which have a worker.
 func connected(t *testing.T, groups ...flow.Group) *carrier {
 	t.Helper()
+	return connectedTo(t, flow.DefaultDeployment().With(groups))
+}
+
+func connectedTo(t *testing.T, d flow.Deployment) *carrier {
+	t.Helper()
 	server, err := natsserver.Start(t.TempDir(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -26,14 +31,13 @@ func connected(t *testing.T, groups ...flow.Group) *carrier {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.Close)
-	d := flow.DefaultDeployment().With(groups)
 	if err := b.Provision(t.Context(), d); err != nil {
 		t.Fatal(err)
 	}
 	l := testCarrier(t, d, func() bool { return true })
 	l.bus = b
 	t.Cleanup(l.deafen)
-	for _, g := range groups {
+	for _, g := range d.Groups {
 		l.fleet.Hear("alive."+g.Name+".1", flow.Alive{Stage: g.Name}, time.Now())
 	}
 	return l
