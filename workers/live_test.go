@@ -72,3 +72,43 @@ func TestProducersClockIsSet(t *testing.T) {
 		}
 	}
 }
+
+// A slot whose lossless result can't be stored goes on with live frames, and the lossless one stays in hand until it can.
+func TestLosslessResultsAwayStopNoCamera(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	done := make(chan flow.Done, 10)
+	if _, err := b.bus.SubscribeDone(detects, "cam1", func(_ string, d flow.Done) { done <- d }); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.bus.JetStream().DeleteStream(t.Context(), "RESULTS_DETECT_LOSSLESS"); err != nil {
+		t.Fatal(err)
+	}
+	cfg := settings(t, detects)
+	cfg.Parallel = 1
+	defer b.start(t, cfg).stop(t)
+	for seq := uint64(1); seq <= 3; seq++ {
+		b.publish(t, frame(t, seq, detects))
+	}
+	eventually(t, "a lossless frame is in hand", func() bool { return b.info(t, detects).NumAckPending == 1 })
+	const frames = 4 * 10 // after nine a lossless one has its turn, if it can
+	for seq := uint64(1); seq <= frames; seq++ {
+		b.publish(t, liveFrame(t, seq))
+		select {
+		case d := <-done:
+			if d.Seq != seq || d.Outcome != flow.OutcomeComplete {
+				t.Errorf("frame %d is %s: %s, want %d", d.Seq, d.Outcome, d.Reason, seq)
+			}
+		case <-time.After(patience):
+			t.Fatalf("live frame %d is not answered", seq)
+		}
+	}
+	if info := b.info(t, detects); info.NumAckPending != 1 || info.NumRedelivered != 0 {
+		t.Errorf("%d lossless frames are in hand, %d came again; want 1 and none", info.NumAckPending, info.NumRedelivered)
+	}
+	if err := b.bus.Provision(t.Context(), flow.DefaultDeployment()); err != nil {
+		t.Fatal(err)
+	}
+	b.results(t, detects, 3)
+	b.drained(t)
+}

@@ -15,19 +15,38 @@ import (
 
 const (
 	stoppedAfter  = 5 * time.Second // what a frame in hand may take to be stored after ctx ended
+	losslessStore = 5 * time.Second // after which a slot waits no longer for a lossless result to be stored, and takes live frames
 	liveStore     = 2 * time.Second // after which the result of a live frame is of no use any more
 	giveBackLeast = time.Second     // before a frame that was given back for later comes again, at first
 	giveBackMost  = 30 * time.Second
 )
 
-// finish stores the result, however long NATS takes, says so, and acks the frame: in this order. What can't be stored goes to
-// another worker: at once when this one stops, else later. answered says which.
-func (w *worker) finish(ctx context.Context, msg jetstream.Msg, result *flow.Result, taken time.Time, meta *jetstream.MsgMetadata) (answered bool) {
+// finish stores the result, says so, and acks the frame. A lossless result whose stream is away is stored without the slot, which
+// goes on with live frames meanwhile: that is rest, which lasts however long NATS takes.
+func (w *worker) finish(ctx context.Context, msg jetstream.Msg, result *flow.Result, taken time.Time, meta *jetstream.MsgMetadata, try attempt) (rest func()) {
 	hop := &result.Ledger[len(result.Ledger)-1]
-	defer func() { w.load.end(w, time.Now(), answered, hop.Wait) }()
 	hop.Work = time.Since(taken)
 	storing := time.Now()
-	switch err := w.store(ctx, result); {
+	within := liveStore
+	if result.Mode == flow.ModeLossless {
+		within = losslessStore
+	}
+	err := w.store(ctx, within, result)
+	if result.Mode == flow.ModeLossless && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+		w.load.end(w, time.Now(), false, hop.Wait)
+		return func() { try.end(ctx, w.settle(ctx, msg, result, storing, meta, w.store(ctx, 0, result))) }
+	}
+	answered := w.settle(ctx, msg, result, storing, meta, err)
+	w.load.end(w, time.Now(), answered, hop.Wait)
+	try.end(ctx, answered)
+	return nil
+}
+
+// settle says that the result is stored, and acks the frame: in this order. What can't be stored goes to another worker: at once
+// when this one stops, else later. answered says which.
+func (w *worker) settle(ctx context.Context, msg jetstream.Msg, result *flow.Result, storing time.Time, meta *jetstream.MsgMetadata, err error) (answered bool) {
+	hop := result.Ledger[len(result.Ledger)-1]
+	switch {
 	case err == nil:
 	case ctx.Err() != nil || result.Mode == flow.ModeLive:
 		_ = msg.Nak() // unheard it comes again after AckWait; a live frame has expired then, and is dropped
@@ -71,12 +90,12 @@ func giveBack(msg jetstream.Msg, meta *jetstream.MsgMetadata) {
 	_ = msg.NakWithDelay(min(clock.Jitter(wait), giveBackMost)) // unheard it comes again after AckWait
 }
 
-// store tries until ctx has ended for stoppedAfter, a live frame's time is over, or trying again is of no use.
-func (w *worker) store(ctx context.Context, result *flow.Result) error {
+// store tries until ctx has ended for stoppedAfter, so much time is over unless it is 0, or trying again is of no use.
+func (w *worker) store(ctx context.Context, within time.Duration, result *flow.Result) error {
 	ctx, cancel := afterwards(ctx)
 	defer cancel()
-	if result.Mode == flow.ModeLive {
-		ctx, cancel = context.WithTimeout(ctx, liveStore)
+	if within > 0 {
+		ctx, cancel = context.WithTimeout(ctx, within)
 		defer cancel()
 	}
 	told := false

@@ -55,8 +55,8 @@ func (w *worker) close() {
 }
 
 // handle answers one frame: its result is stored before the frame is acked. What is no frame is
-// terminated and counted; a frame of a newer version is given back.
-func (w *worker) handle(ctx context.Context, msg jetstream.Msg, mode flow.Mode) {
+// terminated and counted; a frame of a newer version is given back. rest, unless nil, is what is left to do without the slot.
+func (w *worker) handle(ctx context.Context, msg jetstream.Msg, mode flow.Mode) (rest func()) {
 	taken := time.Now()
 	frame := new(flow.Frame)
 	err := flow.Decode(msg.Data(), frame)
@@ -74,12 +74,12 @@ func (w *worker) handle(ctx context.Context, msg jetstream.Msg, mode flow.Mode) 
 			w.env.Log.Warn("frames are of a newer version: they are given back until a newer worker takes them", "group", w.cfg.Group, "error", err)
 		}
 		giveBack(msg, meta)
-		return
+		return nil
 	case err != nil:
 		w.metrics.refused.WithLabelValues("frames", "malformed").Inc()
 		w.env.Log.Warn("frame refused", "group", w.cfg.Group, "error", err)
 		_ = msg.TermWithReason("no frame") // unheard it comes again, and is terminated again
-		return
+		return nil
 	}
 	if meta.NumDelivered > 1 {
 		w.metrics.redelivered.Inc()
@@ -108,7 +108,7 @@ func (w *worker) handle(ctx context.Context, msg jetstream.Msg, mode flow.Mode) 
 		}
 		w.remember(time.Since(taken))
 	}
-	try.end(ctx, w.finish(ctx, msg, result, taken, meta))
+	return w.finish(ctx, msg, result, taken, meta, try)
 }
 
 // expired says whether a live frame has waited for the group longer than its budget. The budget limits waiting, never the

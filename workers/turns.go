@@ -11,10 +11,11 @@ import (
 // liveInARow is how many live frames a slot answers at most while a lossless one waits.
 const liveInARow = 9
 
-// offer is a frame that waits for the slot's turn. Until answered is closed its mode takes no other.
+// offer is a frame that waits for the slot's turn. Its mode takes no other until the slot is done with it, and then what is left to
+// do without the slot, if anything is.
 type offer struct {
-	msg      jetstream.Msg
-	answered chan struct{}
+	msg  jetstream.Msg
+	done chan func()
 }
 
 // take offers the slot the frames of one mode, one after the other, until ctx ends. While one waits the server is told
@@ -23,10 +24,12 @@ func (w *worker) take(ctx context.Context, mode flow.Mode, out chan<- offer) err
 	return w.env.Bus.FollowFrames(ctx, w.env.Log, w.cfg.Group, mode, w.reached, func(msg jetstream.Msg) {
 		release := hold(msg)
 		defer release()
-		o := offer{msg, make(chan struct{})}
+		o := offer{msg, make(chan func(), 1)}
 		select {
 		case out <- o:
-			<-o.answered
+			if rest := <-o.done; rest != nil {
+				rest()
+			}
 		case <-ctx.Done():
 			_ = msg.Nak() // another worker gets it now
 		}
@@ -43,8 +46,7 @@ func (w *worker) serve(ctx context.Context, live, lossless <-chan offer) error {
 		if row++; mode == flow.ModeLossless {
 			row = 0
 		}
-		w.handle(ctx, o.msg, mode)
-		close(o.answered)
+		o.done <- w.handle(ctx, o.msg, mode)
 	}
 }
 
