@@ -45,6 +45,7 @@ func TestLiveWithClocksThatDisagree(t *testing.T) {
 					}
 					c.offset(t, name, "")
 				}
+				check("clocks agree again")
 				if err := c.d.nats.command.Process.Signal(syscall.SIGSTOP); err != nil {
 					t.Fatal(err)
 				}
