@@ -82,9 +82,11 @@ func (d *Delivery) GiveBack(after time.Duration) {
 }
 
 func (d *Delivery) end() jetstream.Msg {
-	msg := d.msg
+	var msg jetstream.Msg
 	if d.hold != nil {
 		msg = d.hold.remove(d)
+	} else {
+		msg = d.msg
 	}
 	if d.open != nil {
 		d.open.Add(-1)

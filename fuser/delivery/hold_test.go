@@ -108,3 +108,19 @@ func TestHoldTakesTheNewestDelivery(t *testing.T) {
 		t.Error("it is not held any more, and is refused")
 	}
 }
+
+// A result that comes again while it is acked is no race, for the detector of which this is.
+func TestDeliveredAgainAtItsEnd(t *testing.T) {
+	t.Parallel()
+	hold := delivery.NewHold(100)
+	first := deliver(&message{sequence: 1})
+	hold.Add(first)
+	again := deliver(&message{sequence: 1})
+	added := make(chan struct{})
+	go func() {
+		hold.Add(again)
+		close(added)
+	}()
+	first.Ack()
+	<-added
+}
