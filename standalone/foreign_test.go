@@ -9,8 +9,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/natsserver"
 )
 
 // A group whose worker is a Python program of at most 60 lines: what it answers is in every scene of a film that requires it, and
@@ -26,17 +30,8 @@ func TestForeignWorker(t *testing.T) {
 	if n := strings.Count(string(text), "\n"); n > 60 {
 		t.Errorf("%s has %d lines, at most 60", file, n)
 	}
-	packages := t.TempDir()
-	pip := exec.Command("python3", "-m", "pip", "install", "-q", "--disable-pip-version-check", "--root-user-action=ignore", "--target", packages, "-r", filepath.Join(folder, "requirements.txt"))
-	if output, err := pip.CombinedOutput(); err != nil {
-		t.Fatalf("pip: %v\n%s", err, output)
-	}
 	address := freeAddress(t)
-	worker := &process{t: t, name: file, start: func() *exec.Cmd {
-		command := exec.Command("python3", filepath.Join(folder, file))
-		command.Env = append(os.Environ(), "PYTHONPATH="+packages, "PYTHONDONTWRITEBYTECODE=1", "NATS_URL=nats://"+address)
-		return command
-	}}
+	worker := brightness(t, address)
 	const frames = 40
 	up := newUp(t, pictures(t, frames)) // grey, from 60 to 123
 	up.NATSListen, up.Group, up.Scenes = address, []string{"brightness=required"}, filepath.Join(t.TempDir(), "scenes.jsonl")
@@ -49,7 +44,7 @@ func TestForeignWorker(t *testing.T) {
 	defer func() {
 		worker.kill()
 		if t.Failed() {
-			t.Logf("%s said:\n%s\nup said:\n%s", file, worker.output.String(), said.String())
+			t.Logf("%s said:\n%s\nup said:\n%s", worker.name, worker.output.String(), said.String())
 		}
 	}()
 	if err := <-ended; err != nil {
@@ -74,6 +69,69 @@ func TestForeignWorker(t *testing.T) {
 	}
 	if seen != frames {
 		t.Errorf("%d scenes, want %d", seen, frames)
+	}
+}
+
+// brightness is the Python program with its packages, which finds NATS at the address.
+func brightness(t *testing.T, address string) *process {
+	t.Helper()
+	folder := filepath.Join("..", "examples", "python")
+	const file = "brightness.py"
+	packages := t.TempDir()
+	pip := exec.Command("python3", "-m", "pip", "install", "-q", "--disable-pip-version-check", "--root-user-action=ignore", "--target", packages, "-r", filepath.Join(folder, "requirements.txt"))
+	if output, err := pip.CombinedOutput(); err != nil {
+		t.Fatalf("pip: %v\n%s", err, output)
+	}
+	return &process{t: t, name: file, start: func() *exec.Cmd {
+		command := exec.Command("python3", filepath.Join(folder, file))
+		command.Env = append(os.Environ(), "PYTHONPATH="+packages, "PYTHONDONTWRITEBYTECODE=1", "NATS_URL=nats://"+address)
+		return command
+	}}
+}
+
+// A frame of version 1 is answered where the frames of its session are joined.
+func TestForeignWorkerReadsVersion1(t *testing.T) {
+	t.Parallel()
+	s, err := natsserver.StartListening(t.TempDir(), "127.0.0.1:0", quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Stop()
+	b, err := s.Connect("test", quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	groups := flow.Groups{{Name: "brightness", Slot: 1, Task: flow.TaskOther}}
+	if err := b.Provision(t.Context(), flow.DefaultDeployment().With(groups)); err != nil {
+		t.Fatal(err)
+	}
+	const source = "film7" // of partition 2 of 4
+	frame := &flow.Frame{
+		Version: 1, Source: source, Session: "s", Seq: 1, Mode: flow.ModeLossless, Captured: 1, Sent: time.Now().UnixNano(), Width: 64, Height: 48,
+		Plan: []string{"brightness"}, Error: "there is no picture", Ledger: []flow.Hop{{Stage: "producer"}},
+	}
+	if err := b.PublishFrame(t.Context(), groups, frame); err != nil {
+		t.Fatal(err)
+	}
+	worker := brightness(t, strings.TrimPrefix(s.URL(), "nats://"))
+	worker.run()
+	defer worker.kill()
+	messages, err := b.TakeResults(t.Context(), "brightness", flow.ModeLossless, flow.FirstPartition(source), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer messages.Stop()
+	msg, err := messages.Next(jetstream.NextMaxWait(time.Minute))
+	if err != nil {
+		t.Fatalf("it is not answered: %v\n%s", err, worker.output.String())
+	}
+	result := new(flow.Result)
+	if err := flow.Decode(msg.Data(), result); err != nil {
+		t.Fatal(err)
+	}
+	if err := result.Validate(); err != nil || result.Version != 1 || result.ID() != frame.ID() || result.Error != frame.Error {
+		t.Errorf("answered with %+v, %v", result, err)
 	}
 }
 

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import time
+from functools import reduce
 
 import msgpack
 import nats
@@ -20,7 +21,7 @@ def look(frame):
 
 async def answer(connection, group, message):
     taken, frame = time.time_ns(), msgpack.unpackb(message.data)
-    if frame["v"] != 2:
+    if frame["v"] > 2:
         return await message.nak(delay=10)  # it is for a newer program
     result = {key: frame[key] for key in COPIED if key in frame} | {"g": group}
     try:
@@ -29,9 +30,10 @@ async def answer(connection, group, message):
         result["err"] = str(reason)[:200]
     times = {"wa": max(0, taken - frame["sent"]), "wo": time.time_ns() - taken}
     result |= {"led": frame["led"] + [{"st": group, **times}], "sent": time.time_ns()}
-    subject, name = f"results.{group}.{frame['mode']}.{frame.get('par', 0)}.{frame['src']}", message.headers["Nats-Msg-Id"]
-    await connection.jetstream().publish(subject, msgpack.packb(result), headers={"Nats-Msg-Id": f"{name}/{group}"})
-    done = {"v": 2, "ses": frame["ses"], "seq": frame["seq"], "out": "error" if "err" in result else "complete", **times}
+    old = reduce(lambda h, byte: (h ^ byte) * 0x01000193 % 2**32, frame["src"].encode(), 0x811C9DC5) % 4  # FNV-1a, of version 1
+    subject = f"results.{group}.{frame['mode']}.{frame.get('par', 0) if frame['v'] > 1 else old}.{frame['src']}"
+    await connection.jetstream().publish(subject, msgpack.packb(result), headers={"Nats-Msg-Id": message.headers["Nats-Msg-Id"] + "/" + group})
+    done = {key: frame[key] for key in ("v", "ses", "seq")} | {"out": "error" if "err" in result else "complete", **times}
     done["q"] = message.metadata.num_pending + 1  # tells a live source how many wait
     await connection.publish(f"done.{group}.{frame['src']}", msgpack.packb(done))
     await message.ack()  # last of all: whatever fails before, the frame comes again after 3 s, and is answered once
@@ -41,8 +43,7 @@ async def take(connection, group, mode):
     frames = await connection.jetstream().pull_subscribe_bind(group, f"FRAMES_{mode}")
     while True:
         try:
-            for message in await frames.fetch(1, timeout=2):
-                await answer(connection, group, message)
+            await answer(connection, group, *await frames.fetch(1, timeout=2))
         except nats.errors.Error:  # nothing came, or NATS is away
             await asyncio.sleep(0.1)
 
@@ -53,8 +54,7 @@ async def main(group="brightness"):
     async with asyncio.TaskGroup() as tasks:
         both = [tasks.create_task(take(connection, group, mode)) for mode in ("LIVE", "LOSSLESS")]
         while not any(task.done() for task in both):
-            await connection.publish(f"alive.{group}.{alive['instance']}", json.dumps(alive).encode())
-            await asyncio.sleep(1)
+            await asyncio.gather(asyncio.sleep(1), connection.publish(f"alive.{group}.{alive['instance']}", json.dumps(alive).encode()))
 
 
 asyncio.run(main(*sys.argv[1:]))
