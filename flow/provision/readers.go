@@ -10,6 +10,10 @@ import (
 // heardFor is how long everybody is listened to before a version is raised: each tells once a second that it is alive.
 const heardFor = 10 * time.Second
 
+// silentFor is how long one that reads less than others keeps them from it after it was last heard: a host that sleeps, or is
+// cut off for a while, comes back, and messages can't be made older again.
+const silentFor = 45 * time.Second
+
 // maxReaders bounds who is remembered: of more, none is.
 const maxReaders = 10_000
 
@@ -47,16 +51,23 @@ func (r *readers) hear(now time.Time, subject string, data []byte) {
 	}
 }
 
-// all is the newest version that every instance alive reads; 0 while that is not known, or there is none.
+// all is the newest version that every instance reads which was heard in the last 45 s; 0 while that is not known, or none is
+// alive.
 func (r *readers) all(now time.Time) (wire int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	alive := false
 	for subject, one := range r.heard {
-		if now.Sub(one.at) >= heardFor {
+		silent := now.Sub(one.at)
+		alive = alive || silent < heardFor
+		if silent >= silentFor {
 			delete(r.heard, subject)
 		} else if wire == 0 || one.wire < wire {
 			wire = one.wire
 		}
+	}
+	if !alive {
+		return 0
 	}
 	if now.Sub(r.since) < heardFor {
 		return 0

@@ -24,7 +24,8 @@ func TestReaders(t *testing.T) {
 		"all read 2":                  {[]said{{0, 30, 2}, {0, 30, 2}}, map[float64]int{1: 0, 9: 0, 10: 2, 20: 2}},
 		"one reads 1":                 {[]said{{0, 30, 2}, {0, 30, 1}}, map[float64]int{10: 1, 20: 1}},
 		"one of before names none":    {[]said{{0, 30, 2}, {0, 30, 0}}, map[float64]int{10: 1, 20: 1}},
-		"the one that reads 1 ends":   {[]said{{0, 30, 2}, {0, 12, 1}}, map[float64]int{12: 1, 21: 1, 22: 2}},
+		"the one that reads 1 ends":   {[]said{{0, 90, 2}, {0, 12, 1}}, map[float64]int{12: 1, 22: 1, 56: 1, 57: 2}},
+		"one that reads 1 is silent":  {[]said{{0, 90, 2}, {0, 12, 1}, {50, 90, 1}}, map[float64]int{49: 1, 57: 1, 90: 1}},
 		"one that reads 1 comes late": {[]said{{0, 30, 2}, {15, 30, 1}}, map[float64]int{14: 2, 15: 1, 30: 1}},
 		"one reads 3":                 {[]said{{0, 30, 2}, {0, 30, 3}}, map[float64]int{10: 2}},
 		"all have ended":              {[]said{{0, 5, 2}}, map[float64]int{14: 2, 15: 0}},
@@ -33,7 +34,7 @@ func TestReaders(t *testing.T) {
 			t.Parallel()
 			var r readers
 			r.begin(start)
-			for second := range 31 {
+			for second := range 91 {
 				for i, one := range test.alive {
 					if float64(second) >= one.from && float64(second) <= one.to {
 						data, err := json.Marshal(flow.Alive{Stage: "fuser", Wire: one.wire})
