@@ -63,7 +63,7 @@ func (f *fleet) forget(now time.Time, silent time.Duration) {
 	}
 }
 
-// list is every service, by stage, then host and instance; the groups' stages come in the order of the entry.
+// list is every service, by stage, then host and instance; the groups' stages come in the order of the deployment.
 func (f *fleet) list(groups flow.Groups) []ServiceInfo {
 	now := time.Now()
 	f.mu.Lock()
@@ -88,7 +88,7 @@ func (f *fleet) list(groups flow.Groups) []ServiceInfo {
 	return list
 }
 
-// stageOrder ranks stages as a frame passes them; groups that are not in the entry come after those that are.
+// stageOrder ranks stages as a frame passes them; groups that are not in the deployment come after those that are.
 func stageOrder(groups flow.Groups) func(stage string) int {
 	return func(stage string) int {
 		switch stage {
