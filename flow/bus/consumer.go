@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -140,24 +141,46 @@ func handleFrames(ctx context.Context, consumer jetstream.Consumer, handle func(
 		return fmt.Errorf("take frames: %w", err)
 	}
 	closed := consuming.Closed()
-	select {
-	case <-closed:
-	case <-ctx.Done():
-		consuming.Drain()
+	for ctx.Err() == nil {
 		select {
-		case <-closed: // what was on its way is given back
-		case <-time.After(giveBackWait):
+		case <-closed:
+			return fmt.Errorf("take frames: %w", cmp.Or(reason(failed), errSubscriptionEnded))
+		case <-ctx.Done():
+		case err := <-failed: // a request that found no consumer is told of as one that was not answered
+			if isGone(ctx, consumer) {
+				consuming.Stop()
+				<-closed
+				return fmt.Errorf("%w: take frames: %w", ErrNotProvisioned, err)
+			}
 		}
-		handling.Lock() // handle has returned
-		defer handling.Unlock()
-		return ctx.Err()
 	}
+	consuming.Drain()
+	select {
+	case <-closed: // what was on its way is given back
+	case <-time.After(giveBackWait):
+	}
+	handling.Lock() // handle has returned
+	defer handling.Unlock()
+	return ctx.Err()
+}
+
+var errSubscriptionEnded = errors.New("the subscription ended")
+
+func reason(failed <-chan error) error {
 	select {
 	case err := <-failed:
-		return fmt.Errorf("take frames: %w", err)
+		return err
 	default:
-		return errors.New("take frames: the subscription ended")
+		return nil
 	}
+}
+
+// isGone says whether a consumer, or its stream, was removed.
+func isGone(ctx context.Context, consumer jetstream.Consumer) bool {
+	ctx, cancel := context.WithTimeout(ctx, longestTry)
+	defer cancel()
+	_, err := consumer.Info(ctx)
+	return errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound)
 }
 
 func follow(ctx context.Context, open func(context.Context) (Messages, error), handle func(jetstream.Msg)) error {
