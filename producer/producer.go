@@ -150,9 +150,17 @@ func (p *program) carry(ctx context.Context, deployed *bus.Deployed, admission *
 	var sources errgroup.Group
 	for i, spec := range p.specs {
 		sources.Go(func() error {
+			before := p.played(ctx, spec.Name)
 			state, reason := p.owner.Carry(ctx, spec.Name, p.movable(spec), p.rows[i], func(ctx context.Context, held func() bool, waited bool) (flow.State, string) {
 				if !isLossless(spec) {
-					return live.New(spec, p.rows[i], p.cfg.live(), p.env, admission, p.metrics, held).Run(ctx)
+					if waited && p.played(ctx, spec.Name) != before {
+						return flow.StateComplete, ""
+					}
+					state, reason := live.New(spec, p.rows[i], p.cfg.live(), p.env, admission, p.metrics, held).Run(ctx)
+					if state == flow.StateComplete {
+						p.notePlayed(ctx, spec.Name, p.rows[i])
+					}
+					return state, reason
 				}
 				return lossless.Run(ctx, spec, p.rows[i], p.cfg.lossless(), shared, held)
 			}, func() { p.left(spec.Name, p.rows[i]) })
@@ -163,6 +171,40 @@ func (p *program) carry(ctx context.Context, deployed *bus.Deployed, admission *
 	}
 	_ = sources.Wait() // their ends are on the board
 	return states
+}
+
+// callTimeout is for one question to NATS.
+const callTimeout = 2 * time.Second
+
+// sharers is the session of the note that a live source has ended: of those who are given the same sources, which each play it
+// with a session of its own.
+func (p *program) sharers() string {
+	names := make([]string, len(p.specs))
+	for i, s := range p.specs {
+		names[i] = s.Name
+	}
+	return "live-" + owner.List(names)
+}
+
+// played is the revision of the note that a live source of these producers has ended; 0: there is none, as far as NATS answers. One
+// that has changed since a producer began is of the play that it stood by for.
+func (p *program) played(ctx context.Context, source string) uint64 {
+	call, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	end, err := p.env.Bus.Ended(call, source, p.sharers())
+	if err != nil {
+		return 0
+	}
+	return end.Revision
+}
+
+// notePlayed notes that a live source has ended, so that nobody who stands by for it plays it again.
+func (p *program) notePlayed(ctx context.Context, source string, row *account.Row) {
+	call, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+	defer cancel()
+	if err := p.env.Bus.SetEnded(call, source, p.sharers(), row.Account.Snapshot().Captured); err != nil {
+		p.env.Log.Warn("the end of a live source is not noted: who stands by for it plays it again", "source", source, "error", err)
+	}
 }
 
 // verdict is what the ends of the sources come to.

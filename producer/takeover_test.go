@@ -193,3 +193,27 @@ func TestLongerSourceIsCarriedOn(t *testing.T) {
 		t.Errorf("the second takes frame 20 of 40 for the end: %+v", s)
 	}
 }
+
+// A live source that ends is played once by those who are given the same sources, however many they are; a producer that begins
+// later plays it anew.
+func TestLiveSourceIsPlayedOnce(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.serve(t, &group{name: "detect"}, &group{name: "depth"})
+	const street = "a=street:?size=64x64&fps=10"
+	short := func(c *producer.Config) { c.Frames = 20 }
+	for range 2 {
+		first := b.start(t, short, street)
+		until(t, "the first has it", func() bool { return first.status().Account.Captured > 0 })
+		second := b.start(t, short, street)
+		until(t, "the second stands by", func() bool { return strings.HasPrefix(second.status().Reason, "standing by") })
+		if s := first.wait()[0]; s.State != flow.StateComplete || s.Account.Captured != 20 {
+			t.Errorf("the first: %+v", s)
+		}
+		if s := second.wait()[0]; s.State != flow.StateComplete || s.Account.Captured != 0 {
+			t.Errorf("the second: %+v", s)
+		}
+		first.stop()
+		second.stop()
+	}
+}
