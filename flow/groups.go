@@ -185,8 +185,5 @@ func (g Groups) SourceFilters(mode Mode, source string) (filters []string) {
 }
 
 // AllAccepted selects the stored frames of all sources in one mode as the server republishes them, however many groups
-// their producers know. Such a subject ends in the source ([AcceptedSource]).
+// their producers know. Such a subject ends in the source.
 func AllAccepted(mode Mode) string { return "accepted." + string(mode) + ".>" }
-
-// AcceptedSource is the source of a stored frame as the server republishes it.
-func AcceptedSource(subject string) string { return subject[strings.LastIndexByte(subject, '.')+1:] }

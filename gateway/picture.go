@@ -20,7 +20,6 @@ import (
 
 const (
 	maxPixels     = 64 << 20  // of a picture, checked before it is decoded
-	frameRoom     = 8 << 10   // bytes of a message that are left for what a frame is beside its picture
 	maxLength     = 1<<16 - 1 // pixels of a side: a JPEG holds no more, and the depth map is one
 	maxSide       = 1920      // pixels of the longer side of one that is made smaller, at first
 	leastSide     = 240       // below which it is not made

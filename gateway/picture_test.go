@@ -143,7 +143,7 @@ func BenchmarkPrepareTurned(b *testing.B) {
 }
 
 // maxPicture is what a picture may take of a message at a server as it is provisioned.
-const maxPicture = bus.MaxMessage - frameRoom
+const maxPicture = bus.MaxMessage - bus.FrameRoom
 
 func TestPrepareMakesItFit(t *testing.T) {
 	t.Parallel()

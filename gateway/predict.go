@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 )
 
@@ -120,7 +121,7 @@ func (p *predictor) predict(ctx context.Context, w http.ResponseWriter, r *http.
 	}
 	convert, cancelConvert := context.WithTimeout(r.Context(), sceneWithin)
 	defer cancelConvert()
-	picture, err := p.converting.prepare(convert, body, p.g.env.Bus.MaxMessage()-frameRoom)
+	picture, err := p.converting.prepare(convert, body, p.g.env.Bus.MaxMessage()-bus.FrameRoom)
 	if errors.Is(err, errPicture) {
 		return nil, refused(http.StatusBadRequest, reasonMalformed, "%v", err)
 	}

@@ -16,6 +16,9 @@ const OutcomeHeader = "Spatialflow-Outcome"
 // headerRoom is what the headers of a message may take beside it, in bytes.
 const headerRoom = 64 << 10
 
+// FrameRoom is what a frame may take of a message beside its picture, in bytes.
+const FrameRoom = 8 << 10
+
 // PublishFrame stores an admitted frame for the groups of its plan; the same frame published again is stored once.
 // [ErrFull] is returned when the guard of the stream is reached, [ErrTooLarge] when the frame exceeds [Bus.MaxMessage],
 // [flow.ErrMessage] when its plan is not made of groups that are on, or, of a copy, of none that is: the server would take it

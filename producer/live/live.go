@@ -43,7 +43,6 @@ const (
 	reopenMost    = 10 * time.Second
 	publishWithin = 2 * time.Second       // that a frame is tried to be stored: older ones help nobody
 	publishPause  = 20 * time.Millisecond // after one that was not stored
-	frameRoom     = 8 << 10               // of a message, for what a frame is beside its picture, in bytes
 )
 
 // Config is what all live sources of a producer have in common.
@@ -308,7 +307,7 @@ func (l *Source) publish(g grant) (ack *jetstream.PubAck, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), publishWithin)
 	defer cancel()
 	shrink := func() bool {
-		if err := p.Shrink(l.bus.MaxMessage() - frameRoom); err != nil {
+		if err := p.Shrink(l.bus.MaxMessage() - bus.FrameRoom); err != nil {
 			return false
 		}
 		frame.Picture, frame.Width, frame.Height = p.Data, p.Width, p.Height

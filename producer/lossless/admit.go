@@ -13,9 +13,6 @@ import (
 	"github.com/spatial-flow/spatial-flow/producer/source"
 )
 
-// frameRoom is left of a message for what a frame is beside its picture, in bytes.
-const frameRoom = 8 << 10
-
 // admitAll publishes pictures until there are no more and returns the last seq. It waits while the window is full.
 func (l *carrier) admitAll(ctx, work context.Context, pictures <-chan source.Picture, seq uint64) (uint64, error) {
 	for {
@@ -157,7 +154,7 @@ func (l *carrier) shrink(frame *flow.Frame) bool {
 	if frame.Error != "" {
 		return false
 	}
-	most := l.bus.MaxMessage() - frameRoom
+	most := l.bus.MaxMessage() - bus.FrameRoom
 	p := source.Picture{Data: frame.Picture}
 	err := fmt.Errorf("a picture of %d bytes and all that is said of it take more than a message", len(frame.Picture))
 	if len(frame.Picture) > most {

@@ -13,7 +13,7 @@ import (
 )
 
 // maxPicture is what a picture may take of a message, in bytes: the rest of the frame fits beside it.
-const maxPicture = bus.MaxMessage - 8<<10
+const maxPicture = bus.MaxMessage - bus.FrameRoom
 
 // encode makes a JPEG (4:2:0) that fits into a message: at most settings.MaxSide large, at settings.Quality, or, if that
 // takes too many bytes, at the highest of 80, 70 and 60 that fits. [errBroken] is returned when none does.
