@@ -3,6 +3,7 @@ package fuser_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"log/slog"
 	"testing"
 	"time"
@@ -71,6 +72,19 @@ func TestGroupComesBackFromRetirement(t *testing.T) {
 		}
 	}
 	b.provision(t, deployment)
+	partition := fmt.Sprintf("FUSE_%d", flow.Partition("cam1", flow.DefaultPartitions))
+	for end := time.Now().Add(patience); ; { // until then the fuser may not know of it, and tells the scene without its answer
+		c, err := b.bus.JetStream().Consumer(t.Context(), "RESULTS_POSE_LOSSLESS", partition)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.CachedInfo().NumWaiting > 0 {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("the group that is back is not pulled")
+		}
+	}
 	publish(2)
 	if s := b.scenes(t, 2)[1]; string(s.Answers["pose"]["people"]) != "\x03" {
 		t.Errorf("scene 2 has the answers %v", s.Answers)

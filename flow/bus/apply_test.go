@@ -328,3 +328,80 @@ func TestProvisionMendsSettings(t *testing.T) {
 		t.Errorf("the consumer is %+v, %v", c.CachedInfo().Config, err)
 	}
 }
+
+// Whoever publishes while a stream is made again is told to try again, or what was published is there: nothing is thrown away
+// because the stream has no consumer yet.
+func TestNothingIsLostWhileAStreamIsMade(t *testing.T) {
+	t.Parallel()
+	b := provisioned(t)
+	messages, err := b.TakeResults(t.Context(), "detect", lossless, flow.Partition("cam1", flow.DefaultPartitions), 8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	messages.Stop()
+	if err := b.JetStream().DeleteStream(t.Context(), "RESULTS_DETECT_LOSSLESS"); err != nil {
+		t.Fatal(err)
+	}
+	stop, stored := make(chan struct{}), make(chan uint64)
+	go func() {
+		var seq uint64
+		for {
+			select {
+			case <-stop:
+				stored <- seq
+				return
+			default:
+			}
+			if b.PublishResult(t.Context(), result("detect", "cam1", seq+1)) == nil {
+				seq++
+			}
+		}
+	}()
+	if _, err := b.Apply(t.Context(), flow.DefaultDeployment()); err != nil {
+		t.Fatal(err)
+	}
+	close(stop)
+	want := <-stored
+	stream, err := b.JetStream().Stream(t.Context(), "RESULTS_DETECT_LOSSLESS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if have := stream.CachedInfo().State.Msgs; have != want {
+		t.Errorf("%d of %d results that were stored are there", have, want)
+	}
+}
+
+// A stream whose maker was killed before it had its consumers gets them, and then takes messages.
+func TestStreamThatWasHalfMade(t *testing.T) {
+	t.Parallel()
+	b := provisioned(t)
+	js := b.JetStream()
+	stream, err := js.Stream(t.Context(), "FRAMES_LIVE")
+	if err != nil {
+		t.Fatal(err)
+	}
+	half := stream.CachedInfo().Config
+	if err := js.DeleteStream(t.Context(), half.Name); err != nil {
+		t.Fatal(err)
+	}
+	half.Subjects, half.RePublish = nil, nil
+	if _, err := js.CreateStream(t.Context(), half); err != nil {
+		t.Fatal(err)
+	}
+	d, _, err := b.Deployment(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	changes, err := b.NewRepairs().Round(t.Context(), d)
+	want := "consumer detect of FRAMES_LIVE: made\nconsumer depth of FRAMES_LIVE: made\nstream FRAMES_LIVE: takes messages"
+	var did []string
+	for _, change := range changes {
+		did = append(did, change.Text)
+	}
+	if got := strings.Join(did, "\n"); got != want || err != nil {
+		t.Errorf("it did:\n%s\n%v, want:\n%s", got, err, want)
+	}
+	if stream, err = js.Stream(t.Context(), "FRAMES_LIVE"); err != nil || !slices.Equal(stream.CachedInfo().Config.Subjects, []string{"frames.live.>"}) || stream.CachedInfo().Config.RePublish == nil {
+		t.Errorf("the stream is %+v, %v", stream.CachedInfo().Config, err)
+	}
+}

@@ -76,7 +76,8 @@ func (b *Bus) streamSteps(ctx context.Context, want layout) ([]step, error) {
 		return append([]step{b.deleteStream(name)}, b.makeStream(want, false, "made anew in "+strings.ToLower(want.config.Storage.String()))...), nil
 	}
 	var steps []step
-	if config, differs := updatedStream(info.Config, want.config); differs != nil {
+	shut := len(want.consumers) > 0 && slices.Equal(info.Config.Subjects, []string{name}) // who made it did not end
+	if config, differs := updatedStream(info.Config, want.config); differs != nil && !shut {
 		steps = append(steps, step{Change{"stream", fmt.Sprintf("stream %s: %s", name, strings.Join(differs, ", "))}, false, func(ctx context.Context) error {
 			_, err := b.js.UpdateStream(ctx, config)
 			return err
@@ -99,19 +100,48 @@ func (b *Bus) streamSteps(ctx context.Context, want layout) ([]step, error) {
 			steps = append(steps, b.setConsumer(name, config, false, strings.Join(differs, ", ")))
 		}
 	}
+	if shut {
+		steps = append(steps, b.openStream(want, true))
+	}
 	return steps, nil
 }
 
-// makeStream comes with its consumers at once: an Interest stream without a consumer throws frames away.
+// makeStream comes with its consumers: an Interest stream throws away what it stores before it has one that wants it. So
+// it has its subjects last, and until then who publishes hears that there is no stream, and tries again.
 func (b *Bus) makeStream(want layout, missing bool, how string) []step {
-	steps := []step{{Change{"stream", fmt.Sprintf("stream %s: %s", want.config.Name, how)}, missing, func(ctx context.Context) error {
-		_, err := b.js.CreateOrUpdateStream(ctx, want.config)
+	config := want.config
+	if len(want.consumers) > 0 {
+		config.Subjects, config.RePublish = nil, nil // its name is its subject then
+	}
+	steps := []step{{Change{"stream", fmt.Sprintf("stream %s: %s", config.Name, how)}, missing, func(ctx context.Context) error {
+		_, err := b.js.CreateOrUpdateStream(ctx, config)
 		return err
 	}}}
 	for _, consumer := range want.consumers {
-		steps = append(steps, b.setConsumer(want.config.Name, consumer, missing, "made"))
+		steps = append(steps, b.setConsumer(config.Name, consumer, missing, "made"))
+	}
+	if len(want.consumers) > 0 {
+		steps = append(steps, b.openStream(want, missing))
 	}
 	return steps
+}
+
+// openStream lets a stream that has its consumers take messages.
+func (b *Bus) openStream(want layout, missing bool) step {
+	name := want.config.Name
+	return step{Change{"stream", fmt.Sprintf("stream %s: takes messages", name)}, missing, func(ctx context.Context) error {
+		have, err := b.consumers(ctx, name)
+		if err != nil {
+			return err
+		}
+		for _, consumer := range want.consumers {
+			if _, there := have[consumer.Durable]; !there {
+				return fmt.Errorf("consumer %s is not there yet", consumer.Durable)
+			}
+		}
+		_, err = b.js.UpdateStream(ctx, want.config)
+		return err
+	}}
 }
 
 func (b *Bus) deleteStream(name string) step {
