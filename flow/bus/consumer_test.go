@@ -188,3 +188,43 @@ func TestFollowGoesOnAfterARestartOfTheServer(t *testing.T) {
 		t.Errorf("Follow ended with %v, want nil", err)
 	}
 }
+
+// However many results a taker asks for, those of a megabyte that are on their way are bounded by their bytes.
+func TestTakenResultsAreBoundedByBytes(t *testing.T) {
+	t.Parallel()
+	b := provisioned(t)
+	const stored, most = 40, 16 // of a MiB each, and twice 8 MiB
+	for seq := uint64(1); seq <= stored; seq++ {
+		r := result("detect", "cam1", seq)
+		r.Error = strings.Repeat("e", 1<<20)
+		if err := b.PublishResult(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	messages, err := b.TakeResults(t.Context(), "detect", lossless, 0, stored)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer messages.Stop()
+	if _, err := messages.Next(jetstream.NextMaxWait(patience)); err != nil { // which asks for the others too
+		t.Fatal(err)
+	}
+	taken, same := 0, 0
+	for end := time.Now().Add(patience); same < 20; {
+		c, err := b.JetStream().Consumer(t.Context(), "RESULTS_DETECT_LOSSLESS", "FUSE_0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if now := c.CachedInfo().NumAckPending; now > 0 && now == taken {
+			same++
+		} else {
+			taken, same = now, 0
+		}
+		if time.Now().After(end) {
+			t.Fatal("nothing is on its way")
+		}
+	}
+	if taken > most {
+		t.Errorf("%d results of a MiB are on their way, at most %d", taken, most)
+	}
+}
