@@ -20,7 +20,8 @@ const (
 // MoveRange moves a source's stable range towards the 2nd and 98th percentile of one more map. A nil range begins there.
 func MoveRange(last *depthmap.Range, d *depthmap.Map, samples []uint16) *depthmap.Range {
 	all := window{samples: samples, stride: d.Width, right: d.Width, bottom: d.Height}
-	now := depthmap.Range{Low: d.Value(all.quantile(lowQuantile)), High: d.Value(all.quantile(topQuantile))}
+	low, top := all.quantiles(lowQuantile, topQuantile)
+	now := depthmap.Range{Low: d.Value(low), High: d.Value(top)}
 	if last == nil {
 		return &now
 	}
@@ -55,34 +56,61 @@ type window struct {
 	left, top, right, bottom int
 }
 
-// quantile is the sample at rank q × (n-1), rounded down, by counting high bytes, then low bytes.
+// quantile is the sample at rank q × (n-1), rounded down.
 func (w window) quantile(q float64) uint16 {
-	var high, low [256]int
-	rank := int(q * float64((w.right-w.left)*(w.bottom-w.top)-1))
+	sample, _ := w.quantiles(q, q)
+	return sample
+}
+
+// lanes is how many counters a sample's high byte has: neighbours are alike, and one counter would be waited for by each.
+const lanes = 4
+
+// quantiles are the samples at the ranks low × (n-1) and top × (n-1), rounded down, by counting high bytes, then low bytes.
+func (w window) quantiles(low, top float64) (uint16, uint16) {
+	var counts [lanes][256]int32
 	for y := w.top; y < w.bottom; y++ {
-		for _, s := range w.samples[y*w.stride+w.left : y*w.stride+w.right] {
-			high[s>>8]++
+		row := w.samples[y*w.stride+w.left : y*w.stride+w.right]
+		for len(row) >= lanes {
+			four := row[:lanes:lanes]
+			counts[0][four[0]>>8]++
+			counts[1][four[1]>>8]++
+			counts[2][four[2]>>8]++
+			counts[3][four[3]>>8]++
+			row = row[lanes:]
+		}
+		for _, s := range row {
+			counts[0][s>>8]++
 		}
 	}
-	top, rank := rankIn(&high, rank)
+	for bin := range counts[0] {
+		counts[0][bin] += counts[1][bin] + counts[2][bin] + counts[3][bin]
+	}
+	last := float64((w.right-w.left)*(w.bottom-w.top) - 1)
+	lowHigh, lowRank := rankIn(&counts[0], int32(low*last))
+	topHigh, topRank := rankIn(&counts[0], int32(top*last))
+	var lowBytes, topBytes [256]int32
 	for y := w.top; y < w.bottom; y++ {
 		for _, s := range w.samples[y*w.stride+w.left : y*w.stride+w.right] {
-			if s>>8 == uint16(top) {
-				low[s&0xff]++
+			if s>>8 == lowHigh {
+				lowBytes[s&0xff]++
+			}
+			if s>>8 == topHigh {
+				topBytes[s&0xff]++
 			}
 		}
 	}
-	bottom, _ := rankIn(&low, rank)
-	return uint16(top)<<8 | uint16(bottom)
+	lowLow, _ := rankIn(&lowBytes, lowRank)
+	topLow, _ := rankIn(&topBytes, topRank)
+	return lowHigh<<8 | lowLow, topHigh<<8 | topLow
 }
 
 // rankIn finds the bin that holds the rank-th count, and the rank within that bin.
-func rankIn(counts *[256]int, rank int) (bin, rest int) {
+func rankIn(counts *[256]int32, rank int32) (bin uint16, rest int32) {
 	for bin, n := range counts {
 		if rank < n {
-			return bin, rank
+			return uint16(bin), rank
 		}
 		rank -= n
 	}
-	return len(counts) - 1, 0
+	return uint16(len(counts) - 1), 0
 }
