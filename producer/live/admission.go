@@ -42,6 +42,9 @@ type grant struct {
 	deployment flow.Deployment // that the plan was made in
 }
 
+// waitingForGroup is why nothing is admitted while all groups are off, or still to come.
+const waitingForGroup = "waiting for a worker group"
+
 // NewAdmission begins with the deployment as it is.
 func NewAdmission(cfg Config, log *slog.Logger, deployed *bus.Deployed, fleet *fleet.Fleet) *Admission {
 	a := &Admission{
@@ -65,8 +68,17 @@ func (a *Admission) setGroups(now time.Time) {
 			Name: g.Name, Follows: !g.Required(), Required: slices.Contains(a.cfg.Required, g.Name), MaxRate: a.cfg.MaxRate[g.Name],
 		})
 	}
+	before := a.on
 	a.on = on
 	a.selector.SetGroups(groups)
+	for _, l := range a.sources {
+		switch {
+		case len(on) == 0:
+			l.row.Waiting(waitingForGroup)
+		case len(before) == 0:
+			l.row.Waiting("")
+		}
+	}
 }
 
 // signal has run look for something to admit.
@@ -81,6 +93,9 @@ func (a *Admission) join(l *Source) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.sources[l.spec.Name] = l
+	if len(a.on) == 0 {
+		l.row.Waiting(waitingForGroup)
+	}
 }
 
 // close admits no more pictures of the source, and ends its grants.
@@ -207,10 +222,8 @@ func (a *Admission) look(now time.Time) {
 	mine, all := a.fleet.LiveSources()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if d, _ := a.deployed.Now(); len(d.Groups.On(now)) > 0 {
-		a.now = d
-		a.setGroups(now)
-	}
+	a.now, _ = a.deployed.Now()
+	a.setGroups(now)
 	for _, g := range a.on {
 		if slots := a.fleet.Slots(g.Name); slots > 0 || heard { // before that nobody can have been heard
 			a.selector.Share(g.Name, slots, mine, all, now)

@@ -3,6 +3,7 @@ package live
 import (
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -135,6 +136,45 @@ func TestAdmissionFollowsTheDeployment(t *testing.T) {
 	a.done("detect", flow.FrameID{Source: "cam", Session: l.id.Session, Seq: 1}, flow.Done{Outcome: flow.OutcomeComplete}, time.Now())
 	if plan := next(); len(plan) != 2 || plan[0] != "detect" || plan[1] != "pose" {
 		t.Errorf("plan %v, want detect, which has its credit back, and pose", plan)
+	}
+}
+
+// While all groups are off, or their moment has not come, nothing is admitted, and each source says why, also one that comes then.
+func TestNothingIsAdmittedWithoutAGroup(t *testing.T) {
+	t.Parallel()
+	on := flow.DefaultDeployment()
+	off, later := on.With(slices.Clone(on.Groups)), on.With(slices.Clone(on.Groups))
+	for i := range on.Groups {
+		off.Groups[i].Off = true
+		later.Groups[i].From = time.Now().Add(time.Hour)
+	}
+	for name, without := range map[string]flow.Deployment{"off": off, "later": later} {
+		a := newTestAdmission(on)
+		first, second := newTestSource(t, a, "first=0"), newTestSource(t, a, "second=1")
+		a.join(first)
+		a.deployed.Set(without)
+		a.look(time.Now())
+		a.join(second)
+		for _, l := range []*Source{first, second} {
+			l.offer(source.Picture{})
+			if a.admitAll(); len(l.grants) != 0 {
+				t.Errorf("%s: %s is admitted", name, l.spec.Name)
+			}
+			if status, _ := l.row.Snapshot(); status.Reason != waitingForGroup {
+				t.Errorf("%s: %s says %q", name, l.spec.Name, status.Reason)
+			}
+		}
+		a.deployed.Set(on)
+		a.look(time.Now())
+		a.admitAll()
+		if len(first.grants)+len(second.grants) != 1 { // a group has one credit
+			t.Errorf("%s: nothing is admitted when the groups are on again", name)
+		}
+		for _, l := range []*Source{first, second} {
+			if status, _ := l.row.Snapshot(); status.Reason != "" {
+				t.Errorf("%s: %s says %q when the groups are on again", name, l.spec.Name, status.Reason)
+			}
+		}
 	}
 }
 
