@@ -19,7 +19,8 @@ var (
 	ErrOpen = source.ErrOpen
 	// ErrNoPictures is returned when a folder holds no pictures.
 	ErrNoPictures = source.ErrNoPictures
-	// ErrNoGroups is returned when no worker group takes lossless frames: they would be thrown away.
+	// ErrNoGroups is returned when no worker group takes lossless frames, or will from a time on that the deployment names: they
+	// would be thrown away. Beside live sources it is what a lossless source fails with.
 	ErrNoGroups = errors.New("no worker group for lossless frames")
 	// ErrStore is what a source fails with when a frame could not be stored in time; it is never skipped.
 	ErrStore = lossless.ErrStore

@@ -110,8 +110,8 @@ func (p *program) run(ctx, seen context.Context) error {
 	return p.verdict(ctx, states)
 }
 
-// deployment waits for the deployment object, and follows it until seen ends. [ErrNoGroups] is returned when there is nobody to
-// take frames.
+// deployment waits for the deployment object, and follows it until seen ends. [ErrNoGroups] is returned when there are lossless
+// sources alone, and nobody is to take their frames, now or later: live ones wait for a group that is on.
 func (p *program) deployment(ctx, seen context.Context) (*bus.Deployed, error) {
 	watching, stop := context.WithCancelCause(seen)
 	began := context.AfterFunc(ctx, func() { stop(context.Cause(ctx)) }) // unless it has come
@@ -125,13 +125,17 @@ func (p *program) deployment(ctx, seen context.Context) (*bus.Deployed, error) {
 		stop(err)
 		return nil, err
 	}
-	groups, anybody := deployed.Groups(), func(flow.Group) bool { return true }
-	now := time.Now()
-	if len(groups.On(now)) == 0 || slices.ContainsFunc(p.specs, isLossless) && len(groups.LosslessPlan(now, anybody)) == 0 {
+	isLive := func(s source.Spec) bool { return !isLossless(s) }
+	if len(p.specs) > 0 && !p.cfg.Ingest && !slices.ContainsFunc(p.specs, isLive) && !takesLossless(deployed.Groups()) {
 		stop(ErrNoGroups)
 		return nil, ErrNoGroups
 	}
 	return deployed, nil
+}
+
+// takesLossless says whether one of the groups takes lossless frames, or will from its moment on.
+func takesLossless(groups flow.Groups) bool {
+	return slices.ContainsFunc(groups, func(g flow.Group) bool { return !g.Off && !g.LiveOnly })
 }
 
 // waiting tells of every source what it waits for.
@@ -147,8 +151,15 @@ func (p *program) carry(ctx context.Context, deployed *bus.Deployed, admission *
 	shared := lossless.Shared{
 		Env: p.env, Deployed: deployed, Fleet: p.fleet, Metrics: p.metrics, Memory: lossless.NewMemory(int(p.cfg.WindowMemory)),
 	}
+	refused := !takesLossless(deployed.Groups())
 	var sources errgroup.Group
 	for i, spec := range p.specs {
+		if isLossless(spec) && refused {
+			p.env.Log.Error("source failed", "source", spec.Name, "error", ErrNoGroups)
+			states[i] = flow.StateFailed
+			p.rows[i].Ended(flow.StateFailed, ErrNoGroups.Error())
+			continue
+		}
 		sources.Go(func() error {
 			before := p.played(ctx, spec.Name)
 			state, reason := p.owner.Carry(ctx, spec.Name, p.movable(spec), p.rows[i], func(ctx context.Context, held func() bool, waited bool) (flow.State, string) {

@@ -304,6 +304,67 @@ func TestNotProvisioned(t *testing.T) {
 	}
 }
 
+// Groups that are all off, or whose moment is still to come, end no source that can wait for them: a live one, and a lossless one
+// when a moment is named. Each says what it waits for, and goes on when a group is on.
+func TestWaitsForAGroup(t *testing.T) {
+	t.Parallel()
+	on := flow.DefaultDeployment()
+	off, later := on.With(slices.Clone(on.Groups)), on.With(slices.Clone(on.Groups))
+	for i := range on.Groups {
+		off.Groups[i].Off = true
+		later.Groups[i].From = time.Now().Add(time.Hour)
+	}
+	for name, test := range map[string]struct {
+		without flow.Deployment
+		sources []string
+		reasons []string
+		failed  bool // the first
+	}{
+		"lossless, later": {later, []string{"p=" + pictures(t, 2)}, []string{"waiting for a worker group of lossless frames"}, false},
+		"live, off":       {off, []string{"street:?seed=7&fps=5&size=64x64#mode=live"}, []string{"waiting for a worker group"}, false},
+		"both, off": {
+			off, []string{"p=" + pictures(t, 2), "street:?seed=7&fps=5&size=64x64#mode=live"},
+			[]string{producer.ErrNoGroups.Error(), "waiting for a worker group"}, true,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			kv, err := b.bus.JetStream().KeyValue(t.Context(), bus.DeploymentBucket)
+			if err != nil {
+				t.Fatal(err)
+			}
+			put := func(d flow.Deployment) {
+				if _, err := kv.Put(t.Context(), "deployment", d.Encode()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			put(test.without)
+			b.serve(t, &group{name: "detect"}, &group{name: "depth"})
+			b.fuse(t, &fuser{})
+			l := b.start(t, nil, test.sources...)
+			until := func(what string, so func([]flow.SourceStatus) bool) {
+				t.Helper()
+				for begin := time.Now(); !so(l.board.Statuses()); time.Sleep(10 * time.Millisecond) {
+					if len(l.ended) > 0 || time.Since(begin) > patience {
+						t.Fatalf("%s: %+v", what, l.board.Statuses())
+					}
+				}
+			}
+			until("no reason", func(statuses []flow.SourceStatus) bool {
+				return slices.EqualFunc(statuses, test.reasons, func(s flow.SourceStatus, reason string) bool { return s.Reason == reason })
+			})
+			put(on)
+			until("nothing came with the group", func(statuses []flow.SourceStatus) bool {
+				return statuses[len(statuses)-1].Account.Complete >= 2
+			})
+			if state := l.stop()[0].State; (state == flow.StateFailed) != test.failed {
+				t.Errorf("the first source is %s", state)
+			}
+		})
+	}
+}
+
 // TestAlive hears of the sources once a second.
 func TestAlive(t *testing.T) {
 	t.Parallel()
