@@ -50,6 +50,9 @@ const (
 // errRefused is returned when a message is no picture of a source: it says why.
 var errRefused = errors.New("refused")
 
+// errFull is returned when there is no room for one more source now.
+var errFull = errors.New("full")
+
 // door takes the pictures that anyone publishes to ingest.<source>. Each source is a live one, from its first message
 // on. One goroutine runs it.
 type door struct {
@@ -172,7 +175,7 @@ func (g *door) handleAll(ctx context.Context, lease *bus.Lease, queue <-chan *na
 				continue
 			}
 			if err := g.handle(msg); err != nil {
-				g.refuse(msg, err)
+				g.turnAway(msg, err)
 			}
 		case <-ticker.C:
 			if n, err := sub.Dropped(); err == nil && n > lost {
@@ -187,6 +190,17 @@ func (g *door) handleAll(ctx context.Context, lease *bus.Lease, queue <-chan *na
 	}
 }
 
+// turnAway answers a message that was not taken, whatever is to blame, and counts it.
+func (g *door) turnAway(msg *nats.Msg, err error) {
+	if errors.Is(err, errRefused) {
+		g.refuse(msg, err)
+		return
+	}
+	g.refused.WithLabelValues(refusals, "busy").Inc()
+	g.env.Log.Warn("ingest not taken", "subject", msg.Subject, "error", err)
+	respond(msg, nil, codeBusy, err.Error())
+}
+
 // refuse answers a message that is to blame itself, and counts it.
 func (g *door) refuse(msg *nats.Msg, err error) {
 	g.refused.WithLabelValues(refusals, "malformed").Inc()
@@ -195,7 +209,7 @@ func (g *door) refuse(msg *nats.Msg, err error) {
 }
 
 // handle offers one message's picture for admission; its sender is answered when that is decided. What takes time is left to the
-// goroutine of its source.
+// goroutine of its source. [errRefused] is returned when the message is to blame; after any other error it may be sent again.
 func (g *door) handle(msg *nats.Msg) error {
 	name := strings.TrimPrefix(g.env.Bus.Plain(msg.Subject), prefix)
 	if err := flow.ValidToken("source", name); err != nil {
@@ -257,19 +271,23 @@ func ingestPicture(name string, data []byte, p *source.Picture) ([]byte, error) 
 	return frame.Picture, nil
 }
 
-// source finds or makes a source. An error is returned when there are too many that are not silent.
+// source finds or makes a source. [errRefused] is returned when another reads one of that name; any other error is over some time:
+// there are too many that are not silent, or NATS does not say whether another has the name.
 func (g *door) source(name string) (*ingested, error) {
 	if s := g.sources[name]; s != nil {
 		return s, nil
 	}
 	if len(g.sources) >= g.cfg.Sources && !g.forget(silence) {
-		return nil, fmt.Errorf("%w: %d sources are ingested already", errRefused, len(g.sources))
+		return nil, fmt.Errorf("%w: %d sources are ingested already", errFull, len(g.sources))
 	}
 	call, cancel := context.WithTimeout(context.Background(), callTimeout)
 	holder, err := g.env.Bus.LeaseHolder(call, owner.LeaseName(name))
 	cancel()
-	if err == nil {
+	switch {
+	case err == nil:
 		return nil, fmt.Errorf("%w: the source %q is read by %s", errRefused, name, holder)
+	case !errors.Is(err, bus.ErrNotFound):
+		return nil, fmt.Errorf("who reads the source %q is not known: %w", name, err)
 	}
 	spec := source.Spec{Name: name, URI: prefix + name, Settings: g.cfg.Settings}
 	row := g.board.AddIngested(spec.Status())

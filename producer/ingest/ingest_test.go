@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"image"
 	"image/jpeg"
@@ -128,8 +129,39 @@ func TestIngestedSourcesAreBounded(t *testing.T) {
 	if err := g.handle(message(t, "cam1")); err != nil {
 		t.Fatal(err)
 	}
-	if err := g.handle(message(t, "cam2")); err == nil || !strings.Contains(err.Error(), "1 sources are ingested already") {
+	if err := g.handle(message(t, "cam2")); !errors.Is(err, errFull) || !strings.Contains(err.Error(), "1 sources are ingested already") {
 		t.Errorf("a second source: %v", err)
+	}
+}
+
+// As long as NATS does not say whether another reads a source, nothing of it is taken, and its sender is asked to try again.
+func TestUnknownReaderIsTemporary(t *testing.T) {
+	t.Parallel()
+	g, _ := newTestDoor(t, 8)
+	if err := g.env.Bus.JetStream().DeleteKeyValue(t.Context(), bus.OwnersBucket); err != nil {
+		t.Fatal(err)
+	}
+	inbox, err := g.env.Bus.Conn().SubscribeSync("answers")
+	if err != nil {
+		t.Fatal(err)
+	}
+	queue := make(chan *nats.Msg, 1)
+	sub, err := g.env.Bus.Conn().ChanSubscribe(prefix+">", queue)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	if err := g.env.Bus.Conn().PublishRequest(prefix+"cam1", "answers", message(t, "cam1").Data); err != nil {
+		t.Fatal(err)
+	}
+	msg := <-queue
+	err = g.handle(msg)
+	if err == nil || errors.Is(err, errRefused) || len(g.sources) != 0 {
+		t.Fatalf("%d sources: %v", len(g.sources), err)
+	}
+	g.turnAway(msg, err)
+	if answer, err := inbox.NextMsg(10 * time.Second); err != nil || !strings.Contains(string(answer.Data), `"code":503`) {
+		t.Errorf("answer: %v", err)
 	}
 }
 
