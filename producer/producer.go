@@ -161,11 +161,13 @@ func (p *program) carry(ctx context.Context, deployed *bus.Deployed, admission *
 			continue
 		}
 		sources.Go(func() error {
-			before := p.played(ctx, spec.Name)
+			before, asked := p.played(ctx, spec.Name)
 			state, reason := p.owner.Carry(ctx, spec.Name, p.movable(spec), p.rows[i], func(ctx context.Context, held func() bool, waited bool) (flow.State, string) {
 				if !isLossless(spec) {
-					if waited && p.played(ctx, spec.Name) != before {
-						return flow.StateComplete, ""
+					if waited && asked {
+						if now, known := p.played(ctx, spec.Name); known && now != before {
+							return flow.StateComplete, ""
+						}
 					}
 					state, reason := live.New(spec, p.rows[i], p.cfg.live(), p.env, admission, p.metrics, held).Run(ctx)
 					if state == flow.StateComplete {
@@ -197,16 +199,13 @@ func (p *program) sharers() string {
 	return "live-" + owner.List(names)
 }
 
-// played is the revision of the note that a live source of these producers has ended; 0: there is none, as far as NATS answers. One
-// that has changed since a producer began is of the play that it stood by for.
-func (p *program) played(ctx context.Context, source string) uint64 {
+// played is the revision of the note that a live source of these producers has ended; 0: there is none. known is false when NATS
+// does not say. One that has changed since a producer began is of the play that it stood by for.
+func (p *program) played(ctx context.Context, source string) (revision uint64, known bool) {
 	call, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	end, err := p.env.Bus.Ended(call, source, p.sharers())
-	if err != nil {
-		return 0
-	}
-	return end.Revision
+	return end.Revision, err == nil || errors.Is(err, bus.ErrNotFound)
 }
 
 // notePlayed notes that a live source has ended, so that nobody who stands by for it plays it again.

@@ -1,6 +1,8 @@
 package producer_test
 
 import (
+	"context"
+	"errors"
 	"maps"
 	"os"
 	"os/exec"
@@ -15,6 +17,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/flow/natsserver/natstest"
 	"github.com/spatial-flow/spatial-flow/producer"
+	"github.com/spatial-flow/spatial-flow/producer/owner"
 )
 
 // A run whose producer dies is carried on by the one that stands by: each frame is stored once, and the one that stands by after
@@ -216,4 +219,34 @@ func TestLiveSourceIsPlayedOnce(t *testing.T) {
 		first.stop()
 		second.stop()
 	}
+}
+
+// Who stood by for a live source plays it when NATS does not say whether it has been played meanwhile.
+func TestUnknownEndIsPlayed(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.serve(t, &group{name: "detect"}, &group{name: "depth"})
+	if err := b.bus.SetEnded(t.Context(), "a", "live-"+owner.List([]string{"a"}), 20); err != nil {
+		t.Fatal(err)
+	}
+	lease, err := b.bus.Lease(t.Context(), owner.LeaseName("a"), "other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	keeping, stop := context.WithCancel(t.Context())
+	kept := make(chan error, 1)
+	go func() { kept <- lease.Keep(keeping) }()
+	l := b.start(t, func(c *producer.Config) { c.Frames = 20 }, "a=street:?size=64x64&fps=10")
+	until(t, "it stands by", func() bool { return strings.HasPrefix(l.status().Reason, "standing by") })
+	if err := b.bus.JetStream().DeleteKeyValue(t.Context(), bus.PositionsBucket); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	if err := errors.Join(<-kept, lease.Release(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	if s := l.wait()[0]; s.State != flow.StateComplete || s.Account.Captured == 0 {
+		t.Errorf("it was not played: %+v", s)
+	}
+	l.stop()
 }

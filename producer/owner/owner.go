@@ -3,6 +3,7 @@
 package owner
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -118,9 +119,9 @@ func (o *Owner) acquire(ctx context.Context, source string, movable bool, row *a
 				reason = "waiting for the lease of its name: " + err.Error()
 			default:
 				holder := o.holderOf(ctx, source)
-				reason, taken = "standing by: "+holder+" has it", true
+				reason, taken = "standing by: "+cmp.Or(holder, "another")+" has it", true
 				if !movable && time.Since(began) > endedAfter {
-					return nil, taken, fmt.Errorf("%w: by %s", ErrTaken, holder)
+					return nil, taken, fmt.Errorf("%w: by %s", ErrTaken, cmp.Or(holder, "another"))
 				}
 			}
 		} else {
