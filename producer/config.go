@@ -46,7 +46,7 @@ type Config struct {
 	Required      []string           `placeholder:"GROUP" help:"live: take only frames that these groups take too."`
 	MaxRate       map[string]float64 `placeholder:"GROUP=RATE" help:"live: frames a second that a group is given at most."`
 	Window        int                `default:"32" help:"Frames of a source, 1 to 1024, that may be under way at once: admitted, and their scene not yet stored."`
-	WindowMemory  int64              `default:"536870912" placeholder:"BYTES" help:"What the pictures of all lossless frames under way may take together, 1 to 2^40: they are kept until they have their scenes. Each source has an equal part, at most 32 MiB, and always one frame."`
+	WindowMemory  int64              `default:"536870912" placeholder:"BYTES" help:"What the pictures of all lossless frames under way may take together, 1 to 2^40: they are kept until they have their scenes. Each source has an equal part, at most 32 MiB, and may have one picture beyond it all, while it has no other under way."`
 	Takeover      string             `enum:"share,never" default:"share" help:"What happens when another producer has a source of the same name: share stands by for it, and producers with the same sources have equal parts of them (a lossless one needs --run for it); never fails the source."`
 	MaxSources    int                `default:"64" placeholder:"N" help:"Sources at most, 1 to 1024."`
 	IngestSources int                `default:"64" placeholder:"N" help:"Sources at most, 1 to 1024, that are ingested at once; one that is silent for a minute makes room for another, one that is for ten is forgotten."`

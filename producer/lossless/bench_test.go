@@ -51,6 +51,7 @@ func BenchmarkAdmit(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		seq++
+		l.window.wait(b.Context(), len(p.Data))
 		if err := l.admit(b.Context(), deployment, l.plan(deployment), p, seq); err != nil {
 			b.Fatal(err)
 		}

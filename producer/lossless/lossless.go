@@ -123,7 +123,8 @@ func (l *carrier) carry(ctx, work context.Context, cancel context.CancelCauseFun
 		return err
 	}
 	defer func() { err = errors.Join(err, src.Close()) }()
-	defer l.window.memory.join()()
+	l.window.memory.join()
+	defer l.window.memory.leave()
 	defer l.deafen()
 	if err := l.hear(stageFuser); err != nil { // before the first publish
 		return err

@@ -12,12 +12,10 @@ import (
 // window keeps the frames of one source that are under way. Its methods may be called from many goroutines.
 type window struct {
 	most   int
-	memory *Memory
-	room   chan struct{} // holds a token after a frame left
+	memory *part // of their pictures
 
-	mu    sync.Mutex
-	open  map[uint64]*kept // by seq
-	bytes int              // of their pictures
+	mu   sync.Mutex
+	open map[uint64]*kept // by seq
 	// behind are, by group that is not required and by seq, the frames that the group has not answered, with their scene or
 	// without.
 	behind map[string]map[uint64]unanswered
@@ -33,18 +31,17 @@ type kept struct {
 
 func newWindow(most int, memory *Memory) *window {
 	return &window{
-		most: most, memory: memory, room: make(chan struct{}, 1),
+		most: most, memory: &part{memory: memory},
 		open: map[uint64]*kept{}, behind: map[string]map[uint64]unanswered{},
 	}
 }
 
-// keep adds a frame, before it is published, and holds it.
+// keep adds a frame, for which wait has made room, before it is published, and holds it.
 func (w *window) keep(frame *flow.Frame) *kept {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	k := &kept{frame: frame, bytes: len(frame.Picture), held: true}
 	w.open[frame.Seq] = k
-	w.bytes += k.bytes
 	return k
 }
 
@@ -76,19 +73,13 @@ func (w *window) release(seq uint64) {
 		return
 	}
 	delete(w.open, seq)
-	w.bytes -= k.bytes
-	select {
-	case w.room <- struct{}{}:
-	default: // one is enough
-	}
+	w.memory.give(k.bytes)
 }
 
-// wait waits until one more frame with a picture of so many bytes may be under way; false is returned when ctx ends first.
-// One goroutine waits at a time.
+// wait waits until one more frame with a picture of so many bytes may be under way, and takes the memory for it, which the frame has
+// from then on; false is returned when ctx ends first. One goroutine waits at a time.
 func (w *window) wait(ctx context.Context, bytes int) bool {
-	return w.until(ctx, func() bool {
-		return len(w.open) == 0 || len(w.open) < w.most && w.bytes+bytes <= w.memory.share()
-	})
+	return w.until(ctx, func() bool { return len(w.open) < w.most && w.memory.take(bytes) })
 }
 
 // drained waits until no frame is under way; false is returned when ctx ends first.
@@ -98,6 +89,7 @@ func (w *window) drained(ctx context.Context) bool {
 
 func (w *window) until(ctx context.Context, so func() bool) bool {
 	for {
+		room := w.memory.room() // before it is looked at
 		w.mu.Lock()
 		ok := so()
 		w.mu.Unlock()
@@ -107,7 +99,7 @@ func (w *window) until(ctx context.Context, so func() bool) bool {
 		select {
 		case <-ctx.Done():
 			return false
-		case <-w.room:
+		case <-room:
 		}
 	}
 }

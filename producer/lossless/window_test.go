@@ -33,7 +33,7 @@ func TestWindowIsBounded(t *testing.T) {
 	} {
 		memory := NewMemory(test.memory)
 		for range test.sources {
-			defer memory.join()()
+			(&part{memory: memory}).join()
 		}
 		w, n := newWindow(test.most, memory), 0
 		for w.fits(test.bytes) && n < 200 {
@@ -51,18 +51,45 @@ func TestWindowIsBounded(t *testing.T) {
 	}
 }
 
-// A source that ends leaves its part to the others.
-func TestMemoryIsSharedByThoseWhoAreThere(t *testing.T) {
+// Sources that come while others have taken their part never take more together than there is, but for one picture each while it
+// has no other; what one gives back wakes those who wait, and one that ends gives back all.
+func TestMemoryIsNeverExceeded(t *testing.T) {
 	t.Parallel()
-	memory := NewMemory(32 << 20)
-	left := memory.join()
-	defer memory.join()()
-	if share := memory.share(); share != 16<<20 {
-		t.Errorf("two sources have %d bytes each", share)
+	const mb, limit, picture = 1 << 20, 64 << 20, 2 << 20
+	memory := NewMemory(limit)
+	windows, next := make([]*window, 8), uint64(0)
+	fill := func(w *window) (n int) {
+		for w.fits(picture) {
+			next++
+			n++
+			w.keep(testFrame(next, picture))
+		}
+		return n
 	}
-	left()
-	if share := memory.share(); share != 32<<20 {
-		t.Errorf("one source has %d bytes", share)
+	total := 0
+	for i := range windows {
+		windows[i] = newWindow(100, memory)
+		windows[i].memory.join()
+		total += fill(windows[i])
+	}
+	if most := limit/picture + len(windows) - 2; total > most { // the first two fill it
+		t.Fatalf("%d MiB of %d are taken", total*picture/mb, limit/mb)
+	}
+	waited := make(chan bool)
+	go func() { waited <- windows[7].wait(t.Context(), picture) }()
+	windows[0].memory.leave()
+	if !<-waited {
+		t.Error("nothing came of what another gave back")
+	}
+	if n := fill(windows[7]); n != limit/7/picture-2 { // its share, of which it has two
+		t.Errorf("%d pictures more", n)
+	}
+	windows[0].release(1) // after it has left
+	for _, w := range windows[1:] {
+		w.memory.leave()
+	}
+	if memory.taken != 0 || memory.sources != 0 {
+		t.Errorf("%d bytes of %d sources are left", memory.taken, memory.sources)
 	}
 }
 
