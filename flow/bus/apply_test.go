@@ -400,3 +400,28 @@ func TestStreamThatWasHalfMade(t *testing.T) {
 		t.Errorf("the stream is %+v, %v", stream.CachedInfo().Config, err)
 	}
 }
+
+// Who repairs with the object of a moment ago undoes nothing of what was provisioned meanwhile.
+func TestRepairsAreOfTheObjectThatIsStored(t *testing.T) {
+	t.Parallel()
+	b := provisioned(t)
+	before := deployed(t, b)
+	off := before.With(slices.Clone(before.Groups))
+	off.Groups[1].Off = true
+	if err := b.Provision(t.Context(), off); err != nil {
+		t.Fatal(err)
+	}
+	repairs := b.NewRepairs()
+	if changes, err := repairs.Round(t.Context(), before); len(changes) != 0 || err != nil {
+		t.Errorf("it did %v, %v", changes, err)
+	}
+	if names := consumers(t, b, "FRAMES_LIVE"); !slices.Equal(names, []string{"detect"}) {
+		t.Errorf("consumers %v after depth was switched off", names)
+	}
+	if err := b.JetStream().DeleteStream(t.Context(), "RESULTS_DETECT_LIVE"); err != nil {
+		t.Fatal(err)
+	}
+	if changes, err := repairs.Round(t.Context(), deployed(t, b)); len(changes) == 0 || err != nil {
+		t.Errorf("with the object that is stored it did %v, %v", changes, err)
+	}
+}

@@ -304,6 +304,7 @@ const (
 // Round makes again the streams, consumers and buckets of the deployment that are not there, and its object, d, if that is gone.
 // What is there and set otherwise is mended after two minutes. A live stream of a cluster whose servers are away is made
 // anew on others after 15 s: what it held is old. The error joins what could not be looked at or done; the rest is done all the same.
+// Nothing is done any more once the object that is stored is another one than d, which was provisioned meanwhile.
 func (r *Repairs) Round(ctx context.Context, d flow.Deployment) (changes []Change, err error) {
 	var failures []error
 	now, lost, wanted := time.Now(), map[string]time.Time{}, map[string]time.Time{}
@@ -319,9 +320,18 @@ func (r *Repairs) Round(ctx context.Context, d flow.Deployment) (changes []Chang
 	if err != nil {
 		return nil, err
 	}
+	read := true
 	for _, one := range append(before, after...) {
 		if !one.missing && !since(r.wanted, wanted, one.Text, now, wantedAfter) {
 			continue
+		}
+		if read {
+			switch other, err := r.isAnother(ctx, d); {
+			case err != nil: // nobody writes what can't be read
+				failures, read = append(failures, err), false
+			case other:
+				return changes, errors.Join(failures...)
+			}
 		}
 		call, cancel := context.WithTimeout(ctx, roundStep)
 		done, err := r.bus.run(call, []step{one})
@@ -342,6 +352,14 @@ func (r *Repairs) Round(ctx context.Context, d flow.Deployment) (changes []Chang
 		}
 	}
 	return changes, errors.Join(append(failures, err)...)
+}
+
+// isAnother says whether the object that is stored is another one than d: what was seen to be missing may be so on purpose.
+func (r *Repairs) isAnother(ctx context.Context, d flow.Deployment) (bool, error) {
+	call, cancel := context.WithTimeout(ctx, roundStep)
+	defer cancel()
+	stored, revision, err := r.bus.recorded(call)
+	return err == nil && revision != 0 && string(stored.Encode()) != string(d.Encode()), err
 }
 
 // since notes in next that something is so now, as it was in the round before, and says whether it has been for so long.
