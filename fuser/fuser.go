@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/fuser/join"
 	"github.com/spatial-flow/spatial-flow/fuser/metrics"
@@ -31,7 +32,7 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	}
 	shared := &partition.Shared{
 		Limits: cfg.limits(), Env: env, Store: env.Bus, Metrics: metrics.New(env.Metrics), Deployed: deployed,
-		Newer: new(partition.Newer), Live: join.NewLags(), Lossless: join.NewLags(),
+		Newer: new(bus.Newer), Live: join.NewLags(), Lossless: join.NewLags(),
 		Unpackers: join.NewUnpackers(),
 	}
 	share := partition.NewShare()
@@ -41,7 +42,7 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	tasks.Go(func() error {
 		return service.Alive(ctx, env, func() flow.Alive {
 			return flow.Alive{
-				Stage: join.Stage, Parallel: share.Reserved(), Rate: float64(shared.Metrics.Scenes.Reset()), Note: shared.Newer.Note(),
+				Stage: join.Stage, Parallel: share.Reserved(), Rate: float64(shared.Metrics.Scenes.Reset()), Note: shared.Newer.Note("fuser"),
 			}
 		})
 	})

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/flow/natsserver"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/flow/telemetry"
@@ -40,7 +41,7 @@ func (fatal) Close() error { return nil }
 func testWorker(env service.Env, s slot) *worker {
 	return &worker{
 		cfg: Config{Group: flow.GroupDetect}, env: env, picture: tensor.NewPicture(), slot: s,
-		load: newLoad(time.Now()), delays: new(delays), newer: new(newer),
+		load: newLoad(time.Now()), delays: new(delays), newer: new(bus.Newer),
 		metrics: metrics{
 			seconds: telemetry.NewStageSeconds(env.Metrics, flow.GroupDetect), refused: telemetry.NewRefused(env.Metrics),
 			redelivered: telemetry.NewRedeliveries(env.Metrics, flow.GroupDetect).WithLabelValues(flow.GroupDetect),

@@ -17,8 +17,6 @@ const (
 	stoppedAfter  = 5 * time.Second // what a frame in hand may take to be stored after ctx ended
 	losslessStore = 5 * time.Second // after which a slot waits no longer for a lossless result to be stored, and takes live frames
 	liveStore     = 2 * time.Second // after which the result of a live frame is of no use any more
-	giveBackLeast = time.Second     // before a frame that was given back for later comes again, at first
-	giveBackMost  = 30 * time.Second
 )
 
 // finish stores the result, says so, and acks the frame. A lossless result whose stream is away is stored without the slot, which
@@ -53,7 +51,7 @@ func (w *worker) settle(ctx context.Context, msg jetstream.Msg, result *flow.Res
 		return false
 	default:
 		w.env.Log.Error("result not stored: the frame is given back", "frame", result.ID().String(), "error", err)
-		giveBack(msg, meta)
+		bus.GiveBack(msg, meta.NumDelivered)
 		return false
 	}
 	w.metrics.seconds.WithLabelValues("wait").Observe(hop.Wait.Seconds())
@@ -82,12 +80,6 @@ func queue(meta *jetstream.MsgMetadata, mode flow.Mode) uint64 {
 		return 0
 	}
 	return meta.NumPending + 1
-}
-
-// giveBack lets the frame come again, to any worker, after a second, and after longer each time.
-func giveBack(msg jetstream.Msg, meta *jetstream.MsgMetadata) {
-	wait := giveBackLeast << min(max(meta.NumDelivered, 1)-1, 5)
-	_ = msg.NakWithDelay(min(clock.Jitter(wait), giveBackMost)) // unheard it comes again after AckWait
 }
 
 // store tries until ctx has ended for stoppedAfter, so much time is over unless it is 0, or trying again is of no use.

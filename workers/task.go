@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/flow/clock"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/workers/tensor"
@@ -32,7 +33,7 @@ type worker struct {
 	load    *load
 	works   []time.Duration // of the last frames that were looked at
 	delays  *delays         // of live frames
-	newer   *newer          // frames
+	newer   *bus.Newer      // gives frames back
 	reached func()          // a consumer of the group was found
 }
 
@@ -70,10 +71,9 @@ func (w *worker) handle(ctx context.Context, msg jetstream.Msg, mode flow.Mode) 
 	switch err = errors.Join(err, metaErr); {
 	case errors.Is(err, flow.ErrNewer) && metaErr == nil:
 		w.metrics.refused.WithLabelValues("frames", "newer").Inc()
-		if w.newer.meet(taken, err) {
+		if w.newer.GiveBack(msg, meta.NumDelivered, err) {
 			w.env.Log.Warn("frames are of a newer version: they are given back until a newer worker takes them", "group", w.cfg.Group, "error", err)
 		}
-		giveBack(msg, meta)
 		return nil
 	case err != nil:
 		w.metrics.refused.WithLabelValues("frames", "malformed").Inc()

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/flow/telemetry"
 	"github.com/spatial-flow/spatial-flow/workers/depth"
@@ -71,7 +72,7 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	}
 	env.Log.Info("model loaded", "group", cfg.Group, "model", session.Name, "provider", cfg.Provider, "parallel", cfg.Parallel, "threads", cfg.threads())
 	m := newMetrics(env.Metrics, cfg, session, family)
-	did, waits, unread := newLoad(time.Now()), new(delays), new(newer)
+	did, waits, unread := newLoad(time.Now()), new(delays), new(bus.Newer)
 	var tasks errgroup.Group // a slot that ends does not end the others: ctx does
 	for range cfg.Parallel {
 		tasks.Go(func() error {
@@ -90,7 +91,7 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	tasks.Go(func() error {
 		return service.Alive(ctx, env, func() flow.Alive {
 			alive := flow.Alive{Stage: cfg.Group, Model: session.Name, Family: family, Provider: session.Provider, Parallel: cfg.Parallel}
-			alive.Note = unread.note(time.Now())
+			alive.Note = unread.Note("worker")
 			alive.Rate, alive.WaitMS, alive.Busy = did.since(time.Now(), cfg.Parallel)
 			m.busy.Set(alive.Busy)
 			return alive

@@ -216,3 +216,48 @@ func giveBack(messages Messages) {
 		_ = msg.Nak() // unheard it comes again after AckWait
 	}
 }
+
+const (
+	laterLeast = time.Second // before a message that is given back for later comes again, at first
+	laterMost  = 30 * time.Second
+	newerFor   = time.Minute // that newer messages are spoken of, and between two lines of the log: longer than laterMost
+)
+
+// GiveBack has the server deliver a message again, to whoever takes from its consumer then: after about 1 s the first time that
+// it came, and twice as long each further time, up to 30 s. Unheard it comes again after AckWait.
+func GiveBack(msg jetstream.Msg, deliveries uint64) {
+	wait := laterLeast << min(max(deliveries, 1)-1, 5)
+	_ = msg.NakWithDelay(min(clock.Jitter(wait), laterMost))
+}
+
+// Newer gives back messages that this program is too old for, and remembers that there are some. Its zero value is ready. Its
+// methods may be called from many goroutines.
+type Newer struct {
+	mu     sync.Mutex
+	met    time.Time
+	told   time.Time
+	reason string
+}
+
+// GiveBack gives one more of them back, as [GiveBack] does; err is why it is too new. tell is whether the log is to speak of it:
+// once a minute.
+func (n *Newer) GiveBack(msg jetstream.Msg, deliveries uint64, err error) (tell bool) {
+	GiveBack(msg, deliveries)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.met, n.reason = time.Now(), err.Error()
+	if tell = n.told.IsZero() || n.met.Sub(n.told) >= newerFor; tell {
+		n.told = n.met
+	}
+	return tell
+}
+
+// Note is what the program can't do now, and what mends it; empty: no such message came for a minute.
+func (n *Newer) Note(program string) string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.met.IsZero() || time.Since(n.met) >= newerFor {
+		return ""
+	}
+	return fmt.Sprintf("needs a newer %s: %s", program, n.reason)
+}

@@ -93,7 +93,7 @@ func newRoom(t *testing.T, store Store, limits Limits) *room {
 	ctx, cancel := context.WithCancel(t.Context())
 	p := newPartition(&Shared{
 		Limits: limits, Env: service.Env{Log: silent()}, Store: store, Metrics: metrics.New(prometheus.NewRegistry()),
-		Deployed: bus.NewDeployed(flow.DefaultDeployment()), Newer: new(Newer), Live: join.NewLags(), Lossless: join.NewLags(),
+		Deployed: bus.NewDeployed(flow.DefaultDeployment()), Newer: new(bus.Newer), Live: join.NewLags(), Lossless: join.NewLags(),
 		Unpackers: join.NewUnpackers(),
 	}, 0)
 	r := &room{partition: p, t: t, cancel: cancel, ended: make(chan struct{})}

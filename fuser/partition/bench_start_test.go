@@ -23,7 +23,7 @@ func startBench(b *testing.B, store *memory, m metrics.Metrics, partitions int) 
 	ctx, cancel := context.WithCancel(b.Context())
 	shared := &Shared{
 		Limits: Limits{Sources: 1024, Bytes: 256 << 20, Prefetch: 32, HeldMax: 2 * time.Second}, Env: service.Env{Log: silent()},
-		Store: store, Metrics: m, Deployed: bus.NewDeployed(flow.DefaultDeployment()), Newer: new(Newer),
+		Store: store, Metrics: m, Deployed: bus.NewDeployed(flow.DefaultDeployment()), Newer: new(bus.Newer),
 		Live: join.NewLags(), Lossless: join.NewLags(), Unpackers: join.NewUnpackers(),
 	}
 	var tasks errgroup.Group

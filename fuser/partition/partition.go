@@ -36,7 +36,7 @@ type Shared struct {
 	Store     Store
 	Metrics   metrics.Metrics
 	Deployed  *bus.Deployed
-	Newer     *Newer
+	Newer     *bus.Newer
 	Live      *join.Lags
 	Lossless  *join.Lags
 	Unpackers join.Unpackers

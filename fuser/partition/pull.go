@@ -44,7 +44,9 @@ func (p *partition) pull(ctx context.Context, group string, mode flow.Mode) erro
 func (p *partition) refuse(msg jetstream.Msg, group string, err error) {
 	if meta, e := msg.Metadata(); e == nil && errors.Is(err, flow.ErrNewer) {
 		p.Metrics.Refused.WithLabelValues("results", "newer").Inc()
-		p.Newer.GiveBack(msg, meta.NumDelivered, p.Env.Log, err)
+		if p.Newer.GiveBack(msg, meta.NumDelivered, err) {
+			p.Env.Log.Warn("results wait for a newer fuser", "group", group, "error", err)
+		}
 		return
 	}
 	p.Metrics.Refused.WithLabelValues("results", "malformed").Inc()
