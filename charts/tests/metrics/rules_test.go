@@ -154,6 +154,11 @@ var alerts = map[string]behaviour{
 		after: 13 * time.Minute,
 		quiet: `spatialflow_redeliveries_total{stage="depth", group="depth"} 0x20 40x100`, // one restart
 	},
+	"SpatialFlowRepaired": {
+		fires: `spatialflow_provision_repaired_total{kind="consumer"} 0x8 2x112`,
+		after: 4 * time.Minute,
+		quiet: `spatialflow_provision_repaired_total{kind="consumer"} 5x120`,
+	},
 	"SpatialFlowInputRefused": {
 		fires: `spatialflow_refused_total{door="predict", reason="full"} 0+30x120`,
 		after: 13 * time.Minute,
