@@ -120,10 +120,3 @@ func DoneSubject(stage, source string) string { return "done." + stage + "." + s
 
 // AliveSubject is alive.<stage>.<instance>.
 func AliveSubject(stage, instance string) string { return "alive." + stage + "." + instance }
-
-// ParseAliveSubject takes an alive subject apart.
-func ParseAliveSubject(subject string) (stage, instance string, ok bool) {
-	rest, found := strings.CutPrefix(subject, "alive.")
-	stage, instance, ok = strings.Cut(rest, ".")
-	return stage, instance, found && ok
-}

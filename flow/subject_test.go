@@ -123,24 +123,19 @@ func TestSubjects(t *testing.T) {
 	}
 }
 
-func TestParseSubjects(t *testing.T) {
+func TestParsePositionKey(t *testing.T) {
 	for _, test := range []struct {
-		text, first, second string
-		ok                  bool
+		text, source, session string
+		ok                    bool
 	}{
-		{"alive.detect.01K7E5", "detect", "01K7E5", true},
-		{"alive.detect", "", "", false},
-		{"done.fuser.cam1", "", "", false},
+		{"position.cam1.01K7E5", "cam1", "01K7E5", true},
+		{"position.cam1", "", "", false},
+		{"ended.cam1.01K7E5", "", "", false},
 		{"", "", "", false},
 	} {
-		stage, instance, ok := flow.ParseAliveSubject(test.text)
-		if ok != test.ok || ok && (stage != test.first || instance != test.second) {
-			t.Errorf("alive subject %q: %q, %q, %v", test.text, stage, instance, ok)
-		}
-		key := strings.Replace(test.text, "alive.", "position.", 1)
-		source, session, ok := flow.ParsePositionKey(key)
-		if ok != test.ok || ok && (source != test.first || session != test.second) {
-			t.Errorf("position key %q: %q, %q, %v", key, source, session, ok)
+		source, session, ok := flow.ParsePositionKey(test.text)
+		if ok != test.ok || ok && (source != test.source || session != test.session) {
+			t.Errorf("position key %q: %q, %q, %v", test.text, source, session, ok)
 		}
 	}
 }

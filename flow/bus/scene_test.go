@@ -295,7 +295,7 @@ func TestAlive(t *testing.T) {
 	if err != nil {
 		t.Fatalf("alive does not come: %v", err)
 	}
-	if stage, instance, ok := flow.ParseAliveSubject(msg.Subject); !ok || stage != "detect" || instance != "a" {
+	if msg.Subject != flow.AliveSubject("detect", "a") {
 		t.Errorf("it came on %s", msg.Subject)
 	}
 	got, err := flow.ParseAlive(msg.Data)

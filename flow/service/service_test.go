@@ -166,7 +166,7 @@ func TestAlive(t *testing.T) {
 			if instance == "" {
 				instance = alive.Instance
 			}
-			if _, subject, _ := flow.ParseAliveSubject(msg.Subject); alive.Instance != instance || subject != instance {
+			if alive.Instance != instance || msg.Subject != flow.AliveSubject(alive.Stage, instance) {
 				t.Errorf("instance %q on %s, want %q in both", alive.Instance, msg.Subject, instance)
 			}
 			if took := time.Since(began); n == 1 && took < 900*time.Millisecond {

@@ -116,6 +116,3 @@ func (l *Live[H]) giveOut(id flow.FrameID, pushed bool) LiveJoined[H] {
 func less(a, b flow.FrameID) bool {
 	return cmp.Or(cmp.Compare(a.Source, b.Source), cmp.Compare(a.Session, b.Session), cmp.Compare(a.Seq, b.Seq)) < 0
 }
-
-// Open is how many frames wait.
-func (l *Live[H]) Open() int { return len(l.open) }

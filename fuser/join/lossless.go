@@ -138,6 +138,3 @@ func (l *Lossless[H]) Skip(stored uint64) (handles []H) {
 	l.given, l.stored = max(l.given, stored), max(l.stored, stored)
 	return handles
 }
-
-// Open is how many frames wait, or are given out and not stored yet.
-func (l *Lossless[H]) Open() int { return len(l.frames) }
