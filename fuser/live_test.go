@@ -1,6 +1,7 @@
 package fuser_test
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -44,6 +45,26 @@ func (l *liveScenes) next() *flow.Scene {
 		l.t.Fatalf("%v, %v: %+v", err, scene.Validate(), scene)
 	}
 	return scene
+}
+
+// shows says whether a frame's scene comes. An earlier one may come again: its store is tried again when it is not answered soon.
+// A machine that stands still for seconds has none of the frame, as it is meant: the scene is not stored within its time, or the
+// result is delivered again, to the next owner of the partition, and is stale.
+func (l *liveScenes) shows(seq uint64) bool {
+	l.t.Helper()
+	for {
+		msg, err := l.scenes.NextMsg(5 * time.Second)
+		if err != nil {
+			return false
+		}
+		scene := new(flow.Scene)
+		if err := errors.Join(flow.Decode(msg.Data, scene), scene.Validate()); err != nil || scene.Seq > seq {
+			l.t.Fatalf("after frame %d: %v: %+v", seq, err, scene)
+		}
+		if scene.Seq == seq {
+			return true
+		}
+	}
 }
 
 func (l *liveScenes) wantDone(seq uint64, outcome flow.Outcome, reason string) {
