@@ -39,24 +39,20 @@ RUN for file in /etc/apt/sources.list /etc/apt/sources.list.d/*; do \
       esac; \
     done; \
     apt-get update; \
-    apt-get install -y --no-install-recommends cmake dpkg-dev g++ libdav1d-dev libjpeg62-turbo-dev libpng-dev libssl-dev \
+    apt-get install -y --no-install-recommends cmake dpkg-dev g++ libdav1d-dev libffmpeg-nvenc-dev libjpeg62-turbo-dev libpng-dev \
       libwebp-dev make nasm ninja-build pkg-config zlib1g-dev; \
     apt-get source --download-only ffmpeg opencv; \
     rm -rf /var/lib/apt/lists/*
 
 FROM sources AS ffmpeg
-# 1: the programs ffmpeg and ffprobe too, in every image that has the libraries.
-ARG FFMPEG_PROGRAMS=
 COPY build/native/ffmpeg.sh ./
 RUN dpkg-source -x ffmpeg_*.dsc source; \
-    FFMPEG_PROGRAMS=$FFMPEG_PROGRAMS ./ffmpeg.sh source /out; \
+    ./ffmpeg.sh source /out; \
     rm -rf source
 
 FROM sources AS opencv
-COPY --from=ffmpeg /out/ /
 COPY build/native/opencv.sh ./
-RUN ldconfig; \
-    dpkg-source -x opencv_*.dsc source; \
+RUN dpkg-source -x opencv_*.dsc source; \
     ./opencv.sh source /out; \
     rm -rf source
 
@@ -65,11 +61,9 @@ FROM base AS native
 COPY --from=ffmpeg /out/ /built/
 COPY --from=opencv /out/ /built/
 RUN mkdir -p /out/usr/local/lib /out/usr/local/share; \
+    cp -a /built/usr/local/bin /out/usr/local/; \
     cp -a /built/usr/local/lib/*.so.* /out/usr/local/lib/; \
-    cp -a /built/usr/local/share/doc /built/usr/local/share/licenses /out/usr/local/share/; \
-    for program in ffmpeg ffprobe; do \
-      [ ! -e "/built/usr/local/bin/$program" ] || install -D -t /out/usr/local/bin "/built/usr/local/bin/$program"; \
-    done
+    cp -a /built/usr/local/share/doc /built/usr/local/share/licenses /out/usr/local/share/
 
 # ---------------------------------------------------------------- ONNX Runtime, CUDA, cuDNN, out of wheels
 FROM base AS wheels
@@ -181,7 +175,7 @@ RUN --mount=type=bind,from=base,source=/etc/apt,target=/etc/apt \
     --mount=type=bind,from=base,source=/etc/ssl/certs,target=/run/certs \
     apt-get -o Acquire::https::CAInfo=/run/certs/ca-certificates.crt update; \
     apt-get -o Acquire::https::CAInfo=/run/certs/ca-certificates.crt install -y --no-install-recommends \
-      ca-certificates libdav1d6 libjpeg62-turbo libpng16-16 libssl3 libstdc++6 libwebp7 zlib1g; \
+      ca-certificates libdav1d6 libjpeg62-turbo libpng16-16 libstdc++6 libwebp7 zlib1g; \
     rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/*; \
     echo 'nonroot:x:65532:' >>/etc/group; \
     echo 'nonroot:x:65532:65532:nonroot:/tmp:/usr/sbin/nologin' >>/etc/passwd; \

@@ -1,8 +1,7 @@
 #!/bin/sh
-# Builds the four OpenCV modules that are linked, for the images, out of Debian's source package: opencv.sh SOURCE OUT
+# Builds the three OpenCV modules that are linked, for the images, out of Debian's source package: opencv.sh SOURCE OUT
 #
-# imgcodecs reads JPEG, PNG, WebP and BMP; videoio reads by FFmpeg and, devices, by V4L2. Debian's own build of the same
-# modules needs GDAL, GStreamer and with them some 250 packages.
+# imgcodecs reads JPEG, PNG, WebP and BMP. Debian's own build of the same modules needs GDAL and with it some 250 packages.
 set -eu
 source=$1 out=$2
 
@@ -14,8 +13,8 @@ CPPFLAGS=$(dpkg-buildflags --get CPPFLAGS) LDFLAGS=$(dpkg-buildflags --get LDFLA
 export CFLAGS="$CFLAGS $CPPFLAGS" CXXFLAGS="$CXXFLAGS $CPPFLAGS" LDFLAGS
 
 cmake -S "$source" -B "$source/release" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX=/usr/local \
-	-DBUILD_LIST=core,imgproc,imgcodecs,videoio -DBUILD_SHARED_LIBS=ON -DCMAKE_SKIP_RPATH=ON \
-	-DWITH_FFMPEG=ON -DOPENCV_FFMPEG_ENABLE_LIBAVDEVICE=OFF -DWITH_V4L=ON -DWITH_GSTREAMER=OFF -DWITH_1394=OFF \
+	-DBUILD_LIST=core,imgproc,imgcodecs -DBUILD_SHARED_LIBS=ON -DCMAKE_SKIP_RPATH=ON \
+	-DWITH_FFMPEG=OFF -DWITH_V4L=OFF -DWITH_GSTREAMER=OFF -DWITH_1394=OFF \
 	-DWITH_JPEG=ON -DWITH_PNG=ON -DWITH_WEBP=ON -DBUILD_JPEG=OFF -DBUILD_PNG=OFF -DBUILD_WEBP=OFF -DBUILD_ZLIB=OFF \
 	-DWITH_TIFF=OFF -DWITH_OPENEXR=OFF -DWITH_JASPER=OFF -DWITH_OPENJPEG=OFF -DWITH_GDAL=OFF -DWITH_GDCM=OFF \
 	-DWITH_IMGCODEC_HDR=OFF -DWITH_IMGCODEC_PFM=OFF -DWITH_IMGCODEC_PXM=OFF -DWITH_IMGCODEC_SUNRASTER=OFF \
@@ -25,7 +24,7 @@ cmake -S "$source" -B "$source/release" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCM
 	-DBUILD_TESTS=OFF -DBUILD_PERF_TESTS=OFF -DBUILD_EXAMPLES=OFF -DBUILD_DOCS=OFF -DBUILD_JAVA=OFF \
 	-DBUILD_opencv_apps=OFF -DBUILD_opencv_python2=OFF -DBUILD_opencv_python3=OFF \
 	-DOPENCV_GENERATE_PKGCONFIG=OFF -DENABLE_PRECOMPILED_HEADERS=OFF -DCV_TRACE=OFF
-for codec in FFMPEG JPEG PNG WEBP; do # cmake goes on without what it does not find
+for codec in JPEG PNG WEBP; do # cmake goes on without what it does not find
 	grep -q "define HAVE_$codec\$" "$source/release/cvconfig.h" || grep -q "HAVE_$codec=\(1\|TRUE\|ON\)" "$source/release/CMakeVars.txt" || { echo "OpenCV found no $codec" >&2; exit 1; }
 done
 cmake --build "$source/release" --parallel "$(nproc)"
