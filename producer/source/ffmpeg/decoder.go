@@ -16,9 +16,6 @@ import (
 	"github.com/spatial-flow/spatial-flow/producer/source/ffmpeg/nut"
 )
 
-// Channels of a pixel: blue, green, red.
-const Channels = 3
-
 // pipeBytes are what a pipe holds, if it may: few large writes are cheaper than many.
 const pipeBytes = 1 << 20
 
@@ -32,12 +29,12 @@ type Decoder struct {
 	messages *messages
 	silence  time.Duration
 
-	size   nut.Stream // once begun
+	layout Layout // once begun
 	begun  bool
 	ended  error // what Next returns ever after
 	count  uint64
 	last   time.Duration // time stamp of the picture before
-	gap    time.Duration // between the last two pictures
+	gap    time.Duration // the longest between two pictures
 	closed sync.Once
 }
 
@@ -116,10 +113,10 @@ func (i impatient) Read(p []byte) (int, error) {
 	return i.d.out.Read(p)
 }
 
-// Next takes the next picture and its time stamp. room is told its size, in pixels, and says where its pixels go: Channels bytes
-// each, blue, green, red, row after row from the top, or nil when they are not wanted. [io.EOF] is returned when ffmpeg has come to
-// its end; [ErrDecode] when it fails or is killed, [ErrSilent] when it gives nothing for too long. When ctx ends the decoder does.
-func (d *Decoder) Next(ctx context.Context, room func(width, height int) []byte) (time.Duration, error) {
+// Next takes the next picture and its time stamp. room is told its layout, which is that of the first picture, and says where its
+// layout.Bytes() bytes go: nil when they are not wanted. [io.EOF] is returned when ffmpeg has come to its end; [ErrDecode] when it
+// fails or is killed, [ErrSilent] when it gives nothing for too long. When ctx ends the decoder does.
+func (d *Decoder) Next(ctx context.Context, room func(Layout) []byte) (time.Duration, error) {
 	if d.ended != nil {
 		return 0, d.ended
 	}
@@ -133,22 +130,22 @@ func (d *Decoder) Next(ctx context.Context, room func(width, height int) []byte)
 	return at, nil
 }
 
-func (d *Decoder) next(room func(width, height int) []byte) (time.Duration, error) {
+func (d *Decoder) next(room func(Layout) []byte) (time.Duration, error) {
 	if !d.begun {
-		size, err := d.nut.Header()
+		header, err := d.nut.Header()
 		if err != nil {
 			return 0, err
 		}
-		d.size, d.begun = size, true
+		d.layout, d.begun = Layout{header.Width, header.Height, header.Codec == planar}, true
 	}
 	frame, err := d.nut.Next()
 	if err != nil {
 		return 0, err
 	}
-	if want := d.size.Width * d.size.Height * Channels; frame.Size != want {
+	if want := d.layout.Bytes(); frame.Size != want {
 		return 0, fmt.Errorf("%w: a picture of %d bytes, want %d", nut.ErrFormat, frame.Size, want)
 	}
-	if pixels := room(d.size.Width, d.size.Height); pixels != nil {
+	if pixels := room(d.layout); pixels != nil {
 		if len(pixels) != frame.Size {
 			return 0, fmt.Errorf("%w: room for %d bytes of a picture of %d", ErrDecode, len(pixels), frame.Size)
 		}
@@ -157,7 +154,7 @@ func (d *Decoder) next(room func(width, height int) []byte) (time.Duration, erro
 		}
 	}
 	if d.count > 0 {
-		d.gap = frame.Time - d.last
+		d.gap = max(d.gap, frame.Time-d.last)
 	}
 	d.count, d.last = d.count+1, frame.Time
 	return frame.Time, nil

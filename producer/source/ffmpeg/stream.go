@@ -72,7 +72,7 @@ func OpenStream(ctx context.Context, o StreamOptions) (*Stream, error) {
 	args = append(args, "-threads", strconv.Itoa(max(1, o.Threads)))
 	args = append(args, o.Args...)
 	args = append(args, "-copyts", "-f", container, "-i", "pipe:0", "-map", "0:v:0")
-	args = append(args, output("")...)
+	args = append(args, output("", false)...)
 	d, err := startDecoder(ctx, args, -1, o.Silence, true)
 	if err != nil {
 		return nil, err
@@ -114,4 +114,3 @@ func (s *Stream) CloseWrite() error {
 
 // SetWriteDeadline bounds what WriteUnit and Write may wait, as with [os.File]. A unit that was written in part ends the stream.
 func (s *Stream) SetWriteDeadline(t time.Time) error { return s.in.SetWriteDeadline(t) }
-

@@ -15,7 +15,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// make_ runs ffmpeg on a generated picture and returns what it writes.
+// coded runs ffmpeg on a generated picture and returns what it writes.
 func coded(t *testing.T, args ...string) []byte {
 	t.Helper()
 	cmd := exec.Command("ffmpeg", append([]string{"-nostdin", "-v", "error"}, args...)...)
@@ -63,11 +63,11 @@ func TestStreamGivesEachUnitAtOnce(t *testing.T) {
 				if err := s.WriteUnit(want, i%5 == 0, unit); err != nil {
 					t.Fatal(err)
 				}
-				at, err := s.Next(t.Context(), func(width, height int) []byte {
-					if width != 320 || height != 180 {
-						t.Errorf("%dx%d", width, height)
+				at, err := s.Next(t.Context(), func(l ffmpeg.Layout) []byte {
+					if (l != ffmpeg.Layout{Width: 320, Height: 180}) {
+						t.Errorf("%+v", l)
 					}
-					return make([]byte, width*height*ffmpeg.Channels)
+					return make([]byte, l.Bytes())
 				})
 				if err != nil || at != want {
 					t.Fatalf("picture %d: at %v, %v; want %v", i, at, err, want)

@@ -33,6 +33,7 @@ type Reader struct {
 	last     int64  // time stamp
 	streamed bool   // the stream's header was there
 	left     int    // bytes of the frame that Next told of
+	waste    []byte // where those go that nobody wants
 }
 
 // NewReader reads from r, by no more than what Next and Read ask for and a small buffer.
@@ -76,11 +77,8 @@ func (r *Reader) Header() (Stream, error) {
 // Next reads what comes before a frame's bytes, which are for [Reader.Read]. [io.EOF] is returned after the last frame; another
 // error when the stream is cut short within one.
 func (r *Reader) Next() (Frame, error) {
-	if r.left > 0 {
-		if _, err := r.in.Discard(r.left); err != nil {
-			return Frame{}, short(err)
-		}
-		r.left = 0
+	if err := r.discard(); err != nil {
+		return Frame{}, err
 	}
 	for {
 		code, err := r.in.ReadByte()
@@ -120,6 +118,19 @@ func (r *Reader) Read(p []byte) (int, error) {
 		err = short(err)
 	}
 	return n, err
+}
+
+// discard passes over what is left of a frame, by more than the small buffer at once.
+func (r *Reader) discard() error {
+	if r.left > 0 && r.waste == nil {
+		r.waste = make([]byte, 1<<18)
+	}
+	for r.left > 0 {
+		if _, err := r.Read(r.waste); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func short(err error) error {
