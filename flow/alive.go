@@ -47,8 +47,9 @@ type SourceStatus struct {
 	URI     string  `json:"uri"` // without credentials
 	Mode    Mode    `json:"mode"`
 	State   State   `json:"state"`
-	Reason  string  `json:"reason,omitempty"` // why it failed, or what it waits for
-	Frames  uint64  `json:"frames,omitempty"` // of the whole source, where it is known: 0 is not known
+	Reason  string  `json:"reason,omitempty"`  // why it failed, or what it waits for
+	Frames  uint64  `json:"frames,omitempty"`  // of the whole source, where it is known: 0 is not known
+	Corrupt uint64  `json:"corrupt,omitempty"` // packets of a film or a camera that were broken: passed over, or shown with what was left
 	Account Account `json:"account"`
 }
 

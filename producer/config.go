@@ -15,6 +15,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/producer/live"
 	"github.com/spatial-flow/spatial-flow/producer/lossless"
 	"github.com/spatial-flow/spatial-flow/producer/source"
+	"github.com/spatial-flow/spatial-flow/producer/source/ffmpeg"
 )
 
 // Board shows how the sources of a producer are doing.
@@ -52,6 +53,9 @@ type Config struct {
 	IngestSources int                `default:"64" placeholder:"N" help:"Sources at most, 1 to 1024, that are ingested at once; one that is silent for a minute makes room for another, one that is for ten is forgotten."`
 	Frames        uint64             `placeholder:"N" help:"Take only the first N pictures of each source."`
 	Quality       int                `default:"90" help:"JPEG quality, 1 to 100, of frames that are encoded here: video, and pictures that are no JPEG or must be turned."`
+
+	Strict     bool   `help:"A film with broken packets fails, once all of it is read; without it they are counted and warned of. One that ends early, or has no picture, fails anyway."`
+	DecodeArgs string `placeholder:"WORDS" help:"Further options for the ffmpeg that decodes films, such as '-hwaccel cuda': words, without quotes, put before its input."`
 
 	StoreTimeout    time.Duration `default:"60s" help:"How long a frame is tried to be stored while NATS is away, before its source fails."`
 	Silence         time.Duration `default:"2s" help:"A frame that nothing was heard of for so long is looked up among the stored scenes."`
@@ -112,6 +116,9 @@ func (c Config) Validate() error {
 			return fmt.Errorf("%w: --max-rate %s=%v is not more than 0, at most %d", ErrConfig, group, rate, source.MaxFPS)
 		}
 	}
+	if _, err := ffmpeg.DecodeArgs(c.DecodeArgs); err != nil {
+		return fmt.Errorf("%w: --decode-args: %w", ErrConfig, err)
+	}
 	_, err := c.specs()
 	return err
 }
@@ -139,13 +146,19 @@ func (c Config) settings() source.Settings {
 
 func (c Config) lossless() lossless.Config {
 	return lossless.Config{
-		Source: source.Options{Frames: c.Frames, Unpaced: c.Unpaced}, Run: c.Run, Window: c.Window, StoreTimeout: c.StoreTimeout,
+		Source: source.Options{Frames: c.Frames, Unpaced: c.Unpaced, Film: c.film()}, Run: c.Run, Window: c.Window, StoreTimeout: c.StoreTimeout,
 		Silence: c.Silence, PositionTimeout: c.PositionTimeout, Drain: c.Drain,
 	}
 }
 
 func (c Config) live() live.Config {
-	return live.Config{Frames: c.Frames, Budget: c.Budget, Required: c.Required, MaxRate: c.MaxRate, Drain: c.Drain}
+	return live.Config{Frames: c.Frames, Budget: c.Budget, Required: c.Required, MaxRate: c.MaxRate, Drain: c.Drain, Film: c.film()}
+}
+
+// film is how films are read. The settings must be valid.
+func (c Config) film() source.Film {
+	args, _ := ffmpeg.DecodeArgs(c.DecodeArgs) // tried by Validate
+	return source.Film{Strict: c.Strict, DecodeArgs: args}
 }
 
 const maxSourceFile = 1 << 20 // bytes

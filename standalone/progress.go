@@ -92,6 +92,9 @@ func (p *pipeline) show(progress io.Writer, last map[string]uint64) {
 		if s.Account.Error > 0 {
 			line += fmt.Sprintf(", %d with an error", s.Account.Error)
 		}
+		if s.Corrupt > 0 {
+			line += fmt.Sprintf(", %d corrupt packets", s.Corrupt)
+		}
 		if s.Reason != "" {
 			line += ": " + s.Reason
 		}
@@ -111,6 +114,9 @@ func writeSummary(out io.Writer, summaries []producer.Summary) {
 			if a.Captured == 0 && s.State == flow.StateComplete {
 				state = fmt.Sprintf("complete already (%d frames)", s.Resumed)
 			}
+		}
+		if s.Corrupt > 0 {
+			state += fmt.Sprintf(" (%d corrupt packets passed over)", s.Corrupt)
 		}
 		fmt.Fprintf(table, "%s\t%s\t%d\t%s\t%d\t%d\t%d\t%d\t%s\t%d\t%.1f\t%v\t%v\t%v\n", s.Source, state, a.Captured, reasons(a.Skipped),
 			a.Admitted, a.Complete, a.Partial, a.Error, reasons(a.Dropped), a.InFlight, s.Rate, short(s.P50), short(s.P95), short(s.P99))

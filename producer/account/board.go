@@ -178,6 +178,13 @@ func (r *Row) Counted(frames uint64) {
 	r.status.Frames = frames
 }
 
+// Corrupt tells of so many more packets that were broken.
+func (r *Row) Corrupt(more uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.status.Corrupt += more
+}
+
 // Stopped tells that an ingested source takes no more.
 func (r *Row) Stopped() {
 	r.mu.Lock()

@@ -52,6 +52,7 @@ type Config struct {
 	Required []string           // groups without which no frame is taken
 	MaxRate  map[string]float64 // frames per second that a group is given at most
 	Drain    time.Duration      // that frames under way have when a source ends
+	Film     source.Film        // how films are read
 }
 
 // Source keeps the newest picture of one source ready for admission, whatever becomes of it, and publishes what is admitted.
@@ -149,11 +150,14 @@ func (l *Source) captureAll(ctx context.Context) error {
 	wait, told := reopenLeast, false
 	for ctx.Err() == nil && l.left > 0 {
 		before := l.left
-		src, info, err := source.Open(l.spec, source.Options{Frames: l.cfg.Frames})
+		src, info, err := source.Open(l.spec, source.Options{Frames: l.cfg.Frames, Film: l.cfg.Film})
 		if err == nil {
 			l.BeginSession(info.Frames)
-			err = l.capture(ctx, src, info.FPS)
+			err = l.capture(ctx, src, info)
 			err = errors.Join(err, src.Close())
+			if corrupt := src.Corrupt(); corrupt > 0 && !l.spec.IsCamera() {
+				l.log.Warn("broken packets were passed over", "corrupt", corrupt)
+			}
 			if l.left < before {
 				wait, told = reopenLeast, false
 			}
@@ -184,15 +188,15 @@ func (l *Source) BeginSession(frames uint64) {
 	l.row.Began(l.id.Session, frames)
 }
 
-// capture puts one session's pictures, of which there are fps a second (0: not known), into the mailbox. nil is returned at
-// the source's end, or that of ctx.
-func (l *Source) capture(ctx context.Context, src source.Source, fps float64) error {
-	pace := newPace(l.spec, fps)
+// capture puts one session's pictures into the mailbox. nil is returned at the source's end, or that of ctx.
+func (l *Source) capture(ctx context.Context, src source.Source, info source.Info) error {
+	pace, corrupt := newPace(l.spec, info), uint64(0)
 	for l.left > 0 {
-		if !pace.wait(ctx, src) {
-			return nil
+		p, err := pace.next(ctx, src)
+		if n := src.Corrupt(); n > corrupt {
+			l.row.Corrupt(n - corrupt)
+			corrupt = n
 		}
-		p, err := src.Next(ctx)
 		switch {
 		case err == nil && ctx.Err() != nil:
 			p.Release()

@@ -13,6 +13,10 @@ const lagMost = time.Second // that a file's clock is behind before it is set an
 
 // pace holds a file to its pace and a camera to its rate.
 type pace struct {
+	stamped bool          // it is that of the pictures' own time stamps
+	began   time.Time     // when that of the first one was, or would have been
+	at      time.Duration // time stamp of the picture before
+
 	every  time.Duration // between pictures of a file; 0: as they come
 	due    time.Time     // the next picture
 	least  time.Duration // between pictures of a camera that are taken
@@ -22,16 +26,57 @@ type pace struct {
 // defaultFPS is the pace of a file that says none: folders, and videos without a rate.
 const defaultFPS = 10
 
-// newPace is the pace of a source that says that it has so many pictures a second; 0: it does not say.
-func newPace(s source.Spec, own float64) *pace {
+// newPace is the pace of a source that says this of itself.
+func newPace(s source.Spec, info source.Info) *pace {
 	set := s.Settings.FPS
 	switch {
 	case s.IsCamera() && set == 0:
 		return &pace{}
 	case s.IsCamera():
 		return &pace{least: time.Duration(float64(time.Second) / set)}
+	case set == 0 && info.Stamped:
+		return &pace{stamped: true}
 	}
-	return &pace{every: time.Duration(float64(time.Second) / cmp.Or(set, own, defaultFPS))}
+	return &pace{every: time.Duration(float64(time.Second) / cmp.Or(set, info.FPS, defaultFPS))}
+}
+
+// next takes the next picture when it is due, and passes those over whose time is gone. An error is that of the source, or of ctx.
+func (c *pace) next(ctx context.Context, src source.Source) (source.Picture, error) {
+	for {
+		if !c.stamped && !c.wait(ctx, src) {
+			return source.Picture{}, ctx.Err()
+		}
+		p, err := src.Next(ctx)
+		if err != nil || !c.stamped {
+			return p, err
+		}
+		switch wait, gone := c.untilStamp(p.At, time.Now()); {
+		case gone:
+			p.Release()
+		case wait > 0 && !clock.Sleep(ctx, wait):
+			p.Release()
+			return source.Picture{}, ctx.Err()
+		default:
+			if wait > 0 {
+				p.Captured = time.Now().UTC()
+			}
+			return p, nil
+		}
+	}
+}
+
+// untilStamp is how long a picture with this time stamp is still to wait, or that it is gone: the time from the picture before has passed once
+// more since it was due, so that its successor is due too, if they are even.
+func (c *pace) untilStamp(at time.Duration, now time.Time) (wait time.Duration, gone bool) {
+	first := c.began.IsZero()
+	if late := now.Sub(c.began.Add(at)); first || late > lagMost {
+		c.began, c.at = now.Add(-at), at // it begins, or it slept, or the machine did
+		return 0, false
+	}
+	gap := at - c.at
+	c.at = at
+	wait = c.began.Add(at).Sub(now)
+	return wait, wait < 0 && -wait > gap
 }
 
 // wait waits until the next picture is due, and passes those over whose time is gone already; false is returned when ctx

@@ -147,11 +147,11 @@ func (l *carrier) carry(ctx, work context.Context, cancel context.CancelCauseFun
 	defer stopKeeping()
 
 	last, err := l.carryAfter(ctx, work, cancel, src, position)
+	if corrupt := src.Corrupt(); corrupt > 0 {
+		l.log.Warn("broken packets were passed over", "corrupt", corrupt)
+	}
 	if err != nil {
 		return err
-	}
-	if last < frames {
-		l.log.Warn("the source ended before the number of frames that it claims: it may be cut short", "frames", last, "claimed", frames)
 	}
 	l.row.Counted(last)
 	if position > 0 && last == position {
@@ -197,7 +197,7 @@ func (l *carrier) carryAfter(ctx, work context.Context, cancel context.CancelCau
 	defer stopLooking()
 	pictures := make(chan source.Picture) // unbuffered: one picture is read ahead
 	var tasks errgroup.Group
-	tasks.Go(func() error { return read(reading, src, pictures) })
+	tasks.Go(func() error { return l.read(reading, src, pictures) })
 	tasks.Go(func() error { l.lookUp(looking, cancel); return nil })
 	last, err := l.admitAll(reading, work, pictures, position)
 	stopReading()
@@ -216,10 +216,15 @@ func (l *carrier) carryAfter(ctx, work context.Context, cancel context.CancelCau
 }
 
 // read hands the source's pictures over until its end, which is [io.EOF].
-func read(ctx context.Context, src source.Source, pictures chan<- source.Picture) error {
+func (l *carrier) read(ctx context.Context, src source.Source, pictures chan<- source.Picture) error {
 	defer close(pictures)
+	corrupt := uint64(0)
 	for {
 		p, err := src.Next(ctx)
+		if n := src.Corrupt(); n > corrupt {
+			l.row.Corrupt(n - corrupt)
+			corrupt = n
+		}
 		if err != nil {
 			return err
 		}

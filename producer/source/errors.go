@@ -14,6 +14,11 @@ var (
 	// ErrNoPictures is returned when a folder holds no pictures.
 	ErrNoPictures = errors.New("no pictures")
 
+	// ErrFilm is returned when a film fails, or ends before its time.
+	ErrFilm = errors.New("film")
+	// ErrCorrupt is returned at the end of a film with broken packets, where that is not to be passed over.
+	ErrCorrupt = errors.New("broken packets were passed over (--strict)")
+
 	// errBroken is returned when a file is no picture that can be sent; its frame says so.
 	errBroken = errors.New("broken picture")
 )

@@ -62,6 +62,8 @@ func (f *folder) Skip(_ context.Context, n uint64) error {
 	return nil
 }
 
+func (f *folder) Corrupt() uint64 { return 0 }
+
 func (f *folder) Close() error { return nil }
 
 // naturalOrder compares names as people do: numbers by their value, all else by its bytes.

@@ -2,6 +2,7 @@ package source
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 
 	"gocv.io/x/gocv"
@@ -29,6 +30,16 @@ func (m *mats) get() gocv.Mat {
 	return gocv.NewMat()
 }
 
+// getSized is a Mat of this shape, whose pixels are whatever they are.
+func (m *mats) getSized(rows, cols int, kind gocv.MatType) gocv.Mat {
+	mat := m.get()
+	if mat.Rows() == rows && mat.Cols() == cols && mat.Type() == kind {
+		return mat
+	}
+	_ = mat.Close() // always nil
+	return gocv.NewMatWithSize(rows, cols, kind)
+}
+
 func (m *mats) put(mat gocv.Mat) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -50,16 +61,25 @@ func (m *mats) close() (err error) {
 	return err
 }
 
-// decoded are the pixels of a Mat that goes back to mats.
+// decoded are the pixels of a Mat that goes back to mats: 8-bit BGR, or, planar, I420 in BT.601 of limited range.
 type decoded struct {
 	mat      gocv.Mat
 	mats     *mats
 	settings Settings
+	planar   bool
 }
 
 func (d decoded) Encode() (data []byte, width, height int, err error) {
-	width, height = d.settings.fit(d.mat.Cols(), d.mat.Rows())
-	data, err = encode(d.mat, d.settings)
+	mat := d.mat
+	if d.planar {
+		mat = gocv.NewMat()
+		defer mat.Close()
+		if err := gocv.CvtColor(d.mat, &mat, gocv.ColorYUVToBGRIYUV); err != nil {
+			return nil, 0, 0, fmt.Errorf("%w: %w", errBroken, err)
+		}
+	}
+	width, height = d.settings.fit(mat.Cols(), mat.Rows())
+	data, err = encode(mat, d.settings)
 	return data, width, height, err
 }
 

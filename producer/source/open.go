@@ -15,12 +15,14 @@ import (
 type Options struct {
 	Frames  uint64 // take only the first of its pictures; 0: all
 	Unpaced bool   // a lossless street runs ahead of its clock, as fast as its pictures are taken
+	Film    Film
 }
 
 // Info is what a source says of itself.
 type Info struct {
-	Frames uint64  // that it has; 0: not known, or without end
-	FPS    float64 // pictures a second; 0: it does not say
+	Frames  uint64  // that it has, or, of a film, that it claims; 0: not known, or without end
+	FPS     float64 // pictures a second; 0: it does not say
+	Stamped bool    // its pictures have time stamps
 }
 
 // Open opens what a source names, for the first options.Frames of its pictures. [ErrOpen] or [ErrNoPictures] is returned
@@ -55,7 +57,7 @@ func openWhole(spec Spec, options Options) (Source, Info, error) {
 	case IsPicture(path):
 		return newFolder([]string{path}, spec.Settings), Info{Frames: 1}, nil
 	}
-	return openVideo(path, spec.Settings)
+	return openFilm(path, spec.Settings, options.Film)
 }
 
 // IsPicture tells by its name whether a file is read as a picture: .jpg, .jpeg, .png, .bmp or .webp.

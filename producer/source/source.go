@@ -14,6 +14,7 @@ type Picture struct {
 	Data          []byte // JPEG; nil when Broken says why, or while there are Pixels
 	Width, Height int    // pixels; 0 when not known
 	Captured      time.Time
+	At            time.Duration // of a film's picture: its time stamp, from the film's start
 	Read, Encode  time.Duration
 	Broken        string // why it can't be sent; empty: it can
 	Pixels        Pixels // unless nil, what Data is made of: a picture that is skipped is never encoded
@@ -67,5 +68,7 @@ type Source interface {
 	Next(ctx context.Context) (Picture, error)
 	// Skip passes n pictures over, or all that are left.
 	Skip(ctx context.Context, n uint64) error
+	// Corrupt counts, so far, packets that were broken: passed over, or made into pictures that have lost something.
+	Corrupt() uint64
 	Close() error
 }

@@ -108,4 +108,6 @@ func (g *generated) Skip(_ context.Context, n uint64) error {
 }
 
 // Close frees nothing: a street is memory alone.
+func (g *generated) Corrupt() uint64 { return 0 }
+
 func (g *generated) Close() error { return nil }

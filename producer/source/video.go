@@ -4,41 +4,16 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"path/filepath"
 	"time"
 
 	"gocv.io/x/gocv"
 )
 
-// video reads a video file; what its metadata says to turn, OpenCV turns.
+// video reads a camera's pictures.
 type video struct {
 	capture  *gocv.VideoCapture
 	mats     mats
 	settings Settings
-}
-
-func openVideo(path string, s Settings) (Source, Info, error) {
-	abs, err := filepath.Abs(path) // so that FFmpeg takes no file name for a protocol
-	if err != nil {
-		return nil, Info{}, fmt.Errorf("%w: %w", ErrOpen, err)
-	}
-	capture, err := gocv.VideoCaptureFileWithAPI(abs, gocv.VideoCaptureFFmpeg)
-	if err != nil {
-		_ = capture.Close()
-		return nil, Info{}, fmt.Errorf("%w: %s is no video that FFmpeg can read", ErrOpen, path)
-	}
-	v, err := newVideo(capture, path, s)
-	if err != nil {
-		return nil, Info{}, err
-	}
-	info := Info{}
-	if count := capture.Get(gocv.VideoCaptureFrameCount); count >= 1 && count < 1e12 {
-		info.Frames = uint64(count)
-	}
-	if fps := capture.Get(gocv.VideoCaptureFPS); fps > 0 && fps <= MaxFPS {
-		info.FPS = fps
-	}
-	return v, info, nil
 }
 
 // newVideo takes a capture over. [ErrOpen] is returned, and the capture closed, when its pictures have no usable size.
@@ -63,7 +38,7 @@ func (v *video) Next(ctx context.Context) (Picture, error) {
 	}
 	p.Read = time.Since(p.Captured)
 	p.Width, p.Height = v.settings.fit(mat.Cols(), mat.Rows())
-	p.Pixels = decoded{mat, &v.mats, v.settings}
+	p.Pixels = decoded{mat, &v.mats, v.settings, false}
 	return p, nil
 }
 
@@ -81,6 +56,8 @@ func (v *video) Skip(ctx context.Context, n uint64) error {
 	}
 	return nil
 }
+
+func (v *video) Corrupt() uint64 { return 0 }
 
 func (v *video) Close() error {
 	_ = v.capture.Close() // always nil
