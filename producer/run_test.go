@@ -9,16 +9,16 @@ import (
 	"image/jpeg"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
-	"gocv.io/x/gocv"
-
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/flow/natsserver"
@@ -312,18 +312,10 @@ func pictures(t testing.TB, n int) string {
 func movie(t testing.TB, n, width, height int) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "movie.avi")
-	writer, err := gocv.VideoWriterFile(path, "MJPG", 10, width, height, true)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer writer.Close()
-	mat := gocv.NewMatWithSize(height, width, gocv.MatTypeCV8UC3)
-	defer mat.Close()
-	for i := range n {
-		mat.SetTo(gocv.NewScalar(float64(i%256), 128, 64, 0))
-		if err := writer.Write(mat); err != nil {
-			t.Fatal(err)
-		}
+	cmd := exec.Command("ffmpeg", "-nostdin", "-v", "error", "-f", "lavfi", "-i", fmt.Sprintf("testsrc=s=%dx%d:r=10", width, height), "-frames:v", strconv.Itoa(n),
+		"-c:v", "mjpeg", "-pix_fmt", "yuvj420p", path)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("make a film: %v\n%s", err, out)
 	}
 	return path
 }

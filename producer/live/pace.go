@@ -47,6 +47,9 @@ func (c *pace) next(ctx context.Context, src source.Source) (source.Picture, err
 			return source.Picture{}, ctx.Err()
 		}
 		p, err := src.Next(ctx)
+		if err == nil && c.due.IsZero() { // its time begins with the first picture: a source may need time for that
+			c.due = time.Now().Add(c.every)
+		}
 		if err != nil || !c.stamped {
 			return p, err
 		}
@@ -83,11 +86,8 @@ func (c *pace) untilStamp(at time.Duration, now time.Time) (wait time.Duration, 
 // ends first.
 func (c *pace) wait(ctx context.Context, src source.Source) bool {
 	now := time.Now()
-	if c.every == 0 {
+	if c.every == 0 || c.due.IsZero() {
 		return ctx.Err() == nil
-	}
-	if c.due.IsZero() {
-		c.due = now
 	}
 	if late := now.Sub(c.due); late > lagMost {
 		c.due = now // it slept, or the machine did

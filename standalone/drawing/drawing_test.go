@@ -7,6 +7,7 @@ import (
 	"image"
 	"image/color"
 	"image/jpeg"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
+	"github.com/spatial-flow/spatial-flow/producer/source/ffmpeg"
 	"github.com/spatial-flow/spatial-flow/standalone/drawing"
 )
 
@@ -101,10 +103,10 @@ func TestDraw(t *testing.T) {
 	}
 }
 
-// What was there stays there until there is something in its place, and a video that can't be read is no video.
+// What was there stays there until there is something in its place, and a video that could not be written is no video.
 func TestVideoTakesItsPlaceLast(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "film.mp4")
+	path := filepath.Join(t.TempDir(), "film.avi")
 	if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -118,12 +120,13 @@ func TestVideoTakesItsPlaceLast(t *testing.T) {
 	if v, err = drawing.NewVideo(path, 10); err != nil {
 		t.Fatal(err)
 	}
+	part := filepath.Join(filepath.Dir(path), "film.part.avi")
+	if err := errors.Join(os.Remove(part), os.Symlink("/dev/full", part)); err != nil {
+		t.Fatal(err)
+	}
 	picture := gocv.NewMatWithSize(120, 160, gocv.MatTypeCV8UC3)
 	defer picture.Close()
 	if err := v.Add(&picture); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Truncate(filepath.Join(filepath.Dir(path), "film.part.mp4"), 0); err != nil {
 		t.Fatal(err)
 	}
 	stopped, stop := context.WithCancel(t.Context())
@@ -132,7 +135,7 @@ func TestVideoTakesItsPlaceLast(t *testing.T) {
 		t.Errorf("told to stop: %v, %d pictures", err, v.Frames())
 	}
 	if err := v.Close(); !errors.Is(err, drawing.ErrDraw) || !strings.Contains(err.Error(), "is the disk full?") {
-		t.Errorf("a video that lost its beginning: %v", err)
+		t.Errorf("a full disk: %v", err)
 	}
 	if text, err := os.ReadFile(path); err != nil || string(text) != "precious" {
 		t.Errorf("what was there is %q now, %v", text, err)
@@ -159,24 +162,39 @@ func TestVideo(t *testing.T) {
 		if v.Frames() != 10 { // two, as many as make 10 in a second, and none for what came too early
 			t.Errorf("%s: %d pictures, want 10", name, v.Frames())
 		}
-		film, err := gocv.VideoCaptureFile(path)
+		info, err := ffmpeg.Probe(t.Context(), path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		read, frames := gocv.NewMat(), 0
-		for ; film.Read(&read); frames++ {
-			if read.Cols() != 160 || read.Rows() != 120 {
-				t.Fatalf("%s: picture %d is %dx%d, want 160x120", name, frames, read.Cols(), read.Rows())
+		if info.Width != 160 || info.Height != 120 || info.FPS != 10 {
+			t.Errorf("%s: pictures of %dx%d at %v/s, want 160x120 at 10/s", name, info.Width, info.Height, info.FPS)
+		}
+		info.FullRange = true // so that they come in BGR
+		film, err := ffmpeg.OpenFilm(t.Context(), path, info, ffmpeg.FilmOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer film.Close()
+		frames := 0
+		for ; ; frames++ {
+			var pixels []byte
+			_, err := film.Next(t.Context(), func(l ffmpeg.Layout) []byte {
+				pixels = make([]byte, l.Bytes())
+				return pixels
+			})
+			if errors.Is(err, io.EOF) {
+				break
 			}
-			if red := read.GetVecbAt(60, 80)[2]; (red > 150) != (frames == 1) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if red := pixels[(60*160+80)*3+2]; (red > 150) != (frames == 1) {
 				t.Errorf("%s: picture %d has red %d", name, frames, red)
 			}
 		}
 		if frames != 10 {
 			t.Errorf("%s: %d pictures are read back, want 10", name, frames)
 		}
-		film.Close()
-		read.Close()
 	}
 }
 

@@ -10,10 +10,9 @@ import (
 	"strings"
 
 	"gocv.io/x/gocv"
-)
 
-// codecs are FFmpeg's names, by the file's extension, of codecs that every build of it has.
-var codecs = map[string]string{".mp4": "mp4v", ".avi": "MJPG"}
+	"github.com/spatial-flow/spatial-flow/producer/source/ffmpeg"
+)
 
 // Video is a video file that is being written. Its size is that of its first picture. Until Close it has another name, so
 // that nothing that was there is lost for nothing.
@@ -21,23 +20,23 @@ type Video struct {
 	path   string
 	part   string // its name until Close
 	fps    float64
-	writer *gocv.VideoWriter // nil: no picture yet
+	writer *ffmpeg.Encoder // nil: no picture yet
 	size   image.Point
 	fitted gocv.Mat
 	frames int
 }
 
 // NewVideo begins a video file with so many pictures a second, 0.1 to 1000. [ErrDraw] is returned when the file can't be written, or
-// its extension is neither .mp4 (MPEG-4 part 2) nor .avi (motion JPEG).
+// its extension is neither .mp4 nor .avi: see [ffmpeg.Encodes].
 func NewVideo(path string, fps float64) (*Video, error) {
-	if codecs[strings.ToLower(filepath.Ext(path))] == "" {
+	if !ffmpeg.Encodes(path) {
 		return nil, fmt.Errorf("%w: %s: a video's name ends in .mp4 or .avi", ErrDraw, path)
 	}
 	if !(fps >= .1 && fps <= 1000) {
 		return nil, fmt.Errorf("%w: %s: %v pictures a second are not 0.1 to 1000", ErrDraw, path, fps)
 	}
 	part := strings.TrimSuffix(path, filepath.Ext(path)) + ".part" + filepath.Ext(path)
-	file, err := os.Create(part) // OpenCV would say neither that it can't nor why
+	file, err := os.Create(part) // said before the first picture has gone through the pipeline
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDraw, err)
 	}
@@ -51,9 +50,9 @@ func NewVideo(path string, fps float64) (*Video, error) {
 func (v *Video) Add(picture *gocv.Mat) error {
 	if v.writer == nil {
 		v.size = image.Pt(picture.Cols()&^1, max(picture.Rows()&^1, 2)) // the codec halves colour both ways
-		writer, err := gocv.VideoWriterFile(v.part, codecs[strings.ToLower(filepath.Ext(v.path))], v.fps, v.size.X, v.size.Y, true)
-		if err != nil || !writer.IsOpened() {
-			return fmt.Errorf("%w: %s: no video of %v at %v pictures a second can be written", ErrDraw, v.path, v.size, v.fps)
+		writer, err := ffmpeg.NewEncoder(context.Background(), v.part, v.size.X, v.size.Y, v.fps)
+		if err != nil {
+			return fmt.Errorf("%w: %s: %w", ErrDraw, v.path, err)
 		}
 		v.writer = writer
 	}
@@ -63,7 +62,16 @@ func (v *Video) Add(picture *gocv.Mat) error {
 		}
 		picture = &v.fitted
 	}
-	if err := v.writer.Write(*picture); err != nil {
+	if !picture.IsContinuous() { // a part of another
+		whole := picture.Clone()
+		defer whole.Close()
+		picture = &whole
+	}
+	pixels, err := picture.DataPtrUint8()
+	if err == nil {
+		err = v.writer.Add(pixels)
+	}
+	if err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrDraw, v.path, err)
 	}
 	v.frames++
@@ -96,23 +104,10 @@ func (v *Video) Close() error {
 		return fmt.Errorf("%w: %s: there was no picture", ErrDraw, v.path)
 	}
 	if err := v.writer.Close(); err != nil {
-		return fmt.Errorf("%w: %s: %w", ErrDraw, v.path, err)
-	}
-	if n := written(v.part); n != v.frames { // OpenCV says nothing of a disk that is full
-		return fmt.Errorf("%w: %s: %d of %d pictures were written; is the disk full?", ErrDraw, v.part, n, v.frames)
+		return fmt.Errorf("%w: %s: %w", ErrDraw, v.part, err)
 	}
 	if err := os.Rename(v.part, v.path); err != nil {
 		return fmt.Errorf("%w: %w", ErrDraw, err)
 	}
 	return nil
-}
-
-// written is how many pictures a video file has, 0 when it can't be read.
-func written(path string) int {
-	video, err := gocv.VideoCaptureFile(path)
-	if err != nil {
-		return 0
-	}
-	defer video.Close()
-	return max(0, int(video.Get(gocv.VideoCaptureFrameCount)))
 }

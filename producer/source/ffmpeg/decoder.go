@@ -183,8 +183,10 @@ func (d *Decoder) why(ctx context.Context, err error) error {
 }
 
 // because is what ffmpeg said last of an error, to be put behind one.
-func (d *Decoder) because() string {
-	if said := d.messages.lastError(); said != "" {
+func (d *Decoder) because() string { return because(d.messages) }
+
+func because(m *messages) string {
+	if said := m.lastError(); said != "" {
 		return ": " + said
 	}
 	return ""
