@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -110,12 +111,18 @@ func ask(ctx context.Context, args []string) ([]byte, *messages, error) {
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	return out.Bytes(), m, errors.Join(err, p.err)
+	if err == nil {
+		err = p.err
+	}
+	return out.Bytes(), m, err
 }
 
 // reason is why ffprobe could not make anything of a file, in a line.
 func reason(m *messages, err error) string {
+	var exit *exec.ExitError
 	switch said := m.lastError(); {
+	case err != nil && !errors.As(err, &exit):
+		return err.Error()
 	case m.said("not on whitelist"):
 		return "it is of a kind that only names other files, or that is no film: give the film itself"
 	case m.said("moov atom not found"):
@@ -229,6 +236,8 @@ func (i *Info) setDuration(p *probed, s *probedStream, others int) {
 	offset := max(0, s.Start.duration()-i.start)
 	i.declared = noting.MatchString(i.Container)
 	switch {
+	case i.Container == "avi" && i.FPS > 0: // its header counts pictures of one length; FFmpeg goes by what is left of the file
+		i.Duration = offset + max(s.Duration.duration(), time.Duration(float64(i.Frames)/i.FPS*float64(time.Second)))
 	case s.Duration.duration() > 0:
 		i.Duration = offset + s.Duration.duration()
 	case clockTime(s.Tags["DURATION"]) > 0: // Matroska's, from zero on
