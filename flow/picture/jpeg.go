@@ -1,18 +1,16 @@
-// Package picture judges picture files by their bytes, before they are decoded.
 package picture
 
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
+	"image"
+	"image/jpeg"
+	"io"
 	"iter"
 )
 
 // A JPEG's markers: ITU-T T.81, table B.1. A frame header's is 0xc0 to 0xcf, but for three.
-// ErrJPEG is returned when a JPEG is not to be decoded.
-var ErrJPEG = errors.New("bad JPEG")
-
 const (
 	markerTables = 0xc4 // DHT
 	markerJPG    = 0xc8
@@ -22,6 +20,7 @@ const (
 	markerEOI    = 0xd9
 	markerSOS    = 0xda
 	markerAPP1   = 0xe1
+	markerAPP14  = 0xee
 	markerTEM    = 0x01
 )
 
@@ -89,59 +88,43 @@ func jpegSegments(data []byte) iter.Seq2[byte, []byte] {
 	}
 }
 
-// Orientation is how a JPEG's EXIF data say to turn it: 2 to 8, or 1 (as it is) when they say nothing that can be
-// understood.
-func Orientation(data []byte) int {
-	if !bytes.HasPrefix(data, []byte{0xff, markerSOI}) {
-		return 1
-	}
+// jpegEXIF are a JPEG's EXIF data; none when it has none.
+func jpegEXIF(data []byte) []byte {
 	for marker, content := range jpegSegments(data) {
 		if marker == markerSOS {
-			return 1
+			return nil
 		}
-		if tiff, ok := bytes.CutPrefix(content, []byte("Exif\x00\x00")); ok && marker == markerAPP1 {
-			return tiffOrientation(tiff)
+		if tiff, ok := bytes.CutPrefix(content, []byte(exifPrefix)); ok && marker == markerAPP1 {
+			return tiff
 		}
 	}
-	return 1
+	return nil
 }
 
-// tiffOrientation looks in the first directory only: where the picture's own tags are.
-func tiffOrientation(tiff []byte) int {
-	if len(tiff) < 8 {
-		return 1
-	}
-	var order binary.ByteOrder
-	switch string(tiff[:4]) {
-	case "II*\x00":
-		order = binary.LittleEndian
-	case "MM\x00*":
-		order = binary.BigEndian
-	default:
-		return 1
-	}
-	offset := order.Uint32(tiff[4:])
-	if uint64(offset)+2 > uint64(len(tiff)) {
-		return 1
-	}
-	entries := tiff[offset+2:]
-	const (
-		entrySize = 12 // tag, type, count, value
-		tag       = 0x0112
-	)
-	for range order.Uint16(tiff[offset:]) {
-		if len(entries) < entrySize {
-			return 1
+// hasAdobe says whether a JPEG has Adobe's segment, which is where inks are stored inverted.
+func hasAdobe(data []byte) bool {
+	for marker, content := range jpegSegments(data) {
+		if marker == markerSOS {
+			return false
 		}
-		if order.Uint16(entries) == tag {
-			// Whatever type it has: the decoders that turn by it (OpenCV 4.6, modules/imgcodecs/src/exif.cpp) don't ask.
-			value := int(order.Uint16(entries[8:]))
-			if value < 1 || value > 8 {
-				return 1
-			}
-			return value
+		if marker == markerAPP14 && bytes.HasPrefix(content, []byte("Adobe")) && len(content) >= 12 {
+			return true
 		}
-		entries = entries[entrySize:]
 	}
-	return 1
+	return false
+}
+
+// decodeJPEG also takes inks without Adobe's segment, which image/jpeg does not: they are stored as they are.
+func decodeJPEG(data []byte, inks bool) (image.Image, error) {
+	if !inks || hasAdobe(data) {
+		return jpeg.Decode(bytes.NewReader(data))
+	}
+	adobe := []byte("\xff\xd8\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00") // its last byte: no transform of colours
+	img, err := jpeg.Decode(io.MultiReader(bytes.NewReader(adobe), bytes.NewReader(data[2:])))
+	if cmyk, ok := img.(*image.CMYK); ok {
+		for i, ink := range cmyk.Pix {
+			cmyk.Pix[i] = 255 - ink
+		}
+	}
+	return img, err
 }

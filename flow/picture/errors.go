@@ -1,0 +1,12 @@
+package picture
+
+import "errors"
+
+var (
+	// ErrBroken is returned when bytes are no picture, or one that is damaged or too large.
+	ErrBroken = errors.New("broken picture")
+	// ErrKind is returned when a picture is of a kind that is not read. The error says which, and what to do.
+	ErrKind = errors.New("unsupported picture")
+	// ErrJPEG is returned when a JPEG is not to be decoded.
+	ErrJPEG = errors.New("bad JPEG")
+)
