@@ -1,14 +1,9 @@
 package gateway
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"image"
-	"image/color"
-	"image/jpeg"
-	"image/png"
 	"net/http"
 	"slices"
 
@@ -19,15 +14,10 @@ import (
 )
 
 const (
-	maxPixels     = 64 << 20  // of a picture, checked before it is decoded
-	maxLength     = 1<<16 - 1 // pixels of a side: a JPEG holds no more, and the depth map is one
-	maxSide       = 1920      // pixels of the longer side of one that is made smaller, at first
-	leastSide     = 240       // below which it is not made
-	resentQuality = 90        // JPEG quality of what is encoded here
+	maxSide       = 1920 // pixels of the longer side of a picture that is made smaller, at first
+	leastSide     = 240  // below which it is not made
+	resentQuality = 90   // JPEG quality of what is encoded here
 )
-
-// errPicture is returned when a body is no picture that can be looked at: it says why.
-var errPicture = errors.New("no picture")
 
 // sent is a picture on its way: JPEG bytes that fit into a message.
 type sent struct {
@@ -35,43 +25,21 @@ type sent struct {
 	width, height int // pixels of the picture as people see it: turned as EXIF says, before it was made smaller
 }
 
-// converting lets one picture at a time be decoded here: that may take 16 bytes a pixel, those of a progressive JPEG's
-// coefficients and colours, 1 GiB in all. It holds a token meanwhile.
+// converting lets one picture at a time be decoded here: that may take 20 bytes a pixel, those of a progressive JPEG's
+// coefficients and colours and of what is made of them, 1.25 GiB in all. It holds a token meanwhile.
 type converting chan struct{}
 
-// prepare makes a body fit for the workers. A JPEG travels byte for byte, unless EXIF says to turn it or it is too large
+// prepare makes a body fit for the workers. A JPEG travels byte for byte, unless it must be turned, holds inks, or is too large
 // for the most bytes that it may take; what must be encoded, is at its size, or, if that is too large, at most 1920 pixels long,
-// or half of that, and so on. A refusal is returned when ctx ends while other pictures are converted.
+// or half of that, and so on. [picture.ErrBroken] or [picture.ErrKind] is returned for a body that can't be looked at, a refusal
+// when ctx ends while other pictures are converted.
 func (c converting) prepare(ctx context.Context, body []byte, most int) (sent, error) {
-	isJPEG := bytes.HasPrefix(body, []byte("\xff\xd8\xff"))
-	decode, config := jpeg.Decode, jpeg.DecodeConfig
-	if !isJPEG {
-		if !bytes.HasPrefix(body, []byte("\x89PNG\r\n\x1a\n")) {
-			return sent{}, fmt.Errorf("%w: %d bytes that begin like neither JPEG nor PNG", errPicture, len(body))
-		}
-		decode, config = png.Decode, png.DecodeConfig
-	}
-	size, err := config(bytes.NewReader(body))
+	file, err := picture.Open(body)
 	if err != nil {
-		return sent{}, fmt.Errorf("%w: %w", errPicture, err)
+		return sent{}, err
 	}
-	if size.Width < 1 || size.Height < 1 || size.Width > maxPixels/size.Height {
-		return sent{}, fmt.Errorf("%w: %dx%d, want 1 to %d pixels", errPicture, size.Width, size.Height, maxPixels)
-	}
-	if max(size.Width, size.Height) > maxLength {
-		return sent{}, fmt.Errorf("%w: %dx%d, want at most %d pixels a side", errPicture, size.Width, size.Height, maxLength)
-	}
-	if isJPEG {
-		if err := picture.CheckJPEG(body); err != nil {
-			return sent{}, fmt.Errorf("%w: %w", errPicture, err)
-		}
-	}
-	orientation := picture.Orientation(body)
-	s := sent{jpeg: body, width: size.Width, height: size.Height}
-	if orientation >= 5 { // a quarter turn
-		s.width, s.height = s.height, s.width
-	}
-	if isJPEG && orientation == 1 && len(body) <= most {
+	s := sent{jpeg: body, width: file.Width, height: file.Height}
+	if file.Ready() && len(body) <= most {
 		return s, nil
 	}
 	select {
@@ -80,16 +48,16 @@ func (c converting) prepare(ctx context.Context, body []byte, most int) (sent, e
 	case <-ctx.Done():
 		return sent{}, refused(http.StatusServiceUnavailable, reasonFull, "other pictures are being converted")
 	}
-	img, err := decode(bytes.NewReader(body))
+	img, err := file.Decode()
 	if err != nil {
-		return sent{}, fmt.Errorf("%w: %w", errPicture, err)
+		return sent{}, err
 	}
-	s.jpeg, err = encode(turn(img, orientation))
+	s.jpeg, err = encode(img)
 	for side := maxSide; err == nil && len(s.jpeg) > most; side /= 2 {
 		if side < leastSide {
-			return sent{}, fmt.Errorf("%w: %d bytes as JPEG of at most %d pixels' length, at most %d fit into a message", errPicture, len(s.jpeg), 2*side, most)
+			return sent{}, fmt.Errorf("%w: %d bytes as JPEG of at most %d pixels' length, at most %d fit into a message", picture.ErrBroken, len(s.jpeg), 2*side, most)
 		}
-		s.jpeg, err = encode(turn(smaller(img, side), orientation))
+		s.jpeg, err = encode(smaller(img, side))
 	}
 	return s, err
 }
@@ -103,74 +71,6 @@ func smaller(img image.Image, side int) image.Image {
 	}
 	out := image.NewRGBA(image.Rect(0, 0, max(1, width*side/longer), max(1, height*side/longer)))
 	draw.ApproxBiLinear.Scale(out, out.Bounds(), img, img.Bounds(), draw.Src, nil)
-	return out
-}
-
-// turned is a picture turned as an EXIF orientation of 2 to 8 says (Exif 2.32, 4.6.4, tag 0x0112).
-type turned struct {
-	image.Image
-	orientation int
-}
-
-func turn(img image.Image, orientation int) image.Image {
-	if orientation == 1 {
-		return img
-	}
-	return turned{img, orientation}
-}
-
-func (t turned) ColorModel() color.Model { return color.RGBAModel }
-
-func (t turned) Bounds() image.Rectangle {
-	size := t.Image.Bounds().Size()
-	if t.orientation >= 5 {
-		size.X, size.Y = size.Y, size.X
-	}
-	return image.Rectangle{Max: size}
-}
-
-func (t turned) At(x, y int) color.Color {
-	at := t.place(image.Pt(x, y))
-	return color.RGBAModel.Convert(t.Image.At(at.X, at.Y))
-}
-
-// place is where a pixel lies in the picture that is turned.
-func (t turned) place(p image.Point) image.Point {
-	b := t.Image.Bounds()
-	right, bottom := b.Dx()-1, b.Dy()-1
-	switch t.orientation {
-	case 2:
-		p.X = right - p.X
-	case 3:
-		p.X, p.Y = right-p.X, bottom-p.Y
-	case 4:
-		p.Y = bottom - p.Y
-	case 5:
-		p.X, p.Y = p.Y, p.X
-	case 6:
-		p.X, p.Y = p.Y, bottom-p.X
-	case 7:
-		p.X, p.Y = right-p.Y, bottom-p.X
-	case 8:
-		p.X, p.Y = right-p.Y, p.X
-	}
-	return p.Add(b.Min)
-}
-
-// SubImage turns a part, which is not empty: much quicker than At does for each of its pixels.
-func (t turned) SubImage(part image.Rectangle) image.Image {
-	first, last := t.place(part.Min), t.place(part.Max.Sub(image.Pt(1, 1)))
-	from := image.Rectangle{first, last}.Canon()
-	from.Max = from.Max.Add(image.Pt(1, 1))
-	colours := image.NewRGBA(from)
-	draw.Draw(colours, from, t.Image, from.Min, draw.Src)
-	out := image.NewRGBA(part)
-	for y := part.Min.Y; y < part.Max.Y; y++ {
-		for x := part.Min.X; x < part.Max.X; x++ {
-			at := t.place(image.Pt(x, y))
-			copy(out.Pix[out.PixOffset(x, y):][:4], colours.Pix[colours.PixOffset(at.X, at.Y):])
-		}
-	}
 	return out
 }
 

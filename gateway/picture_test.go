@@ -12,12 +12,14 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/http"
+	"os"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
+	"github.com/spatial-flow/spatial-flow/flow/picture"
 )
 
 // corners is a picture of width × height whose quarters are black, red, green and white, row by row.
@@ -96,37 +98,6 @@ func TestPrepareTurns(t *testing.T) {
 	}
 }
 
-// Turning a part of a picture gives what turning it pixel by pixel does.
-func TestTurnedParts(t *testing.T) {
-	t.Parallel()
-	r := rand.New(rand.NewPCG(5, 6))
-	img := image.NewRGBA(image.Rect(3, 5, 3+37, 5+23))
-	for i := range img.Pix {
-		if img.Pix[i] = byte(r.Uint32()); i%4 == 3 {
-			img.Pix[i] = 255
-		}
-	}
-	for orientation := 2; orientation <= 8; orientation++ {
-		whole := turned{img, orientation}
-		for range 20 {
-			size := whole.Bounds().Size()
-			x, y := r.IntN(size.X), r.IntN(size.Y)
-			part := image.Rect(x, y, x+1+r.IntN(size.X-x), y+1+r.IntN(size.Y-y))
-			got := whole.SubImage(part)
-			if got.Bounds() != part {
-				t.Fatalf("orientation %d: %v, want %v", orientation, got.Bounds(), part)
-			}
-			for y := part.Min.Y; y < part.Max.Y; y++ {
-				for x := part.Min.X; x < part.Max.X; x++ {
-					if got.At(x, y) != whole.At(x, y) {
-						t.Fatalf("orientation %d, %v: at %d, %d it is %v, want %v", orientation, part, x, y, got.At(x, y), whole.At(x, y))
-					}
-				}
-			}
-		}
-	}
-}
-
 // A phone's picture, which is turned.
 func BenchmarkPrepareTurned(b *testing.B) {
 	img := image.NewYCbCr(image.Rect(0, 0, 4000, 3000), image.YCbCrSubsampleRatio420)
@@ -168,7 +139,7 @@ func TestPrepareMakesItFit(t *testing.T) {
 			t.Errorf("of %d bytes: sent at %dx%d, %v, want %d wide", most, size.Width, size.Height, err, width)
 		}
 	}
-	if _, err := make(converting, 1).prepare(t.Context(), large.Bytes(), 1<<10); !errors.Is(err, errPicture) {
+	if _, err := make(converting, 1).prepare(t.Context(), large.Bytes(), 1<<10); !errors.Is(err, picture.ErrBroken) {
 		t.Errorf("no message has room for it: %v", err)
 	}
 }
@@ -216,13 +187,61 @@ func TestPrepareRefuses(t *testing.T) {
 	t.Parallel()
 	whole := jpegOf(t, corners(64, 32))
 	for name, body := range map[string][]byte{
-		"text": []byte("no picture"), "nothing": nil, "two bytes": {0xff, 0xd8}, "a header alone": whole[:20], "a GIF": []byte("GIF89a"),
+		"text": []byte("no picture"), "nothing": nil, "two bytes": {0xff, 0xd8}, "a header alone": whole[:20], "a GIF that is cut short": []byte("GIF89a"),
 		"30,000 x 30,000": bomb(t, 30000, 30000), "a PNG cut short": bomb(t, 10, 10)[:40],
 		"turned, and cut short": withEXIF(whole, 6)[:400], "without its end": whole[:len(whole)-2],
 		"wider than a JPEG": pngOf(t, 1<<16, 1), "higher than a JPEG": pngOf(t, 1, 1<<16),
 	} {
-		if s, err := make(converting, 1).prepare(t.Context(), body, maxPicture); !errors.Is(err, errPicture) {
+		if s, err := make(converting, 1).prepare(t.Context(), body, maxPicture); !errors.Is(err, picture.ErrBroken) {
 			t.Errorf("%s: %d bytes, %v", name, len(s.jpeg), err)
+		}
+	}
+}
+
+// What is posted looks to the models as it does to whoever decodes all kinds of pictures.
+func TestPrepareSeesWhatPeopleSee(t *testing.T) {
+	t.Parallel()
+	const folder = "../flow/picture/testdata/"
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		if entry.IsDir() {
+			continue
+		}
+		body, err := os.ReadFile(folder + entry.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := make(converting, 1).prepare(t.Context(), body, maxPicture)
+		file, want := picture.Open(body)
+		if want != nil {
+			if err == nil || err.Error() != want.Error() {
+				t.Errorf("%s: %v, want %v", entry.Name(), err, want)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", entry.Name(), err)
+			continue
+		}
+		seen, err := file.Decode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := jpeg.Decode(bytes.NewReader(s.jpeg))
+		if err != nil || got.Bounds() != seen.Rect || s.width != file.Width || s.height != file.Height {
+			t.Errorf("%s: %v of %dx%d, %v, want %v", entry.Name(), got.Bounds(), s.width, s.height, err, seen.Rect)
+			continue
+		}
+		for y := 8; y < seen.Rect.Dy(); y += 16 {
+			for x := 8; x < seen.Rect.Dx(); x += 16 {
+				c := color.RGBAModel.Convert(got.At(x, y)).(color.RGBA)
+				if w := seen.RGBAAt(x, y); math.Abs(float64(c.R)-float64(w.R)) > 12 || math.Abs(float64(c.G)-float64(w.G)) > 12 || math.Abs(float64(c.B)-float64(w.B)) > 12 {
+					t.Errorf("%s: %v at %d, %d, want %v", entry.Name(), c, x, y, w)
+				}
+			}
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
+	"github.com/spatial-flow/spatial-flow/flow/picture"
 )
 
 const (
@@ -121,23 +122,23 @@ func (p *predictor) predict(ctx context.Context, w http.ResponseWriter, r *http.
 	}
 	convert, cancelConvert := context.WithTimeout(r.Context(), sceneWithin)
 	defer cancelConvert()
-	picture, err := p.converting.prepare(convert, body, p.g.env.Bus.MaxMessage()-bus.FrameRoom)
-	if errors.Is(err, errPicture) {
+	posted, err := p.converting.prepare(convert, body, p.g.env.Bus.MaxMessage()-bus.FrameRoom)
+	if errors.Is(err, picture.ErrBroken) || errors.Is(err, picture.ErrKind) {
 		return nil, refused(http.StatusBadRequest, reasonMalformed, "%v", err)
 	}
 	if err != nil {
 		return nil, err
 	}
-	scene, err := p.ask(ctx, asked, picture)
+	scene, err := p.ask(ctx, asked, posted)
 	if err != nil {
 		return nil, err
 	}
-	pixels := min(3*int64(picture.width)*int64(picture.height), mapMemory)
+	pixels := min(3*int64(posted.width)*int64(posted.height), mapMemory)
 	if p.maps.Acquire(r.Context(), pixels) != nil {
 		return nil, refused(statusClientGone, reasonGone, "the caller is gone")
 	}
 	defer p.maps.Release(pixels)
-	return query.answer(scene, picture)
+	return query.answer(scene, posted)
 }
 
 // statusClientGone is what nginx logs when a caller does not wait for its answer; nobody reads it.

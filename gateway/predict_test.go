@@ -216,7 +216,7 @@ func TestPredictRefuses(t *testing.T) {
 		code        int
 		says        string
 	}{
-		"text":         {"/predict", "file", []byte("no picture"), nil, 400, "neither JPEG nor PNG"},
+		"text":         {"/predict", "file", []byte("no picture"), nil, 400, "begins like no JPEG"},
 		"empty":        {"/predict", "file", nil, nil, 400, "empty"},
 		"other field":  {"/predict", "image", good, nil, 400, `no field "file"`},
 		"no form":      {"/predict", "", good, nil, 400, "multipart/form-data"},

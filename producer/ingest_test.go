@@ -2,9 +2,12 @@ package producer_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"hash/crc32"
 	"image"
+	"image/color"
 	"image/jpeg"
 	"image/png"
 	"os"
@@ -17,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	decoder "github.com/spatial-flow/spatial-flow/flow/picture"
 	"github.com/spatial-flow/spatial-flow/producer"
 )
 
@@ -48,6 +52,103 @@ func startIngest(t *testing.T, groups ...*group) (bench, *life) {
 		}
 		if time.Since(begin) > patience {
 			t.Fatalf("ingest is not taken: %v", err)
+		}
+	}
+}
+
+// What is ingested, bare or in a frame, and what lies in a folder look to the models as they do to whoever decodes all kinds of
+// pictures.
+func TestDoorsSeeWhatPeopleSee(t *testing.T) {
+	t.Parallel()
+	const folder = "../flow/picture/testdata/"
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, l := startIngest(t)
+	accepted, err := b.bus.Conn().SubscribeSync("accepted.live.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		name := entry.Name()
+		if entry.IsDir() {
+			continue
+		}
+		data, err := os.ReadFile(folder + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		frame, err := flow.Encode(nil, &flow.Frame{Version: 1, Picture: data})
+		if err != nil {
+			t.Fatal(err)
+		}
+		file, refused := decoder.Open(data)
+		for door, message := range map[string][]byte{"bare": data, "frame": frame} {
+			_, err := b.bus.JetStream().Publish(t.Context(), "ingest.cam-"+door, message)
+			if refused != nil {
+				if err == nil || !strings.Contains(err.Error(), refused.Error()) {
+					t.Errorf("%s, %s: %v, want %v", name, door, err, refused)
+				}
+				continue
+			}
+			if err != nil {
+				t.Errorf("%s, %s: %v", name, door, err)
+				continue
+			}
+			msg, err := accepted.NextMsg(patience)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var f flow.Frame
+			if err := flow.Decode(msg.Data, &f); err != nil || f.Width != file.Width || f.Height != file.Height {
+				t.Errorf("%s, %s: %dx%d, %v", name, door, f.Width, f.Height, err)
+			}
+			looksLike(t, name, f.Picture, file)
+		}
+		read, err := producer.OpenPictures(folder + name)
+		if err != nil {
+			if refused == nil || !strings.Contains(err.Error(), refused.Error()) {
+				t.Errorf("%s: %v, want %v", name, err, refused)
+			}
+			continue
+		}
+		jpegs, err := read.Next(t.Context())
+		if refused != nil {
+			if err == nil || !strings.Contains(err.Error(), refused.Error()) {
+				t.Errorf("%s, a file: %v, want %v", name, err, refused)
+			}
+		} else if err != nil {
+			t.Errorf("%s, a file: %v", name, err)
+		} else {
+			looksLike(t, name, jpegs, file)
+		}
+		if err := read.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	l.stop()
+}
+
+// looksLike compares a JPEG with what is in a file.
+func looksLike(t *testing.T, name string, data []byte, file decoder.File) {
+	t.Helper()
+	want, err := file.Decode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := jpeg.Decode(bytes.NewReader(data))
+	if err != nil || got.Bounds() != want.Rect {
+		t.Errorf("%s: %v, %v, want %v", name, got, err, want.Rect)
+		return
+	}
+	near := func(a, b uint8) bool { return max(a, b)-min(a, b) <= 12 }
+	for y := 8; y < want.Rect.Dy(); y += 16 {
+		for x := 8; x < want.Rect.Dx(); x += 16 {
+			c, w := color.RGBAModel.Convert(got.At(x, y)).(color.RGBA), want.RGBAAt(x, y)
+			if !near(c.R, w.R) || !near(c.G, w.G) || !near(c.B, w.B) {
+				t.Errorf("%s: %v at %d, %d, want %v", name, c, x, y, w)
+			}
 		}
 	}
 }
@@ -113,6 +214,7 @@ func TestIngestRefuses(t *testing.T) {
 	b, l := startIngest(t)
 	bomb, cut := picture(t, asPNG), picture(t, asJPEG)
 	copy(bomb[16:24], []byte{0, 0, 0x75, 0x30, 0, 0, 0x75, 0x30}) // 30,000 x 30,000
+	binary.BigEndian.PutUint32(bomb[29:], crc32.ChecksumIEEE(bomb[12:29]))
 	foreign, err := flow.Encode(nil, &flow.Frame{Version: 1, Source: "cam9", Picture: picture(t, asJPEG)})
 	if err != nil {
 		t.Fatal(err)
@@ -128,7 +230,7 @@ func TestIngestRefuses(t *testing.T) {
 	}{
 		"text":             {"ingest.cam1", []byte("no picture"), "JPEG, PNG"},
 		"nothing":          {"ingest.cam1", nil, "empty message"},
-		"cut short":        {"ingest.cam1", picture(t, asPNG)[:50], "decode"},
+		"cut short":        {"ingest.cam1", picture(t, asPNG)[:50], "PNG: "},
 		"a bomb":           {"ingest.cam1", bomb, "30000x30000"},
 		"a JPEG cut":       {"ingest.cam1", cut[:len(cut)-2], "64x48 is cut short"},
 		"dots":             {"ingest.cam.1", picture(t, asJPEG), "letters, digits"},

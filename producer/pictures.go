@@ -51,7 +51,7 @@ func (p *Pictures) Next(ctx context.Context) ([]byte, error) {
 // FPS is how many pictures a second the source says it has; 0: it does not say.
 func (p *Pictures) FPS() float64 { return p.fps }
 
-// IsPicture tells by its name whether a file is read as a picture: .jpg, .jpeg, .png, .bmp or .webp.
+// IsPicture tells by its name whether a file is a picture.
 func IsPicture(path string) bool { return source.IsPicture(path) }
 
 // Close closes the source.

@@ -72,7 +72,10 @@ func kindOf(data []byte) (Kind, error) {
 		return WebP, nil
 	}
 	if len(data) >= 12 && string(data[4:8]) == "ftyp" {
-		return "", refuse(isoKind(data))
+		if kind := isoKind(data); kind != "" {
+			return "", refuse(kind)
+		}
+		return "", fmt.Errorf("%w: a film", ErrBroken)
 	}
 	for _, b := range beginnings {
 		if bytes.HasPrefix(data, []byte(b.begin)) {
@@ -82,16 +85,9 @@ func kindOf(data []byte) (Kind, error) {
 	return "", fmt.Errorf("%w: begins like no JPEG, PNG, BMP, WebP, TIFF or GIF", ErrBroken)
 }
 
-func refuse(kind string) error {
-	if kind == film {
-		return fmt.Errorf("%w: a %s", ErrKind, film)
-	}
-	return fmt.Errorf("%w: %s: convert it to JPEG", ErrKind, kind)
-}
+func refuse(kind string) error { return fmt.Errorf("%w: %s: convert it to JPEG", ErrKind, kind) }
 
-const film = "film"
-
-// isoKind tells by their brands what files are that begin with an ISO file type box (ISO/IEC 14496-12, 4.3).
+// isoKind tells by their brands what files are that begin with an ISO file type box (ISO/IEC 14496-12, 4.3); empty: films.
 func isoKind(data []byte) string {
 	size := min(len(data), int(data[3]), HeadSize) // of a box of at most 255 bytes: others are films'
 	brands := []string{string(data[8:12])}
@@ -109,5 +105,5 @@ func isoKind(data []byte) string {
 	case has("heic", "heix", "heim", "heis", "hevc", "hevx", "hevm", "hevs", "mif1", "msf1"):
 		return "HEIC"
 	}
-	return film
+	return ""
 }

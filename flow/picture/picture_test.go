@@ -263,7 +263,7 @@ func TestRefused(t *testing.T) {
 		{"AVIF", "AVIF: convert it to JPEG", ftyp("mif1\x00\x00\x00\x00avif"), picture.ErrKind},
 		{"CR3", "RAW: convert it to JPEG", ftyp("crx \x00\x00\x00\x01crx isom"), picture.ErrKind},
 		{"CR2", "RAW: convert it to JPEG", []byte("II*\x00\x10\x00\x00\x00CR\x02\x00"), picture.ErrKind},
-		{"a film", "a film", ftyp("isom\x00\x00\x02\x00isomiso2avc1mp41"), picture.ErrKind},
+		{"a film", "a film", ftyp("isom\x00\x00\x02\x00isomiso2avc1mp41"), picture.ErrBroken},
 		{"JPEG XL", "JPEG XL", []byte("\xff\x0a1234"), picture.ErrKind},
 		{"JPEG XL in a box", "JPEG XL", []byte("\x00\x00\x00\x0cJXL \r\n\x87\n"), picture.ErrKind},
 		{"PSD", "PSD", []byte("8BPS\x00\x01"), picture.ErrKind},

@@ -1,6 +1,10 @@
 package source
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/spatial-flow/spatial-flow/flow/picture"
+)
 
 var (
 	// ErrConfig is returned when a setting is out of its range.
@@ -20,5 +24,5 @@ var (
 	ErrCorrupt = errors.New("broken packets were passed over (--strict)")
 
 	// errBroken is returned when a file is no picture that can be sent; its frame says so.
-	errBroken = errors.New("broken picture")
+	errBroken = picture.ErrBroken
 )

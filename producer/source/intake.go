@@ -11,17 +11,16 @@ import (
 
 	"gocv.io/x/gocv"
 
-	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/picture"
 )
 
-// Bounds of a picture file, checked before it is decoded.
+// Bounds of what is read.
 const (
-	maxFileBytes = 64 << 20
-	maxPixels    = 64 << 20
+	maxFileBytes = 64 << 20          // of a picture file
+	maxPixels    = picture.MaxPixels // of a picture
 )
 
-// Intake turns picture files into pictures. A JPEG travels byte for byte, unless it must be turned or is too
+// Intake turns picture files into pictures. A JPEG travels byte for byte, unless it must be turned, holds inks, or is too
 // large for a message; all else is decoded and encoded once.
 type Intake struct{ Settings Settings }
 
@@ -72,51 +71,45 @@ func readFile(path string) ([]byte, error) {
 // Fill fills the picture from a file's bytes, which must not be changed then. It looks at them; what must be decoded is left to
 // be finished. An error is about the picture.
 func (in Intake) Fill(p *Picture, data []byte) error {
-	h, err := readHeader(data)
+	file, err := picture.Open(data)
 	if err != nil {
 		return err
 	}
-	if h.width < 1 || h.height < 1 || h.width > maxPixels/h.height {
-		return fmt.Errorf("%w: %dx%d, want 1 to %d pixels", errBroken, h.width, h.height, maxPixels)
-	}
-	if max(h.width, h.height) > flow.MaxDimension {
-		return fmt.Errorf("%w: %dx%d, a side of at most %d pixels", errBroken, h.width, h.height, flow.MaxDimension)
-	}
-	if h.format == formatJPEG {
-		if err := picture.CheckJPEG(data); err != nil {
-			return fmt.Errorf("%w: %w", errBroken, err)
-		}
-	}
-	p.Width, p.Height = h.width, h.height
-	width, height := in.Settings.fit(h.width, h.height)
-	if h.format == formatJPEG && len(data) <= maxPicture && picture.Orientation(data) == 1 && width == h.width && height == h.height {
+	p.Width, p.Height = file.Width, file.Height
+	width, height := in.Settings.fit(file.Width, file.Height)
+	if file.Ready() && len(data) <= maxPicture && width == file.Width && height == file.Height {
 		p.Data = data
 		return nil
 	}
-	p.Pixels = undecoded{data, in.Settings}
+	p.Pixels = undecoded{file, in.Settings}
 	return nil
 }
 
 // undecoded are the pixels of a picture file.
 type undecoded struct {
-	data     []byte
+	file     picture.File
 	settings Settings
 }
 
 func (u undecoded) Release() {}
 
 func (u undecoded) Encode() (data []byte, width, height int, err error) {
-	// A new Mat: when a header is bad OpenCV leaves the one that it is given as it was, with the picture before.
-	mat := gocv.NewMat()
-	defer mat.Close()
-	if err := gocv.IMDecodeIntoMat(u.data, gocv.IMReadColor, &mat); err != nil { // turns as EXIF says
+	img, err := u.file.Decode()
+	if err != nil {
+		return nil, 0, 0, err
+	}
+	mat, err := gocv.NewMatFromBytes(u.file.Height, u.file.Width, gocv.MatTypeCV8UC4, img.Pix)
+	if err != nil {
 		return nil, 0, 0, fmt.Errorf("%w: decode: %w", errBroken, err)
 	}
-	if mat.Empty() {
-		return nil, 0, 0, fmt.Errorf("%w: can't be decoded", errBroken)
+	defer mat.Close()
+	colours := gocv.NewMat()
+	defer colours.Close()
+	if err := gocv.CvtColor(mat, &colours, gocv.ColorRGBAToBGR); err != nil {
+		return nil, 0, 0, fmt.Errorf("%w: decode: %w", errBroken, err)
 	}
-	width, height = u.settings.fit(mat.Cols(), mat.Rows())
-	data, err = encode(mat, u.settings)
+	width, height = u.settings.fit(u.file.Width, u.file.Height)
+	data, err = encode(colours, u.settings)
 	return data, width, height, err
 }
 

@@ -2,13 +2,16 @@ package source
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/picture"
 )
 
 // Options are what a source is opened with, beside its settings.
@@ -54,19 +57,41 @@ func openWhole(spec Spec, options Options) (Source, Info, error) {
 		return openFolder(path, spec.Settings)
 	case !info.Mode().IsRegular():
 		return nil, Info{}, fmt.Errorf("%w: %s is neither a file nor a folder", ErrOpen, path)
-	case IsPicture(path):
+	}
+	named := IsPicture(path) && !strings.EqualFold(filepath.Ext(path), ".gif") // a film, of one picture or more
+	begins, err := beginsPicture(path)
+	switch {
+	case named || begins:
 		return newFolder([]string{path}, spec.Settings), Info{Frames: 1}, nil
+	case err != nil:
+		return nil, Info{}, fmt.Errorf("%w: %s: %w", ErrOpen, path, err)
 	}
 	return openFilm(path, spec.Settings, options.Film)
 }
 
-// IsPicture tells by its name whether a file is read as a picture: .jpg, .jpeg, .png, .bmp or .webp.
+// pictureNames are how names of pictures end.
+var pictureNames = []string{".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".gif"}
+
+// IsPicture tells by its name whether a file is a picture. What it is decoded as, its bytes say.
 func IsPicture(path string) bool {
-	switch strings.ToLower(filepath.Ext(path)) {
-	case ".jpg", ".jpeg", ".png", ".bmp", ".webp":
-		return true
+	return slices.Contains(pictureNames, strings.ToLower(filepath.Ext(path)))
+}
+
+// beginsPicture tells by its first bytes, whatever its name, whether a file is read as a picture. [picture.ErrKind] is returned
+// for pictures that are not read. GIFs are films; BMP and TIFF begin too little like themselves to be known without a name.
+func beginsPicture(path string) (bool, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return false, nil // whoever opens it says so
 	}
-	return false
+	defer file.Close()
+	head := make([]byte, picture.HeadSize)
+	n, _ := io.ReadFull(file, head) // a shorter file has what it has
+	kind, err := picture.KindOf(head[:n])
+	if errors.Is(err, picture.ErrKind) {
+		return false, err
+	}
+	return kind == picture.JPEG || kind == picture.PNG || kind == picture.WebP, nil
 }
 
 // limited is a source that ends after so many pictures.

@@ -3,20 +3,13 @@
 package tensor
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"image"
-	_ "image/jpeg" // the header of what OpenCV will decode
-	_ "image/png"
 
 	"gocv.io/x/gocv"
 
 	"github.com/spatial-flow/spatial-flow/flow/picture"
 )
-
-// MaxPixels bounds a picture: its header is read before anything is allocated for it.
-const MaxPixels = 64 << 20
 
 // ErrPicture is returned when bytes are no picture that can be decoded.
 var ErrPicture = errors.New("bad picture")
@@ -44,49 +37,56 @@ func (p *Picture) Close() error {
 	return errors.Join(p.pixels.Close(), p.scaled.Close(), p.floats.Close(), p.cubic.Close())
 }
 
-// Decode reads a JPEG or PNG. [ErrPicture] is returned when it is none, is broken, or has more than [MaxPixels].
+// Decode reads what [picture.Open] takes, and as a person sees it. A frame's picture is a JPEG that needs no turning; who
+// publishes others has them looked at all the same. [ErrPicture] is returned when it is none, is broken, or has more than
+// [picture.MaxPixels].
 func (p *Picture) Decode(data []byte) error {
 	p.release()
-	h, err := readHeader(data)
+	file, err := open(data)
 	if err != nil {
 		return err
 	}
-	return p.decode(data, h)
+	return p.decode(data, file)
 }
 
-// header is what a picture says of itself before it is decoded.
-type header struct {
-	format        string
-	width, height int
-}
-
-// readHeader returns [ErrPicture] when the picture is not to be decoded.
-func readHeader(data []byte) (header, error) {
-	config, format, err := image.DecodeConfig(bytes.NewReader(data))
-	h := header{format, config.Width, config.Height}
+// open returns [ErrPicture] when the picture is not to be decoded.
+func open(data []byte) (picture.File, error) {
+	file, err := picture.Open(data)
 	if err != nil {
-		return h, fmt.Errorf("%w: %d bytes: %w", ErrPicture, len(data), err)
+		return file, fmt.Errorf("%w: %d bytes: %w", ErrPicture, len(data), err)
 	}
-	if h.width < 1 || h.height < 1 || h.width > MaxPixels/h.height {
-		return h, fmt.Errorf("%w: %dx%d pixels, at most %d in all", ErrPicture, h.width, h.height, MaxPixels)
-	}
-	if format == "jpeg" {
-		if err := picture.CheckJPEG(data); err != nil {
-			return h, fmt.Errorf("%w: %w", ErrPicture, err)
-		}
-	}
-	return h, nil
+	return file, nil
 }
 
-func (p *Picture) decode(data []byte, h header) error {
+func (p *Picture) decode(data []byte, file picture.File) error {
 	// A new Mat: when a header is bad OpenCV leaves the one that it is given as it was, with the picture before.
 	p.pixels.Close()
 	p.pixels = gocv.NewMat()
+	if !file.Ready() {
+		return p.convert(file)
+	}
 	if err := gocv.IMDecodeIntoMat(data, gocv.IMReadColor, &p.pixels); err != nil {
-		return fmt.Errorf("%w: decode %s: %w", ErrPicture, h.format, err)
+		return fmt.Errorf("%w: decode: %w", ErrPicture, err)
 	}
 	if p.pixels.Empty() {
-		return fmt.Errorf("%w: decode %s of %dx%d", ErrPicture, h.format, h.width, h.height)
+		return fmt.Errorf("%w: decode JPEG of %dx%d", ErrPicture, file.Width, file.Height)
+	}
+	return nil
+}
+
+// convert decodes what is no JPEG as it should be.
+func (p *Picture) convert(file picture.File) error {
+	img, err := file.Decode()
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrPicture, err)
+	}
+	mat, err := gocv.NewMatFromBytes(file.Height, file.Width, gocv.MatTypeCV8UC4, img.Pix)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrPicture, err)
+	}
+	defer mat.Close()
+	if err := gocv.CvtColor(mat, &p.pixels, gocv.ColorRGBAToBGR); err != nil {
+		return fmt.Errorf("%w: %w", ErrPicture, err)
 	}
 	return nil
 }

@@ -86,17 +86,17 @@ func (p *Picture) DecodeFrame(s *Shared, frame *flow.Frame, group string) error 
 func (p *Picture) fill(d *decoded, data []byte) error {
 	ready := sync.OnceFunc(func() { close(d.ready) })
 	defer ready()
-	h, err := readHeader(data)
+	file, err := open(data)
 	if err != nil {
 		d.err = err
 		return err
 	}
-	if !p.from.reserve(d, 3*h.width*h.height) {
+	if !p.from.reserve(d, 3*file.Width*file.Height) {
 		d.err = errAlone
 		ready()
-		return p.decode(data, h)
+		return p.decode(data, file)
 	}
-	if d.err = p.decode(data, h); d.err == nil {
+	if d.err = p.decode(data, file); d.err == nil {
 		d.pixels = p.pixels
 	}
 	return d.err
