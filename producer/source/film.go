@@ -24,17 +24,41 @@ type Film struct {
 // filmSilence is how long ffmpeg may give no picture while one is waited for: a network file system may take its time.
 const filmSilence = time.Minute
 
-// film reads a video file through ffmpeg.
+// film reads a video file through ffmpeg, one picture ahead: while one is encoded the next is decoded.
 type film struct {
-	*ffmpeg.Film
+	decoder  *ffmpeg.Film
+	cancel   context.CancelFunc // of reading ahead
+	ctx      context.Context
+	ahead    chan shot // of the read that is under way; nil: there is none
 	name     string
 	strict   bool
-	mats     mats
+	mats     mats // as they are decoded
+	bgr      mats // made of planar ones
 	settings Settings
 }
 
+// shot is a picture as it is decoded, or why there is none.
+type shot struct {
+	at            time.Duration
+	mat           gocv.Mat
+	width, height int
+	planar        bool
+	err           error
+}
+
 func openFilm(path string, s Settings, how Film) (Source, Info, error) {
-	ctx, name := context.Background(), fileName(path) // it is killed by Close
+	ctx, cancel := context.WithCancel(context.Background()) // it ends with Close
+	f, info, err := newFilm(ctx, path, s, how)
+	if err != nil {
+		cancel()
+		return nil, Info{}, err
+	}
+	f.ctx, f.cancel = ctx, cancel
+	return f, info, nil
+}
+
+func newFilm(ctx context.Context, path string, s Settings, how Film) (*film, Info, error) {
+	name := fileName(path)
 	probed, err := ffmpeg.Probe(ctx, path)
 	if err != nil {
 		return nil, Info{}, fmt.Errorf("%w: %s: %w", ErrOpen, name, err)
@@ -43,11 +67,12 @@ func openFilm(path string, s Settings, how Film) (Source, Info, error) {
 	if w < 1 || h < 1 || w > maxPixels/h || max(w, h) > flow.MaxDimension {
 		return nil, Info{}, fmt.Errorf("%w: %s has pictures of %dx%d, want 1 to %d pixels and sides of at most %d", ErrOpen, name, w, h, maxPixels, flow.MaxDimension)
 	}
+	gocv.SetNumThreads(1) // pictures are converted beside others: threads within one would only be in the way
 	opened, err := ffmpeg.OpenFilm(ctx, path, probed, ffmpeg.FilmOptions{Silence: filmSilence, Args: how.DecodeArgs})
 	if err != nil {
 		return nil, Info{}, fmt.Errorf("%w: %s: %w", ErrOpen, name, err)
 	}
-	return &film{Film: opened, name: name, strict: how.Strict, settings: s}, Info{Frames: probed.Frames, FPS: probed.FPS, Stamped: true}, nil
+	return &film{decoder: opened, name: name, strict: how.Strict, settings: s}, Info{Frames: probed.Frames, FPS: probed.FPS, Stamped: true}, nil
 }
 
 // fileName is the name of a file as it can be shown in a line: the path to it may be long.
@@ -59,34 +84,74 @@ func fileName(path string) string {
 	return name
 }
 
-// Next takes a picture, whose capture is the moment when it is read: what a film says of when it was recorded is often wrong.
+// Next takes a picture, whose capture is the moment when it is asked for: what a film says of when it was recorded is often wrong.
 func (f *film) Next(ctx context.Context) (Picture, error) {
-	if err := ctx.Err(); err != nil {
+	p := Picture{Captured: time.Now().UTC()}
+	taken, err := f.take(ctx)
+	if err != nil {
 		return Picture{}, err
 	}
-	p := Picture{Captured: time.Now().UTC()}
-	var mat gocv.Mat
-	taken, planar := false, false
-	at, err := f.Film.Next(ctx, func(l ffmpeg.Layout) []byte {
-		taken, planar = true, l.Planar
-		if planar {
-			mat = f.mats.getSized(l.Height*3/2, l.Width, gocv.MatTypeCV8UC1)
-		} else {
-			mat = f.mats.getSized(l.Height, l.Width, gocv.MatTypeCV8UC3)
+	p.Read, p.At = time.Since(p.Captured), taken.at
+	p.Width, p.Height = f.settings.fit(taken.width, taken.height)
+	p.Pixels = decoded{taken.mat, &f.mats, f.settings, nil}
+	if taken.planar {
+		p.Pixels = decoded{taken.mat, &f.mats, f.settings, &f.bgr}
+	}
+	return p, nil
+}
+
+// take waits for the read that is under way, and begins the next.
+func (f *film) take(ctx context.Context) (shot, error) {
+	if err := ctx.Err(); err != nil {
+		return shot{}, err
+	}
+	if f.ahead == nil {
+		f.readAhead()
+	}
+	taken, err := f.awaited(ctx)
+	if err == nil {
+		f.readAhead()
+	}
+	return taken, err
+}
+
+// awaited is the picture of the read that is under way.
+func (f *film) awaited(ctx context.Context) (shot, error) {
+	select {
+	case <-ctx.Done():
+		return shot{}, ctx.Err()
+	case taken := <-f.ahead:
+		f.ahead = nil
+		if taken.err != nil {
+			return shot{}, f.why(ctx, taken.err)
 		}
-		p.Width, p.Height = f.settings.fit(l.Width, l.Height)
-		pixels, _ := mat.DataPtrUint8() // it is continuous: it was made as a whole
+		return taken, nil
+	}
+}
+
+func (f *film) readAhead() {
+	ahead := make(chan shot, 1)
+	f.ahead = ahead
+	go func() { ahead <- f.read() }()
+}
+
+func (f *film) read() (s shot) {
+	begun := false
+	s.at, s.err = f.decoder.Next(f.ctx, func(l ffmpeg.Layout) []byte {
+		begun = true
+		s.width, s.height, s.planar = l.Width, l.Height, l.Planar
+		if l.Planar {
+			s.mat = f.mats.getSized(l.Height*3/2, l.Width, gocv.MatTypeCV8UC1)
+		} else {
+			s.mat = f.mats.getSized(l.Height, l.Width, gocv.MatTypeCV8UC3)
+		}
+		pixels, _ := s.mat.DataPtrUint8() // it is continuous: it was made as a whole
 		return pixels
 	})
-	if err != nil {
-		if taken {
-			f.mats.put(mat)
-		}
-		return Picture{}, f.why(ctx, err)
+	if s.err != nil && begun {
+		f.mats.put(s.mat)
 	}
-	p.Read, p.At = time.Since(p.Captured), at
-	p.Pixels = decoded{mat, &f.mats, f.settings, planar}
-	return p, nil
+	return s
 }
 
 // why is an error of reading, with the name of the film.
@@ -102,20 +167,40 @@ func (f *film) why(ctx context.Context, err error) error {
 	return io.EOF
 }
 
-// Skip decodes what it passes over: a film has no other way to its nth picture that is exact.
+// Skip decodes what it passes over: a film has no other way to its nth picture that is exact. What it passes over by the thousand goes
+// through the pipe, and no further.
 func (f *film) Skip(ctx context.Context, n uint64) error {
 	for ; n > 0; n-- {
-		_, err := f.Film.Next(ctx, func(ffmpeg.Layout) []byte { return nil })
+		var err error
+		if f.ahead == nil {
+			if _, err = f.decoder.Next(ctx, func(ffmpeg.Layout) []byte { return nil }); err != nil {
+				err = f.why(ctx, err)
+			}
+		} else if s, e := f.awaited(ctx); e == nil {
+			f.mats.put(s.mat)
+		} else {
+			err = e
+		}
 		if errors.Is(err, io.EOF) {
 			return nil // the next read says it
 		}
 		if err != nil {
-			return f.why(ctx, err)
+			return err
 		}
 	}
 	return nil
 }
 
+// Corrupt counts what ffmpeg said was broken.
+func (f *film) Corrupt() uint64 { return f.decoder.Corrupt() }
+
 func (f *film) Close() error {
-	return errors.Join(f.Film.Close(), f.mats.close())
+	f.cancel()
+	err := f.decoder.Close()
+	if f.ahead != nil { // what it waited for is gone
+		if left := <-f.ahead; left.err == nil {
+			f.mats.put(left.mat)
+		}
+	}
+	return errors.Join(err, f.mats.close(), f.bgr.close())
 }

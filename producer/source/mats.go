@@ -61,19 +61,19 @@ func (m *mats) close() (err error) {
 	return err
 }
 
-// decoded are the pixels of a Mat that goes back to mats: 8-bit BGR, or, planar, I420 in BT.601 of limited range.
+// decoded are the pixels of a Mat that goes back to mats: 8-bit BGR, or, with others to make that in, I420 in BT.601 of limited range.
 type decoded struct {
 	mat      gocv.Mat
 	mats     *mats
 	settings Settings
-	planar   bool
+	bgr      *mats
 }
 
 func (d decoded) Encode() (data []byte, width, height int, err error) {
 	mat := d.mat
-	if d.planar {
-		mat = gocv.NewMat()
-		defer mat.Close()
+	if d.bgr != nil {
+		mat = d.bgr.get()
+		defer func() { d.bgr.put(mat) }()
 		if err := gocv.CvtColor(d.mat, &mat, gocv.ColorYUVToBGRIYUV); err != nil {
 			return nil, 0, 0, fmt.Errorf("%w: %w", errBroken, err)
 		}

@@ -38,7 +38,7 @@ func (v *video) Next(ctx context.Context) (Picture, error) {
 	}
 	p.Read = time.Since(p.Captured)
 	p.Width, p.Height = v.settings.fit(mat.Cols(), mat.Rows())
-	p.Pixels = decoded{mat, &v.mats, v.settings, false}
+	p.Pixels = decoded{mat, &v.mats, v.settings, nil}
 	return p, nil
 }
 

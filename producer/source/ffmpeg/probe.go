@@ -58,6 +58,9 @@ func Probe(ctx context.Context, path string) (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
+	if file, err := os.Stat(path); err == nil && file.Mode().IsRegular() && file.Size() == 0 {
+		return Info{}, fmt.Errorf("%w: it is empty", ErrNoVideo)
+	}
 	args := append([]string{"-v", logLevel, "-show_streams", "-show_format", "-of", "json"}, input(path)...)
 	out, messages, err := ask(ctx, args)
 	if errors.Is(err, ErrNoProgram) || ctx.Err() != nil {
