@@ -49,6 +49,9 @@ func ParsePositionKey(key string) (source, session string, ok bool) {
 // EndedKey is the KV key that says that every frame of a session has its scene: whoever could go on with it need not.
 func EndedKey(source, session string) string { return "ended." + source + "." + session }
 
+// FilmKey is the KV key of what the film of a session is known by, so that another of its name is noticed.
+func FilmKey(source, session string) string { return "film." + source + "." + session }
+
 // AttemptsKey is the KV key of how often a group began to look at a frame and did not finish: its workers died of it, as far as
 // anybody knows.
 func AttemptsKey(group string, id FrameID) string {

@@ -26,6 +26,10 @@ var (
 	ErrStore = lossless.ErrStore
 	// ErrPosition is what a source fails with when every scene was seen, but the run's position says otherwise.
 	ErrPosition = lossless.ErrPosition
+	// ErrOtherFilm is what a source fails with when its run was begun with another film of its name.
+	ErrOtherFilm = lossless.ErrOtherFilm
+	// ErrFilm is what a film fails with that ends early, or can't be decoded.
+	ErrFilm = source.ErrFilm
 	// ErrTaken is what a source fails with when another producer has its name, and this one can't or does not stand by for it.
 	ErrTaken = owner.ErrTaken
 	// ErrSource is returned at the end when a source failed; the others were carried on.

@@ -218,7 +218,7 @@ func (b *Bus) Forget(ctx context.Context, source, session string) error {
 	if err != nil {
 		return err
 	}
-	for _, key := range []string{flow.PositionKey(source, session), flow.EndedKey(source, session)} {
+	for _, key := range []string{flow.PositionKey(source, session), flow.EndedKey(source, session), flow.FilmKey(source, session)} {
 		if err := kv.Purge(ctx, key); err != nil {
 			return fmt.Errorf("forget %s/%s: %w", source, session, err)
 		}

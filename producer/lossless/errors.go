@@ -7,4 +7,6 @@ var (
 	ErrStore = errors.New("frame not stored")
 	// ErrPosition is returned when every scene was seen, but the run's position says otherwise.
 	ErrPosition = errors.New("position differs from the account")
+	// ErrOtherFilm is returned when a run was begun with another film than the one that is there now.
+	ErrOtherFilm = errors.New("this run was begun with another film of that name")
 )

@@ -74,6 +74,7 @@ type carrier struct {
 	session   string
 	heard     map[string]*nats.Subscription // by stage
 	partition int                           // of the session
+	film      string                        // what its film is known by; empty: it is none, or the run has no name
 }
 
 func newCarrier(spec source.Spec, row *account.Row, cfg Config, shared Shared, held func() bool) *carrier {
@@ -131,7 +132,7 @@ func (l *carrier) carry(ctx, work context.Context, cancel context.CancelCauseFun
 	}
 	frames := info.Frames
 	l.row.Opened(frames, 0)
-	position, err := l.resume(ctx, src, frames)
+	position, err := l.resume(ctx, src, info)
 	if err != nil && !errors.Is(err, errEnded) {
 		return err
 	}

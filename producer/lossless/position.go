@@ -19,8 +19,10 @@ import (
 var errEnded = errors.New("the run has ended")
 
 // resume makes the session's record, or finds it, passes over what the run has done before and returns how many frames that is.
-// [errEnded] is returned when the run is noted as ended with the last of the frames that the source has now.
-func (l *carrier) resume(ctx context.Context, src source.Source, frames uint64) (uint64, error) {
+// [errEnded] is returned when the run is noted as ended with the last of the frames that the source has now, [ErrOtherFilm] when it
+// was begun with another film.
+func (l *carrier) resume(ctx context.Context, src source.Source, info source.Info) (uint64, error) {
+	frames := info.Frames
 	if l.cfg.Run == "" { // the session is new
 		l.tellIncomplete(ctx, frames)
 	}
@@ -32,6 +34,11 @@ func (l *carrier) resume(ctx context.Context, src source.Source, frames uint64) 
 	if position.Seq > 0 {
 		l.log.Info("going on", "after", position.Seq)
 	}
+	if info.Film != nil && l.cfg.Run != "" {
+		if err := l.sameFilm(ctx, info.Film, position.Seq > 0); err != nil {
+			return 0, err
+		}
+	}
 	if frames > 0 && position.Seq == frames && l.endedAt(ctx, frames) {
 		return frames, errEnded
 	}
@@ -39,6 +46,32 @@ func (l *carrier) resume(ctx context.Context, src source.Source, frames uint64) 
 		return 0, fmt.Errorf("go on after frame %d: %w", position.Seq, err)
 	}
 	return position.Seq, nil
+}
+
+// sameFilm makes sure that the film is the one that the run was begun with, as far as that was noted, and notes it.
+func (l *carrier) sameFilm(ctx context.Context, film *source.FilmFile, begun bool) error {
+	mark, err := film.Mark()
+	if err != nil {
+		return fmt.Errorf("know the film: %w", err)
+	}
+	noted := ""
+	err = l.ask(ctx, func(ctx context.Context) (err error) {
+		noted, err = l.bus.Film(ctx, l.spec.Name, l.session)
+		if errors.Is(err, bus.ErrNotFound) {
+			return nil
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if begun && noted != "" {
+		if same, err := film.Is(noted); err != nil || !same {
+			return errors.Join(err, fmt.Errorf("%w: run %s of source %s: give this film another --run, or forget that one (spatialflow runs forget)", ErrOtherFilm, l.session, l.spec.Name))
+		}
+	}
+	l.film = mark
+	return l.ask(ctx, func(ctx context.Context) error { return l.bus.SetFilm(ctx, l.spec.Name, l.session, mark) })
 }
 
 // endedAt says whether the run is noted as ended with that frame, as far as NATS answers.
@@ -82,6 +115,9 @@ func (l *carrier) keepRecord(ctx context.Context) {
 		if l.held() {
 			call, cancel := context.WithTimeout(ctx, callTimeout)
 			err := l.bus.KeepPosition(call, l.spec.Name, l.session)
+			if err == nil && l.film != "" {
+				err = l.bus.SetFilm(call, l.spec.Name, l.session, l.film)
+			}
 			cancel()
 			if err != nil && !errors.Is(err, bus.ErrNotFound) {
 				wait = min(wait, keepAgain)

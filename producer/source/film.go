@@ -72,7 +72,7 @@ func newFilm(ctx context.Context, path string, s Settings, how Film) (*film, Inf
 	if err != nil {
 		return nil, Info{}, fmt.Errorf("%w: %s: %w", ErrOpen, name, err)
 	}
-	return &film{decoder: opened, name: name, strict: how.Strict, settings: s}, Info{Frames: probed.Frames, FPS: probed.FPS, Stamped: true}, nil
+	return &film{decoder: opened, name: name, strict: how.Strict, settings: s}, Info{Frames: probed.Frames, FPS: probed.FPS, Stamped: true, Film: &FilmFile{path}}, nil
 }
 
 // fileName is the name of a file as it can be shown in a line: the path to it may be long.

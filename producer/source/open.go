@@ -23,9 +23,10 @@ type Options struct {
 
 // Info is what a source says of itself.
 type Info struct {
-	Frames  uint64  // that it has, or, of a film, that it claims; 0: not known, or without end
-	FPS     float64 // pictures a second; 0: it does not say
-	Stamped bool    // its pictures have time stamps
+	Frames  uint64    // that it has, or, of a film, that it claims; 0: not known, or without end
+	FPS     float64   // pictures a second; 0: it does not say
+	Stamped bool      // its pictures have time stamps
+	Film    *FilmFile // nil: it is none
 }
 
 // Open opens what a source names, for the first options.Frames of its pictures. [ErrOpen] or [ErrNoPictures] is returned
