@@ -1,7 +1,6 @@
 #!/bin/sh
-# Installs what Spatial-Flow needs and is missing: a C++ compiler, OpenCV's core, imgproc, imgcodecs and videoio,
-# libonnxruntime (out of the PyPI wheel, into the user's cache folder), and with "test" also Chromium,
-# FFmpeg, shellcheck, axe-core and the schema of AsyncAPI. With "onnxruntime" libonnxruntime and its licence only, for the images.
+# Installs what Spatial-Flow needs and is missing: a C++ compiler, FFmpeg, OpenCV's core, imgproc, imgcodecs and videoio,
+# libonnxruntime (out of the PyPI wheel, into the user's cache folder), and with "test" also Chromium, shellcheck, axe-core and the schema of AsyncAPI. With "onnxruntime" libonnxruntime and its licence only, for the images.
 set -eu
 
 ORT_VERSION=1.32.0
@@ -26,6 +25,7 @@ need() { # need PACKAGE FILE-OR-COMMAND: remembers the package when the file or 
 }
 if [ "${1:-}" != onnxruntime ]; then
 	need g++ g++
+	need ffmpeg ffmpeg
 	for module in core imgproc imgcodecs videoio; do
 		need "libopencv-$module-dev" "/usr/include/opencv4/opencv2/$module.hpp"
 	done
@@ -35,7 +35,6 @@ if { [ ! -e "$library" ] || [ "${1:-}" = test ]; } && ! python3 -m pip --version
 fi
 if [ "${1:-}" = test ]; then # pip is for the Python examples
 	need chromium "${CHROMIUM:-chromium}"
-	need ffmpeg ffmpeg
 	need shellcheck shellcheck
 	{ [ -e "$cache/$axe" ] && [ -e "$cache/$asyncapi" ]; } || need npm npm
 fi
