@@ -174,3 +174,16 @@ func TestDecodesUntilKilled(t *testing.T) {
 	_, err = s.Next(t.Context(), nowhere)
 	t.Fatal(err)
 }
+
+// A device is read by its own format. No real one is there to be tried.
+func TestDevice(t *testing.T) {
+	pretend(t, "ffmpeg", `case "$*" in *"-f v4l2 -i /dev/video7 -map"*) echo "[error] /dev/video7: Device or resource busy" >&2 ;; *) echo "[error] $*" >&2 ;; esac; exit 1`)
+	d, err := ffmpeg.OpenDevice(t.Context(), "/dev/video7", ffmpeg.DeviceOptions{Silence: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if _, err := d.Next(t.Context(), nowhere); !errors.Is(err, ffmpeg.ErrDecode) || !strings.Contains(err.Error(), "/dev/video7: Device or resource busy") {
+		t.Errorf("%v", err)
+	}
+}
