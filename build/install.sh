@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs what Spatial-Flow needs and is missing: a C++ compiler, FFmpeg, OpenCV's core, imgproc, imgcodecs and videoio,
-# libonnxruntime (out of the PyPI wheel, into the user's cache folder), and with "test" also Chromium, shellcheck, axe-core and the schema of AsyncAPI. With "onnxruntime" libonnxruntime and its licence only, for the images.
+# libonnxruntime (out of the PyPI wheel, into the user's cache folder), and with "test" also Chromium, shellcheck,
+# axe-core and the schema of AsyncAPI. With "onnxruntime" libonnxruntime and its licence only, for the images.
 set -eu
 
 ORT_VERSION=1.32.0
