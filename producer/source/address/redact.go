@@ -1,0 +1,54 @@
+package address
+
+import (
+	"regexp"
+	"strings"
+)
+
+const maxShown = 256 // bytes of a URI in a status
+
+// start is what a URI begins with, also one whose scheme is mistyped: rtsp//, rtsp:/, //.
+var start = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*:?//?|^//`)
+
+// secret is where a path names a password itself, as /user=admin_password=…_channel=1.
+var secret = regexp.MustCompile(`(?i)(passw|passwd|pwd|pass|token|secret|apikey|api_key)[a-z]*=`)
+
+// Redact hides what may be a secret in a URI: all up to the last @, whatever a password holds, the query, and what a path says
+// of passwords. Where a host should be, but is none, all is hidden: it may be a password whose @ was forgotten. Of what looks like
+// a path without user:password nothing is hidden. It shortens what is very long.
+func Redact(uri string) string {
+	at := strings.LastIndexByte(uri, '@')
+	head, rest, url := strings.Cut(uri, "://")
+	switch {
+	case url && !strings.ContainsAny(head, "@:/"):
+		head += "://"
+		if at >= len(head) {
+			rest = uri[at+1:]
+		}
+	case at >= 0 && (url || strings.Contains(uri[:at], ":")):
+		head, rest, url = start.FindString(uri), uri[at+1:], true
+		if len(head) > at {
+			head = ""
+		}
+	default:
+		head, rest = "", uri
+	}
+	if host := rest[:authorityEnd(rest)]; url && host != "" && !isHost(variable.ReplaceAllString(host, "x")) {
+		return Shorten(head + "…")
+	}
+	if i := secret.FindStringIndex(rest); i != nil {
+		rest = rest[:i[1]] + "…"
+	}
+	if before, _, query := strings.Cut(rest, "?"); query && url {
+		rest = before + "?…"
+	}
+	return Shorten(head + rest)
+}
+
+// Shorten cuts what is longer than a status shows.
+func Shorten(text string) string {
+	if len(text) <= maxShown {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxShown-len("…")], "") + "…"
+}

@@ -1,0 +1,285 @@
+// Package rtsp takes coded pictures from cameras over RTSP, and says in plain words why one gives none.
+package rtsp
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"github.com/bluenviron/gortsplib/v5"
+	"github.com/bluenviron/gortsplib/v5/pkg/base"
+	"github.com/bluenviron/gortsplib/v5/pkg/description"
+	"github.com/bluenviron/gortsplib/v5/pkg/liberrors"
+
+	"github.com/spatial-flow/spatial-flow/producer/source/address"
+	"github.com/spatial-flow/spatial-flow/producer/source/coded"
+	"github.com/spatial-flow/spatial-flow/producer/source/reason"
+)
+
+const (
+	queued        = 64 // access units that may wait to be taken
+	mostRedirects = 4
+)
+
+// Config is how a camera is asked.
+type Config struct {
+	Address address.Address
+	Timeout time.Duration // for each answer, the connection included
+	Silence time.Duration // without a packet of the video, after which the camera is lost
+	Trust   bool          // take any certificate of rtsps
+}
+
+// Info is what a camera says of its video.
+type Info struct {
+	Codec          coded.Codec
+	Transport      string  // TCP or UDP
+	Authentication string  // none, basic or digest
+	Width, Height  int     // pixels; 0: it does not say
+	FPS            float64 // 0: it does not say
+}
+
+// Client is one connection to a camera.
+type Client struct {
+	cfg       Config
+	rtsp      *gortsplib.Client
+	info      Info
+	units     chan coded.Unit
+	failed    chan error // why the connection ended
+	heard     atomic.Int64
+	overflown atomic.Uint64
+	lost      atomic.Bool
+	dials     int
+	release   func() bool
+}
+
+// Open connects to a camera and has it play: over TCP, or, where the camera refuses that, over UDP. [reason.ErrRefused],
+// [reason.ErrNotFound], [reason.ErrNoVideo], [reason.ErrCodec], [reason.ErrAnswer] or [reason.ErrNetwork] is returned when it does not.
+func Open(ctx context.Context, cfg Config) (*Client, error) {
+	c, err := open(ctx, cfg, gortsplib.ProtocolTCP)
+	if errors.Is(err, errTransport) {
+		c, err = open(ctx, cfg, gortsplib.ProtocolUDP)
+	}
+	if err != nil && ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	return c, err
+}
+
+// errTransport is returned when a camera does not send in the way that it was asked to.
+var errTransport = fmt.Errorf("%w: the camera sends neither over TCP nor over UDP", reason.ErrAnswer)
+
+func open(ctx context.Context, cfg Config, protocol gortsplib.Protocol) (*Client, error) {
+	u := (*base.URL)(cfg.Address.URL())
+	if cfg.Address.User != "" || cfg.Address.Password != "" {
+		u.User = url.UserPassword(cfg.Address.User, cfg.Address.Password)
+	}
+	c := &Client{cfg: cfg, units: make(chan coded.Unit, queued), failed: make(chan error, 1)}
+	c.info.Transport, c.info.Authentication = protocol.String(), "none"
+	c.rtsp = &gortsplib.Client{
+		Scheme: u.Scheme, Host: u.Host, Protocol: &protocol, ReadTimeout: cfg.Timeout, WriteTimeout: cfg.Timeout,
+		UserAgent:         "spatialflow",
+		DialContext:       c.dial,
+		DialTLSContext:    c.dialTLS,
+		OnRequest:         c.onRequest,
+		OnPacketsLost:     func(uint64) { c.lost.Store(true) },
+		OnDecodeError:     func(error) { c.lost.Store(true) },
+		OnTransportSwitch: func(error) {},
+	}
+	if err := c.rtsp.Start(); err != nil {
+		return nil, fmt.Errorf("%w: %w", reason.ErrNetwork, err)
+	}
+	c.release = context.AfterFunc(ctx, c.rtsp.Close)
+	if err := c.play(u); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// errRedirect is returned when a camera sends its client elsewhere: another host does not get its password.
+var errRedirect = fmt.Errorf("%w: the camera redirects to another address: give that one", reason.ErrAnswer)
+
+func (c *Client) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if c.dials++; c.dials > 1+mostRedirects {
+		return nil, fmt.Errorf("%w: more than %d redirects", reason.ErrAnswer, mostRedirects)
+	}
+	host, _, err := net.SplitHostPort(address)
+	if u := c.cfg.Address.URL(); err == nil && host != u.Hostname() {
+		return nil, errRedirect
+	}
+	return new(net.Dialer).DialContext(ctx, network, address)
+}
+
+// dialTLS shakes hands within ctx, too.
+func (c *Client) dialTLS(ctx context.Context, network, address string) (net.Conn, error) {
+	plain, err := c.dial(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	conn := tls.Client(plain, &tls.Config{ServerName: c.cfg.Address.URL().Hostname(), InsecureSkipVerify: c.cfg.Trust})
+	if err := conn.HandshakeContext(ctx); err != nil {
+		_ = plain.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+// onRequest notes how the client says who it is.
+func (c *Client) onRequest(r *base.Request) {
+	if header := r.Header["Authorization"]; len(header) > 0 {
+		c.info.Authentication = "basic"
+		if len(header[0]) > 6 && header[0][:6] == "Digest" {
+			c.info.Authentication = "digest"
+		}
+	}
+}
+
+func (c *Client) play(u *base.URL) error {
+	session, _, err := c.rtsp.Describe(u)
+	if err != nil {
+		return c.why(err)
+	}
+	media, video, err := choose(session)
+	if err != nil {
+		return err
+	}
+	read, err := c.reader(video)
+	if err != nil {
+		return err
+	}
+	if _, err := c.rtsp.Setup(session.BaseURL, media, 0, 0); err != nil {
+		return c.whySetup(err)
+	}
+	c.rtsp.OnPacketRTP(media, video, read)
+	if _, err := c.rtsp.Play(nil); err != nil {
+		return c.why(err)
+	}
+	c.heard.Store(time.Now().UnixNano())
+	go func() { c.failed <- c.rtsp.Wait() }()
+	return nil
+}
+
+// Info is what the camera says of its video.
+func (c *Client) Info() Info { return c.info }
+
+// Overflown is how many access units nobody took in time.
+func (c *Client) Overflown() uint64 { return c.overflown.Load() }
+
+// Next takes the next access unit. [reason.ErrSilent] or [reason.ErrNetwork] is returned when the camera is lost.
+func (c *Client) Next(ctx context.Context) (coded.Unit, error) {
+	timer := time.NewTimer(c.cfg.Silence)
+	defer timer.Stop()
+	for {
+		select {
+		case u := <-c.units:
+			return u, nil
+		default:
+		}
+		select {
+		case u := <-c.units:
+			return u, nil
+		case <-ctx.Done():
+			return coded.Unit{}, context.Cause(ctx)
+		case err := <-c.failed:
+			c.failed <- err
+			return coded.Unit{}, c.why(err)
+		case <-timer.C:
+			left := c.cfg.Silence - time.Since(time.Unix(0, c.heard.Load()))
+			if left <= 0 {
+				return coded.Unit{}, fmt.Errorf("%w for %v", reason.ErrSilent, c.cfg.Silence)
+			}
+			timer.Reset(left)
+		}
+	}
+}
+
+// Close ends the connection, and waits until nothing of it runs.
+func (c *Client) Close() {
+	c.release()
+	c.rtsp.Close()
+}
+
+// choose is the video of a session.
+func choose(session *description.Session) (*description.Media, videoFormat, error) {
+	var other []string
+	for _, media := range session.Medias {
+		if media.Type != description.MediaTypeVideo || media.IsBackChannel {
+			continue
+		}
+		for _, f := range media.Formats {
+			if readable(f) {
+				return media, f, nil
+			}
+			other = append(other, f.Codec())
+		}
+	}
+	if len(other) == 0 {
+		return nil, nil, fmt.Errorf("%w in what the camera sends there", reason.ErrNoVideo)
+	}
+	return nil, nil, fmt.Errorf("%w: the camera sends %.80q; set it to H.264, H.265 or MJPEG", reason.ErrCodec, other)
+}
+
+// whySetup is why, where the camera may only refuse the transport.
+func (c *Client) whySetup(err error) error {
+	var (
+		status  liberrors.ErrClientBadStatusCode
+		udp     liberrors.ErrClientServerRequestedUDP
+		invalid liberrors.ErrClientTransportHeaderInvalid
+	)
+	switch {
+	case errors.As(err, &status) && c.whyStatus(status) == nil, errors.As(err, &udp), errors.As(err, &invalid):
+		return errTransport
+	}
+	return c.why(err)
+}
+
+// why is an error of the library in plain words.
+func (c *Client) why(err error) error {
+	var (
+		status liberrors.ErrClientBadStatusCode
+		auth   liberrors.ErrClientAuthSetup
+		late   liberrors.ErrClientRequestTimedOut
+		tcp    liberrors.ErrClientTCPTimeout
+		udp    liberrors.ErrClientUDPTimeout
+		sdp    liberrors.ErrClientSDPInvalid
+	)
+	switch {
+	case errors.Is(err, reason.ErrAnswer):
+		return err
+	case errors.As(err, &status):
+		if err := c.whyStatus(status); err != nil {
+			return err
+		}
+		return fmt.Errorf("%w: RTSP status %d", reason.ErrAnswer, status.Code)
+	case errors.As(err, &auth):
+		return fmt.Errorf("%w: it wants an authentication that is neither basic nor digest", reason.ErrRefused)
+	case errors.As(err, &late):
+		return reason.Network(context.DeadlineExceeded)
+	case errors.As(err, &tcp), errors.As(err, &udp):
+		return fmt.Errorf("%w for %v", reason.ErrSilent, c.cfg.Timeout)
+	case errors.As(err, &sdp):
+		return fmt.Errorf("%w: its description can't be read: %.200s", reason.ErrAnswer, sdp.Err.Error())
+	}
+	return reason.Network(err)
+}
+
+// whyStatus is nil when a status says nothing that is known.
+func (c *Client) whyStatus(status liberrors.ErrClientBadStatusCode) error {
+	switch status.Code {
+	case base.StatusUnauthorized, base.StatusForbidden:
+		if c.cfg.Address.User == "" && c.cfg.Address.Password == "" {
+			return fmt.Errorf("%w: it wants both, rtsp://user:password@…", reason.ErrRefused)
+		}
+		return fmt.Errorf("%w (RTSP status %d)", reason.ErrRefused, status.Code)
+	case base.StatusNotFound:
+		return fmt.Errorf("%w (RTSP status 404)", reason.ErrNotFound)
+	case base.StatusNotEnoughBandwidth:
+		return fmt.Errorf("%w: the camera serves no more clients (RTSP status 453)", reason.ErrAnswer)
+	}
+	return nil
+}
