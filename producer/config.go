@@ -15,6 +15,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/producer/live"
 	"github.com/spatial-flow/spatial-flow/producer/lossless"
 	"github.com/spatial-flow/spatial-flow/producer/source"
+	"github.com/spatial-flow/spatial-flow/producer/source/coded"
 	"github.com/spatial-flow/spatial-flow/producer/source/ffmpeg"
 )
 
@@ -152,7 +153,7 @@ func (c Config) lossless() lossless.Config {
 }
 
 func (c Config) live() live.Config {
-	return live.Config{Frames: c.Frames, Budget: c.Budget, Required: c.Required, MaxRate: c.MaxRate, Drain: c.Drain, Film: c.film()}
+	return live.Config{Frames: c.Frames, Budget: c.Budget, Required: c.Required, MaxRate: c.MaxRate, Drain: c.Drain, Film: c.film(), Load: new(coded.Load)}
 }
 
 // film is how films are read. The settings must be valid.

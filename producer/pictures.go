@@ -18,7 +18,7 @@ type Pictures struct {
 
 // OpenPictures opens what a --source names. Errors are those of [Config.Validate], [ErrOpen] and [ErrNoPictures];
 // [ErrConfig] is returned for a camera, whose pictures can't be read again.
-func OpenPictures(arg string) (*Pictures, error) {
+func OpenPictures(ctx context.Context, arg string) (*Pictures, error) {
 	var cfg Config
 	if err := service.Defaults(&cfg); err != nil {
 		return nil, err
@@ -28,7 +28,7 @@ func OpenPictures(arg string) (*Pictures, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, info, err := source.Open(specs[0], source.Options{Unpaced: true})
+	s, info, err := source.Open(ctx, specs[0], source.Options{Unpaced: true})
 	if err != nil {
 		return nil, err
 	}

@@ -47,7 +47,7 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 		names[i] = s.Name
 	}
 	p := &program{
-		cfg: cfg, env: env, board: board, metrics: account.NewMetrics(env.Metrics), specs: specs, rows: board.Add(statuses, cfg.Run),
+		cfg: cfg, live: cfg.live(), env: env, board: board, metrics: account.NewMetrics(env.Metrics), specs: specs, rows: board.Add(statuses, cfg.Run),
 		fleet: fleet.New(flow.AliveSubject(account.Stage, board.Instance())),
 	}
 	p.owner = owner.New(env.Bus, env.Log, board.Instance(), p.fleet, names, cfg.Takeover == "never")
@@ -68,6 +68,7 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 // program is one life of a producer.
 type program struct {
 	cfg     Config
+	live    live.Config
 	env     service.Env
 	board   *Board
 	metrics account.Metrics
@@ -92,13 +93,13 @@ func (p *program) run(ctx, seen context.Context) error {
 	}
 	p.env.Health.SetReady(true)
 	defer context.AfterFunc(ctx, func() { p.env.Health.SetReady(false) })() // a stop is seen before it is over
-	admission := live.NewAdmission(p.cfg.live(), p.env.Log, deployed, p.fleet)
+	admission := live.NewAdmission(p.live, p.env.Log, deployed, p.fleet)
 	admitting, stopAdmitting := context.WithCancel(seen)
 	defer stopAdmitting()
 	var admissions, ingested errgroup.Group
 	admissions.Go(func() error { admission.Run(admitting); return nil })
 	if p.cfg.Ingest {
-		settings := ingest.Config{Settings: p.cfg.settings(), Live: p.cfg.live(), Sources: p.cfg.IngestSources}
+		settings := ingest.Config{Settings: p.cfg.settings(), Live: p.live, Sources: p.cfg.IngestSources}
 		ingested.Go(func() error { return ingest.Run(ctx, settings, p.env, p.board, admission, p.metrics) })
 	}
 	states := p.carry(ctx, deployed, admission)
@@ -169,7 +170,7 @@ func (p *program) carry(ctx context.Context, deployed *bus.Deployed, admission *
 							return flow.StateComplete, ""
 						}
 					}
-					state, reason := live.New(spec, p.rows[i], p.cfg.live(), p.env, admission, p.metrics, held).Run(ctx)
+					state, reason := live.New(spec, p.rows[i], p.live, p.env, admission, p.metrics, held).Run(ctx)
 					if state == flow.StateComplete {
 						p.notePlayed(ctx, spec.Name, p.rows[i])
 					}

@@ -18,7 +18,7 @@ func (w *Watch) runFile(ctx context.Context, s *show, log *slog.Logger) error {
 	sink := &fileSink{show: s, ctx: ctx}
 	if w.Out != "" {
 		var err error
-		if sink.pictures, err = producer.OpenPictures(w.File); err != nil {
+		if sink.pictures, err = producer.OpenPictures(ctx, w.File); err != nil {
 			return err
 		}
 		fps := sink.pictures.FPS()

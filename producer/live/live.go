@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"math"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -22,6 +21,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/producer/account"
 	"github.com/spatial-flow/spatial-flow/producer/source"
+	"github.com/spatial-flow/spatial-flow/producer/source/coded"
 )
 
 // errNotHeld is returned when another producer may have the source's name.
@@ -39,10 +39,9 @@ const (
 )
 
 const (
-	reopenLeast   = 250 * time.Millisecond // before a camera is opened again
-	reopenMost    = 10 * time.Second
-	publishWithin = 2 * time.Second       // that a frame is tried to be stored: older ones help nobody
-	publishPause  = 20 * time.Millisecond // after one that was not stored
+	emptyPause    = 250 * time.Millisecond // before a file without a picture is read again
+	publishWithin = 2 * time.Second        // that a frame is tried to be stored: older ones help nobody
+	publishPause  = 20 * time.Millisecond  // after one that was not stored
 )
 
 // Config is what all live sources of a producer have in common.
@@ -53,6 +52,7 @@ type Config struct {
 	MaxRate  map[string]float64 // frames per second that a group is given at most
 	Drain    time.Duration      // that frames under way have when a source ends
 	Film     source.Film        // how films are read
+	Load     *coded.Load        // that the cameras of this process share
 }
 
 // Source keeps the newest picture of one source ready for admission, whatever becomes of it, and publishes what is admitted.
@@ -72,6 +72,7 @@ type Source struct {
 	// Of the session, for the goroutine that captures.
 	id        flow.FrameID // of its last picture
 	partition int
+	note      string // what is said of the source
 
 	held func() bool // whether nobody else can have the source's name
 
@@ -147,38 +148,56 @@ func (l *Source) End(ctx context.Context) {
 
 // captureAll opens the source, again and again where that makes sense: a file that loops, a camera that was lost.
 func (l *Source) captureAll(ctx context.Context) error {
-	wait, told := reopenLeast, false
+	var again retry
 	for ctx.Err() == nil && l.left > 0 {
 		before := l.left
-		src, info, err := source.Open(l.spec, source.Options{Frames: l.cfg.Frames, Film: l.cfg.Film})
-		if err == nil {
-			l.BeginSession(info.Frames)
-			err = l.capture(ctx, src, info)
-			err = errors.Join(err, src.Close())
-			if corrupt := src.Corrupt(); corrupt > 0 && !l.spec.IsCamera() {
-				l.log.Warn("broken packets were passed over", "corrupt", corrupt)
-			}
-			if l.left < before {
-				wait, told = reopenLeast, false
-			}
+		endless, err := l.captureOnce(ctx)
+		if l.left < before {
+			again = retry{}
 		}
 		switch {
-		case err == nil && !l.spec.Settings.Loop:
+		case ctx.Err() != nil:
 			return nil
-		case err != nil && !l.spec.IsCamera():
+		case err == nil && !endless && !l.spec.Settings.Loop:
+			return nil
+		case err != nil && (!l.spec.IsCamera() || errors.Is(err, source.ErrFilm)):
 			return err
 		case err != nil:
-			if !told {
+			wait, news := again.after(err)
+			if news {
 				l.log.Warn("camera lost; it is opened again and again", "error", err)
-				told = true
 			}
-			clock.Sleep(ctx, wait/2+rand.N(wait))
-			wait = min(2*wait, reopenMost)
+			l.say(again.says(wait))
+			clock.Sleep(ctx, wait)
 		case l.left == before: // a file without a picture
-			clock.Sleep(ctx, reopenLeast)
+			clock.Sleep(ctx, emptyPause)
 		}
 	}
 	return nil
+}
+
+// captureOnce opens the source and captures what it has. endless is whether it is a camera.
+func (l *Source) captureOnce(ctx context.Context) (endless bool, err error) {
+	src, info, err := source.Open(ctx, l.spec, source.Options{Frames: l.cfg.Frames, Film: l.cfg.Film, Load: l.cfg.Load})
+	if err != nil {
+		return l.spec.IsCamera(), err
+	}
+	l.BeginSession(info.Frames)
+	err = l.capture(ctx, src, info)
+	err = errors.Join(err, src.Close())
+	if corrupt := src.Corrupt(); corrupt > 0 && !info.Camera {
+		l.log.Warn("broken packets were passed over", "corrupt", corrupt)
+	}
+	return info.Camera, err
+}
+
+// say tells, where the source is shown, what there is to say of it; empty: nothing.
+func (l *Source) say(note string) {
+	if note == l.note {
+		return
+	}
+	l.note = note
+	l.row.Waiting(note)
 }
 
 // BeginSession begins a session of so many pictures; 0: it is not known how many. It keeps the partition that it begins with.
@@ -188,7 +207,8 @@ func (l *Source) BeginSession(frames uint64) {
 	l.row.Began(l.id.Session, frames)
 }
 
-// capture puts one session's pictures into the mailbox. nil is returned at the source's end, or that of ctx.
+// capture puts the pictures of an open source into the mailbox: one session's, or, when their size changes, one after the other.
+// nil is returned at the source's end, or that of ctx.
 func (l *Source) capture(ctx context.Context, src source.Source, info source.Info) error {
 	pace, corrupt := newPace(l.spec, info), uint64(0)
 	for l.left > 0 {
@@ -203,10 +223,18 @@ func (l *Source) capture(ctx context.Context, src source.Source, info source.Inf
 			return nil
 		case ctx.Err() != nil, errors.Is(err, io.EOF):
 			return nil
+		case errors.Is(err, source.ErrResized):
+			l.log.Info("the size of the pictures has changed: a new session")
+			l.BeginSession(0)
+			continue
 		case err != nil:
 			return err
 		}
 		l.left--
+		if p.Note != l.note {
+			l.log.Info("camera", "note", p.Note, "before", l.note)
+		}
+		l.say(p.Note)
 		l.metrics.Captured(p.Read)
 		if !pace.takes(p.Captured) {
 			l.id.Seq++

@@ -28,16 +28,16 @@ const defaultFPS = 10
 
 // newPace is the pace of a source that says this of itself.
 func newPace(s source.Spec, info source.Info) *pace {
-	set := s.Settings.FPS
+	set, own := s.Settings.FPS, info.FPS
 	switch {
-	case s.IsCamera() && set == 0:
+	case info.Camera && (set == 0 || own > 0 && own <= set): // it does not send more
 		return &pace{}
-	case s.IsCamera():
+	case info.Camera:
 		return &pace{least: time.Duration(float64(time.Second) / set)}
 	case set == 0 && info.Stamped:
 		return &pace{stamped: true}
 	}
-	return &pace{every: time.Duration(float64(time.Second) / cmp.Or(set, info.FPS, defaultFPS))}
+	return &pace{every: time.Duration(float64(time.Second) / cmp.Or(set, own, defaultFPS))}
 }
 
 // next takes the next picture when it is due, and passes those over whose time is gone. An error is that of the source, or of ctx.

@@ -119,7 +119,7 @@ func outlive(ctx context.Context, grace time.Duration) (context.Context, context
 // carry returns nil when every frame of the source has its stored scene. Reading ends with ctx, all else with work,
 // which cancel ends.
 func (l *carrier) carry(ctx, work context.Context, cancel context.CancelCauseFunc) (err error) {
-	src, info, err := source.Open(l.spec, l.cfg.Source)
+	src, info, err := source.Open(ctx, l.spec, l.cfg.Source)
 	if err != nil {
 		return err
 	}

@@ -45,7 +45,7 @@ func BenchmarkFilm(b *testing.B) {
 }
 
 func playAll(b *testing.B, path string, encode bool) (pictures int) {
-	s, _, err := Open(Spec{path: path, Settings: Settings{Quality: 90}}, Options{})
+	s, _, err := Open(b.Context(), Spec{path: path, Settings: Settings{Quality: 90}}, Options{})
 	if err != nil {
 		b.Fatal(err)
 	}

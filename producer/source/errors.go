@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/spatial-flow/spatial-flow/flow/picture"
+	"github.com/spatial-flow/spatial-flow/producer/source/reason"
 )
 
 var (
@@ -22,6 +23,10 @@ var (
 	ErrFilm = errors.New("film")
 	// ErrCorrupt is returned at the end of a film with broken packets, where that is not to be passed over.
 	ErrCorrupt = errors.New("broken packets were passed over (--strict)")
+	// ErrRefused is returned when a camera refuses its user or password: asking again soon locks accounts.
+	ErrRefused = reason.ErrRefused
+	// ErrResized is returned once when the pictures of a camera have another size from here on: they are another session's.
+	ErrResized = errors.New("the size of the pictures has changed")
 
 	// errBroken is returned when a file is no picture that can be sent; its frame says so.
 	errBroken = picture.ErrBroken

@@ -32,7 +32,7 @@ func filmed(t testing.TB, name string, args ...string) string {
 
 func openTest(t testing.TB, path string, options Options) Source {
 	t.Helper()
-	s, _, err := Open(Spec{path: path, Settings: Settings{Quality: 90}}, options)
+	s, _, err := Open(t.Context(), Spec{path: path, Settings: Settings{Quality: 90}}, options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +147,7 @@ func TestFilmFails(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s, _, err := Open(Spec{path: test.path, Settings: Settings{Quality: 90}}, Options{Film: Film{Strict: test.strict}})
+			s, _, err := Open(t.Context(), Spec{path: test.path, Settings: Settings{Quality: 90}}, Options{Film: Film{Strict: test.strict}})
 			var pictures []seen
 			if err == nil {
 				defer s.Close()

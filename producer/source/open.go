@@ -12,6 +12,7 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/picture"
+	"github.com/spatial-flow/spatial-flow/producer/source/coded"
 )
 
 // Options are what a source is opened with, beside its settings.
@@ -19,6 +20,9 @@ type Options struct {
 	Frames  uint64 // take only the first of its pictures; 0: all
 	Unpaced bool   // a lossless street runs ahead of its clock, as fast as its pictures are taken
 	Film    Film
+
+	// Load is what the cameras of a process share: whether there is time to decode every picture. nil: this one has its own.
+	Load *coded.Load
 }
 
 // Info is what a source says of itself.
@@ -27,12 +31,13 @@ type Info struct {
 	FPS     float64   // pictures a second; 0: it does not say
 	Stamped bool      // its pictures have time stamps
 	Film    *FilmFile // nil: it is none
+	Camera  bool      // it has a pace of its own, and no end
 }
 
-// Open opens what a source names, for the first options.Frames of its pictures. [ErrOpen] or [ErrNoPictures] is returned
-// when there is nothing to read.
-func Open(spec Spec, options Options) (Source, Info, error) {
-	s, info, err := openWhole(spec, options)
+// Open opens what a source names, for the first options.Frames of its pictures. It ends, and what it opened with it, when ctx
+// does. [ErrOpen], [ErrRefused] or [ErrNoPictures] is returned when there is nothing to read.
+func Open(ctx context.Context, spec Spec, options Options) (Source, Info, error) {
+	s, info, err := openWhole(ctx, spec, options)
 	if err != nil || options.Frames == 0 {
 		return s, info, err
 	}
@@ -42,12 +47,14 @@ func Open(spec Spec, options Options) (Source, Info, error) {
 	return &limited{s, options.Frames}, info, nil
 }
 
-func openWhole(spec Spec, options Options) (Source, Info, error) {
+func openWhole(ctx context.Context, spec Spec, options Options) (Source, Info, error) {
 	switch {
 	case spec.street != nil:
 		return openStreet(*spec.street, spec.Settings, !options.Unpaced && spec.Mode() == flow.ModeLossless)
-	case spec.IsCamera():
-		return openCamera(spec)
+	case spec.device != nil:
+		return openDevice(*spec.device, spec)
+	case spec.camera != nil:
+		return openCamera(ctx, spec, options)
 	}
 	path := spec.path
 	info, err := os.Stat(path)

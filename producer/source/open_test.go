@@ -41,7 +41,7 @@ func TestFramesLimit(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s, info, err := Open(spec, Options{Frames: test.limit, Unpaced: true})
+			s, info, err := Open(t.Context(), spec, Options{Frames: test.limit, Unpaced: true})
 			if err != nil {
 				t.Fatal(err)
 			}

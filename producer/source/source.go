@@ -17,6 +17,7 @@ type Picture struct {
 	At            time.Duration // of a film's picture: its time stamp, from the film's start
 	Read, Encode  time.Duration
 	Broken        string // why it can't be sent; empty: it can
+	Note          string // what there is to say of its source as it is now; empty: nothing
 	Pixels        Pixels // unless nil, what Data is made of: a picture that is skipped is never encoded
 
 	// Answered, unless nil, is told once what became of the picture: the ack of its frame, or why there is none.

@@ -9,27 +9,25 @@ import (
 	"strings"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/producer/source/address"
 	"github.com/spatial-flow/spatial-flow/producer/street"
 )
 
-const (
-	maxName     = 64  // characters of a source's name
-	maxURIShown = 256 // characters of a URI in a status
-)
+const maxName = 64 // characters of a source's name
 
 // Spec is one --source, taken apart.
 type Spec struct {
 	Name   string
-	path   string         // of a file or a folder
-	street *street.Config // instead of a path, when the pictures are generated
-	stream string         // instead of a path: a URL for FFmpeg, with its credentials
-	device *int           // instead of a path: the number of a camera device
-	URI    string         // as it is shown: without credentials
+	path   string           // of a file or a folder
+	street *street.Config   // instead of a path, when the pictures are generated
+	camera *address.Address // instead of a path: a camera on the network, with its credentials
+	device *int             // instead of a path: the number of a camera device
+	URI    string           // as it is shown: without credentials
 
 	Settings Settings
 }
 
-func (s *Spec) IsCamera() bool { return s.stream != "" || s.device != nil }
+func (s *Spec) IsCamera() bool { return s.camera != nil || s.device != nil }
 
 // Mode is what the settings say, else lossless for files, and live for what has no end.
 func (s *Spec) Mode() flow.Mode {
@@ -54,7 +52,7 @@ func (s *Spec) base() string {
 		return strings.TrimSuffix(street.Scheme, ":")
 	case s.device != nil:
 		return "camera"
-	case s.stream != "":
+	case s.camera != nil:
 		return defaultName(streamPath(s.URI)) // without credentials, wherever they stood
 	}
 	return defaultName(s.path)
@@ -70,10 +68,10 @@ func Parse(args []string, defaults Settings) ([]Spec, error) {
 			return nil, err
 		}
 		if strings.HasPrefix(s.Name, flow.PredictPrefix) {
-			return nil, fmt.Errorf("%w: --source %s: names that begin with %s are the gateways'", ErrName, redact(arg), flow.PredictPrefix)
+			return nil, fmt.Errorf("%w: --source %s: names that begin with %s are the gateways'", ErrName, address.Redact(arg), flow.PredictPrefix)
 		}
 		if s.Name != "" && taken[s.Name] {
-			return nil, fmt.Errorf("%w: --source %s: the name %q is given twice", ErrName, redact(arg), s.Name)
+			return nil, fmt.Errorf("%w: --source %s: the name %q is given twice", ErrName, address.Redact(arg), s.Name)
 		}
 		taken[s.Name] = true
 		specs[i] = s
@@ -96,14 +94,16 @@ func parseSource(arg string, defaults Settings) (Spec, error) {
 	if before, fragment, found := cutFragment(uri); found && !exists(uri) {
 		uri = before
 		if s.Settings, err = defaults.with(fragment); err != nil {
-			return Spec{}, fmt.Errorf("%w: --source %s: %w", ErrConfig, redact(uri), err)
+			return Spec{}, fmt.Errorf("%w: --source %s: %w", ErrConfig, address.Redact(uri), err)
 		}
 	}
-	s.URI = redact(uri)
+	if s.URI = address.Redact(uri); exists(uri) { // it is a name, and no secret
+		s.URI = address.Shorten(uri)
+	}
 	if err := s.locate(uri); err != nil {
 		return Spec{}, err
 	}
-	if s.Mode() == flow.ModeLossless && s.IsCamera() {
+	if web := s.camera != nil && strings.HasPrefix(s.camera.Scheme, "http"); s.Mode() == flow.ModeLossless && s.IsCamera() && !web { // there may be a film
 		return Spec{}, fmt.Errorf("%w: --source %s: a camera does not wait, so its mode is live", ErrConfig, s.URI)
 	}
 	return s, nil
@@ -123,8 +123,12 @@ func (s *Spec) locate(uri string) error {
 		s.street = &cfg
 		return nil
 	}
-	if isStream(uri) {
-		s.stream = uri
+	if address.IsCamera(uri) {
+		camera, err := address.Parse(uri, os.LookupEnv)
+		if err != nil {
+			return fmt.Errorf("%w: --source %s: %w", ErrConfig, s.URI, err)
+		}
+		s.camera = &camera
 		return nil
 	}
 	if number, ok := device(uri); ok {
@@ -140,8 +144,8 @@ func (s *Spec) locate(uri string) error {
 // in its name.
 func cutFragment(uri string) (before, fragment string, found bool) {
 	i := strings.LastIndexByte(uri, '#')
-	if i < strings.LastIndexByte(uri, '@') && strings.Contains(uri, "://") {
-		return uri, "", false // it is part of a password
+	if i < strings.LastIndexByte(uri, '@') {
+		return uri, "", false // it is part of a password, or of a name
 	}
 	if i < 0 || !strings.Contains(uri[i:], "=") {
 		return uri, "", false
@@ -168,8 +172,11 @@ func splitName(arg string) (name, uri string, err error) {
 		return "", arg, nil
 	}
 	if err := flow.ValidToken("source", before); err != nil {
+		if strings.ContainsAny(before, ":@") { // part of a password, perhaps
+			err = fmt.Errorf("%w: what stands before = is no name, and no camera", ErrName)
+		}
 		if exists(after) || strings.Contains(after, "://") { // what follows may hold a password: it is no path
-			return "", "", fmt.Errorf("%w: --source %s: %w", ErrName, redact(arg), err)
+			return "", "", fmt.Errorf("%w: --source %s: %w", ErrName, address.Redact(arg), err)
 		}
 		return "", arg, nil
 	}
@@ -191,15 +198,16 @@ func localPath(uri string) (string, error) {
 		}
 		path, err := url.PathUnescape(rest)
 		if err != nil || !filepath.IsAbs(path) {
-			return "", fmt.Errorf("%w: --source %s: a file URI is file:///absolute/path", ErrConfig, redact(uri))
+			return "", fmt.Errorf("%w: --source %s: a file URI is file:///absolute/path", ErrConfig, address.Redact(uri))
 		}
 		return path, nil
 	}
 	if kind := scheme(uri); kind != "" {
-		return "", fmt.Errorf("%w: --source %s: %s sources; give a video file, a folder of pictures, a picture, a camera (rtsp://…, http://…, or its number), or street:?seed=7", ErrUnsupported, redact(uri), kind)
+		return "", fmt.Errorf("%w: --source %s: %s sources; give a video file, a folder of pictures, a picture, a camera (rtsp://…, http://…, or its number), or street:?seed=7", ErrUnsupported, address.Redact(uri), kind)
 	}
-	if strings.Contains(uri, "://") { // never a path: what is said of a path that is not there would tell a password
-		return "", fmt.Errorf("%w: --source %s", ErrUnsupported, redact(uri))
+	if shown := address.Redact(uri); strings.Contains(uri, "://") || shown != address.Shorten(uri) {
+		// Never a path: what is said of a path that is not there would tell a password.
+		return "", fmt.Errorf("%w: --source %s: there is no such file, and a camera begins with rtsp://, rtsps://, http:// or https://", ErrUnsupported, shown)
 	}
 	return uri, nil
 }
@@ -216,23 +224,6 @@ func scheme(uri string) string {
 		return ""
 	}
 	return kind + ":"
-}
-
-// redact hides what may be a secret in a URI (all between :// and the last @, whatever a password holds, and the query),
-// and shortens what is very long. A street has no host and no secret: its query is shown.
-func redact(uri string) string {
-	if head, rest, found := strings.Cut(uri, "://"); found {
-		rest = rest[strings.LastIndexByte(rest, '@')+1:]
-		rest, _, query := strings.Cut(rest, "?")
-		if query {
-			rest += "?…"
-		}
-		uri = head + "://" + rest
-	}
-	if len(uri) > maxURIShown {
-		uri = strings.ToValidUTF8(uri[:maxURIShown-len("…")], "") + "…"
-	}
-	return uri
 }
 
 // defaultName is the base name without its extension, with - for what a name can't hold.

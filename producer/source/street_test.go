@@ -21,7 +21,7 @@ func openTestStreet(t testing.TB, uri string) Source {
 		t.Fatal(err)
 	}
 	s.Settings.Mode = flow.ModeLossless
-	src, info, err := Open(s, Options{})
+	src, info, err := Open(t.Context(), s, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -150,8 +150,21 @@ func (c *Camera) Next(ctx context.Context) ([]byte, error) {
 	}
 }
 
-// Body is the film from its first byte.
-func (c *Camera) Body() io.Reader { return c.body.rest }
+// ErrTooLarge is returned when a film has more bytes than it may.
+var ErrTooLarge = errors.New("too large")
+
+// Fetch writes the whole of a Film, and says how many bytes were written. [ErrTooLarge] is returned when it has more than most.
+func (c *Camera) Fetch(ctx context.Context, to io.Writer, most int64) (int64, error) {
+	defer context.AfterFunc(ctx, c.body.cancel)()
+	n, err := io.Copy(to, io.LimitReader(c.body.rest, most+1))
+	switch {
+	case err != nil:
+		return n, c.endOf(ctx, err)
+	case n > most:
+		return n, ErrTooLarge
+	}
+	return n, nil
+}
 
 // Close ends the connection. Nothing of it stays.
 func (c *Camera) Close() {

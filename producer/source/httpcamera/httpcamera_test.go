@@ -303,8 +303,15 @@ func TestFilm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if data, err := io.ReadAll(c.Body()); c.Kind() != httpcamera.Film || err != nil || !bytes.Equal(data, film) {
-		t.Errorf("a %s of %d bytes, %v", c.Kind(), len(data), err)
+	var data bytes.Buffer
+	if _, err := c.Fetch(t.Context(), &data, int64(len(film))); c.Kind() != httpcamera.Film || err != nil || !bytes.Equal(data.Bytes(), film) {
+		t.Errorf("a %s of %d bytes, %v", c.Kind(), data.Len(), err)
+	}
+	if c, err = open(t, s.URL); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Fetch(t.Context(), io.Discard, int64(len(film))-1); !errors.Is(err, httpcamera.ErrTooLarge) {
+		t.Error(err)
 	}
 }
 

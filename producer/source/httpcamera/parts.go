@@ -40,8 +40,10 @@ func (p parts) next() ([]byte, error) {
 func (p parts) head() (length int64, err error) {
 	begun := false // a line of a head was read
 	for read := 0; read < maxBetween; {
-		if start, err := p.in.Peek(3); err == nil && string(start) == "\xff\xd8\xff" {
-			return length, nil
+		if first, err := p.in.Peek(1); err == nil && first[0] == 0xff { // else it is not waited for two more bytes
+			if start, err := p.in.Peek(3); err == nil && string(start) == "\xff\xd8\xff" {
+				return length, nil
+			}
 		}
 		line, err := p.in.ReadSlice('\n')
 		if err != nil && !errors.Is(err, bufio.ErrBufferFull) { // what is no line is passed over like one
