@@ -4,10 +4,6 @@ package producer
 
 import (
 	"fmt"
-	"io"
-	"os"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/spatial-flow/spatial-flow/flow"
@@ -37,7 +33,7 @@ const mostSources = 1024
 // Config is the producer's settings.
 type Config struct {
 	Sources       []string           `name:"source" sep:"none" placeholder:"[NAME=]URI[#KEY=VALUE&…]" help:"A video file, a folder of pictures (jpg, jpeg, png, bmp, webp; in order of their names, numbers by value), a picture, a camera (rtsp://…, http://…, or the number of a device), or a generated street that never ends (street:?seed=7&fps=30&size=640x360&split=all); may be repeated. Settings of its own follow a #: rtsp://…#fps=10&max_side=1280 (mode, fps, loop, quality, max_side). NAME ([A-Za-z0-9_-], at most 64) is how the source is called everywhere; without it, it is the base name."`
-	SourceFile    string             `placeholder:"FILE" help:"File of further sources, one a line as --source takes it; empty lines, and those that begin with #, are passed over. Keep passwords of cameras there: everybody on a machine sees its command lines."`
+	SourceFile    string             `placeholder:"FILE" help:"File of further sources, one a line as --source takes it; empty lines, and those that begin with #, are passed over. It is read again when it changes, and sources come and go with their lines; a line that is wrong is logged, and the others go on; but with --exit-when-done it is read once, as a whole. Keep passwords of cameras there, or in the environment (rtsp://$${CAM_USER}:$${CAM_PASSWORD}@…): everybody on a machine sees its command lines."`
 	Run           string             `placeholder:"NAME" help:"Names this run, so that the same sources, started again, go on where they stopped; without it every start begins anew."`
 	Ingest        bool               `help:"Take the pictures that anyone publishes to ingest.<source>; of several producers with it one does, the others stand by."`
 	Mode          flow.Mode          `enum:",live,lossless" default:"" help:"What happens when the pipeline is busy: lossless waits and loses nothing; live takes the newest picture and skips others. Without it: lossless for files and folders, live for cameras and streets."`
@@ -124,21 +120,11 @@ func (c Config) Validate() error {
 	return err
 }
 
-// specs takes the sources of --source and of --source-file apart.
+// specs takes the sources of --source and of --source-file apart. What is wrong in the file is passed over as long as anything is left,
+// unless all are to be done.
 func (c Config) specs() ([]source.Spec, error) {
-	// An environment variable that is set to nothing is none: docker-compose.yml always sets it.
-	sources := slices.DeleteFunc(slices.Clone(c.Sources), func(s string) bool { return s == "" })
-	if c.SourceFile != "" {
-		listed, err := readSourceFile(c.SourceFile)
-		if err != nil {
-			return nil, err
-		}
-		sources = slices.Concat(sources, listed)
-	}
-	if len(sources) > c.MaxSources {
-		return nil, fmt.Errorf("%w: %d sources, at most %d (--max-sources)", ErrConfig, len(sources), c.MaxSources)
-	}
-	return source.Parse(sources, c.settings())
+	t, err := c.sources()
+	return t.specs, err
 }
 
 func (c Config) settings() source.Settings {
@@ -160,33 +146,4 @@ func (c Config) live() live.Config {
 func (c Config) film() source.Film {
 	args, _ := ffmpeg.DecodeArgs(c.DecodeArgs) // tried by Validate
 	return source.Film{Strict: c.Strict, DecodeArgs: args}
-}
-
-const maxSourceFile = 1 << 20 // bytes
-
-// readSourceFile lists the sources of a file.
-func readSourceFile(path string) ([]string, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("%w: --source-file: %w", ErrConfig, err)
-	}
-	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, maxSourceFile+1))
-	if err == nil && len(data) > maxSourceFile {
-		err = fmt.Errorf("it takes more than %d bytes", maxSourceFile)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%w: --source-file %s: %w", ErrConfig, path, err)
-	}
-	const byteOrderMark = "\ufeff" // some editors put one at the beginning
-	var sources []string
-	for line := range strings.Lines(strings.TrimPrefix(string(data), byteOrderMark)) {
-		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
-			sources = append(sources, line)
-		}
-	}
-	if len(sources) == 0 {
-		return nil, fmt.Errorf("%w: --source-file %s names no source: give one a line, as --source takes it", ErrConfig, path)
-	}
-	return sources, nil
 }

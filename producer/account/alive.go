@@ -16,11 +16,11 @@ const (
 
 // Reporter, of a producer that was given a list of sources, says, each time it is called, how the producer is and how many frames it finished per second since the
 // time before. Its message always fits: sources of which there is news come first, the others in turn.
-func Reporter(board *Board, list string) func() flow.Alive {
+func Reporter(board *Board, list func() string) func() flow.Alive {
 	before, finished, said := time.Now(), uint64(0), map[string]*told{}
 	return func() flow.Alive {
 		statuses, now, total := board.reported(), time.Now(), uint64(0)
-		alive := flow.Alive{Stage: Stage, Instance: board.instance, List: list, SourceCount: len(statuses)}
+		alive := flow.Alive{Stage: Stage, Instance: board.instance, List: list(), SourceCount: len(statuses)}
 		for _, s := range statuses {
 			total += s.Account.Admitted - s.Account.InFlight
 		}

@@ -23,7 +23,7 @@ func TestAliveAlwaysFits(t *testing.T) {
 			sources[i] = flow.SourceStatus{Source: fmt.Sprintf("cam%d", i), URI: strings.Repeat("<", 256), Mode: flow.ModeLive}
 		}
 		rows := board.Add(sources, "")
-		report, heard := Reporter(board, ""), map[string]int{}
+		report, heard := Reporter(board, func() string { return "" }), map[string]int{}
 		say := func() flow.Alive {
 			time.Sleep(time.Second)
 			for _, r := range rows {
@@ -70,7 +70,7 @@ func TestLiveSourcesThatCapture(t *testing.T) {
 		rows := board.Add([]flow.SourceStatus{
 			{Source: "a", Mode: flow.ModeLive}, {Source: "b", Mode: flow.ModeLive}, {Source: "film", Mode: flow.ModeLossless},
 		}, "")
-		report := Reporter(board, "")
+		report := Reporter(board, func() string { return "" })
 		if live := report().LiveSources; live != 2 {
 			t.Errorf("%d live sources begin, want 2", live)
 		}

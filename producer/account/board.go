@@ -40,6 +40,7 @@ type Row struct {
 	status  flow.SourceStatus // but for the account, which Account keeps
 	resumed uint64
 	standby bool // another producer has the name
+	later   bool // nobody named it beforehand
 }
 
 // Summary is what there is to say of a source in the end.
@@ -118,9 +119,9 @@ func (b *Board) Add(sources []flow.SourceStatus, run string) []*Row {
 	return b.rows
 }
 
-// AddIngested puts a source on the board that nobody named beforehand; nil is returned when there is one of that name.
-// Whether all sources are done does not depend on it.
-func (b *Board) AddIngested(s flow.SourceStatus) *Row {
+// AddLater puts a source on the board that nobody named beforehand, with the session run, or, when that is empty, a new one; nil is
+// returned when there is one of that name. Whether all sources are done does not depend on it.
+func (b *Board) AddLater(s flow.SourceStatus, run string) *Row {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, r := range b.rows {
@@ -128,14 +129,14 @@ func (b *Board) AddIngested(s flow.SourceStatus) *Row {
 			return nil
 		}
 	}
-	r := &Row{board: b, Account: New(), status: flow.SourceStatus{
-		Source: s.Source, Session: ulid.Make().String(), URI: s.URI, Mode: s.Mode, State: flow.StateRunning,
+	r := &Row{board: b, Account: New(), later: true, status: flow.SourceStatus{
+		Source: s.Source, Session: cmp.Or(run, ulid.Make().String()), URI: s.URI, Mode: s.Mode, State: flow.StateRunning,
 	}}
 	b.rows = append(b.rows, r)
 	return r
 }
 
-// Remove takes an ingested source off the board.
+// Remove takes a source off the board.
 func (b *Board) Remove(gone *Row) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -221,6 +222,9 @@ func (r *Row) Ended(state flow.State, reason string) {
 	r.status.State, r.status.Reason, r.standby = state, cut(reason), false
 	r.mu.Unlock()
 
+	if r.later {
+		return
+	}
 	r.board.mu.Lock()
 	defer r.board.mu.Unlock()
 	if r.board.running--; r.board.running == 0 {

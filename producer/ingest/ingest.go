@@ -290,7 +290,7 @@ func (g *door) source(name string) (*ingested, error) {
 		return nil, fmt.Errorf("who reads the source %q is not known: %w", name, err)
 	}
 	spec := source.Spec{Name: name, URI: prefix + name, Settings: g.cfg.Settings}
-	row := g.board.AddIngested(spec.Status())
+	row := g.board.AddLater(spec.Status(), "")
 	if row == nil {
 		return nil, fmt.Errorf("%w: the source %q is read from elsewhere", errRefused, name)
 	}

@@ -49,17 +49,33 @@ type Owner struct {
 	log    *slog.Logger
 	holder string // instance of the producer
 	fleet  *fleet.Fleet
-	list   string
-	names  int
 	never  bool // stand by
 
 	mu    sync.Mutex
+	list  string
+	names int
 	owned int // or being tried
 }
 
 // New is the owner of none of the names. With never it does not stand by for a name that is taken.
 func New(b *bus.Bus, log *slog.Logger, holder string, fleet *fleet.Fleet, names []string, never bool) *Owner {
-	return &Owner{bus: b, log: log, holder: holder, fleet: fleet, list: List(names), names: len(names), never: never}
+	o := &Owner{bus: b, log: log, holder: holder, fleet: fleet, never: never}
+	o.SetNames(names)
+	return o
+}
+
+// SetNames says which names there are from now on.
+func (o *Owner) SetNames(names []string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.list, o.names = List(names), len(names)
+}
+
+// List names the list of names as it is now.
+func (o *Owner) List() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.list
 }
 
 // Task carries a source while its name is owned. Its context ends when the name, or the producer, is to be given up; held says
@@ -220,8 +236,11 @@ func (o *Owner) holderOf(ctx context.Context, source string) string {
 
 // most is how many names fall to this producer, rounded up.
 func (o *Owner) most() int {
-	sharers := o.fleet.Sharers(o.list)
-	return (o.names + sharers - 1) / sharers
+	o.mu.Lock()
+	list, names := o.list, o.names
+	o.mu.Unlock()
+	sharers := o.fleet.Sharers(list)
+	return (names + sharers - 1) / sharers
 }
 
 // reserve counts one name more, unless the producer has its share.

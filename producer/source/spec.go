@@ -59,30 +59,50 @@ func (s *Spec) base() string {
 }
 
 // Parse takes every --source apart and gives those without a name one of their own.
-// [ErrName] or [ErrUnsupported] is returned when one of them can't be meant.
+// [ErrConfig], [ErrName] or [ErrUnsupported] is returned when one of them can't be meant.
 func Parse(args []string, defaults Settings) ([]Spec, error) {
-	specs, taken := make([]Spec, len(args)), map[string]bool{}
-	for i, arg := range args {
-		s, err := parseSource(arg, defaults)
+	specs, errs := ParseBeside(args, defaults, nil)
+	for _, err := range errs {
 		if err != nil {
 			return nil, err
 		}
-		if strings.HasPrefix(s.Name, flow.PredictPrefix) {
-			return nil, fmt.Errorf("%w: --source %s: names that begin with %s are the gateways'", ErrName, address.Redact(arg), flow.PredictPrefix)
+	}
+	return specs, nil
+}
+
+// ParseBeside is Parse for sources beside others, whose names are taken, and tells of each what is wrong with it.
+func ParseBeside(args []string, defaults Settings, names []string) ([]Spec, []error) {
+	specs, errs, taken := make([]Spec, len(args)), make([]error, len(args)), map[string]bool{}
+	for _, name := range names {
+		taken[name] = true
+	}
+	for i, arg := range args {
+		if specs[i], errs[i] = parseNamed(arg, defaults, taken); errs[i] == nil {
+			taken[specs[i].Name] = true
 		}
-		if s.Name != "" && taken[s.Name] {
-			return nil, fmt.Errorf("%w: --source %s: the name %q is given twice", ErrName, address.Redact(arg), s.Name)
-		}
-		taken[s.Name] = true
-		specs[i] = s
 	}
 	for i := range specs {
-		if specs[i].Name == "" {
+		if errs[i] == nil && specs[i].Name == "" {
 			specs[i].Name = freeName(strings.TrimPrefix(specs[i].base(), flow.PredictPrefix), taken)
 			taken[specs[i].Name] = true
 		}
 	}
-	return specs, nil
+	return specs, errs
+}
+
+// parseNamed takes one --source apart, which may have no name that is taken.
+func parseNamed(arg string, defaults Settings, taken map[string]bool) (Spec, error) {
+	s, err := parseSource(arg, defaults)
+	if err != nil {
+		return Spec{}, err
+	}
+	if strings.HasPrefix(s.Name, flow.PredictPrefix) {
+		return Spec{}, fmt.Errorf("%w: --source %s: names that begin with %s are the gateways'", ErrName, address.Redact(arg), flow.PredictPrefix)
+	}
+	if s.Name != "" && taken[s.Name] {
+		return Spec{}, fmt.Errorf("%w: --source %s: the name %q is given twice", ErrName, address.Redact(arg), s.Name)
+	}
+	return s, nil
 }
 
 func parseSource(arg string, defaults Settings) (Spec, error) {
