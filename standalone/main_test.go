@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -177,5 +178,27 @@ func readJSON(t *testing.T, path string, into any) {
 	}
 	if err := json.Unmarshal(data, into); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// What is typed may hold a camera's password; nothing that is said quotes it.
+func TestPasswordsAreNotQuoted(t *testing.T) {
+	t.Parallel()
+	for _, arguments := range [][]string{
+		{"up", "rtsp://admin:S3cr/et@127.0.0.1:9/live"},
+		{"up", "--source", "rtsp:/admin:S3cr#et=1@127.0.0.1:9/live"},
+		{"up", "--source", "rtsp//admin:S3cr?et@127.0.0.1:9/live"},
+		{"up", "--source-file", "rtsp://admin:S3cret@h/s"},
+		{"up", "--frames", "rtsp://admin:S3cret@h/s"},
+		{"predict", "rtsp://admin:S3cr/et@127.0.0.1:9/live"},
+		{"predict", "rtsp//admin:S3cr/et@127.0.0.1:9/live"},
+		{"watch", "rtsp:/admin:S3cr/et@127.0.0.1:9/live"},
+		{"watch", "--gateway", "http://admin:S3cret@127.0.0.1:9/"},
+		{"eval", "--source", "rtsp://admin:S3cret@h/s"},
+	} {
+		command, output := program(t, arguments...)
+		if err := command.Run(); err == nil || strings.Contains(output.String(), "S3cr") {
+			t.Errorf("%q: %v: %s", arguments, err, output.String())
+		}
 	}
 }

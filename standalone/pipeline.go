@@ -236,7 +236,7 @@ func (u *Up) producer() (producer.Config, error) {
 	if err := service.Defaults(&cfg); err != nil {
 		return cfg, err
 	}
-	cfg.Sources, cfg.Run, cfg.Window, cfg.Quality = u.Source, u.Run, u.Window, u.Quality
+	cfg.Sources, cfg.SourceFile, cfg.Run, cfg.Window, cfg.Quality = u.Source, u.SourceFile, u.Run, u.Window, u.Quality
 	cfg.Strict, cfg.DecodeArgs = u.Strict, u.DecodeArgs
 	cfg.Mode, cfg.FPS, cfg.Loop, cfg.MaxSide = u.Mode, u.FPS, u.Loop, u.MaxSide
 	cfg.Required, cfg.MaxRate = u.Required, u.MaxRate

@@ -21,13 +21,14 @@ const None = "none"
 
 // Up is the command `spatialflow up`: its flags, and what it runs.
 type Up struct {
-	Source   []string           `placeholder:"[NAME=]URI[#KEY=VALUE&…]" sep:"none" help:"A video file, a folder of pictures, a picture, a camera (rtsp://…, http://…, or the number of a device), or a generated street that never ends (street:?seed=7&fps=30&size=640x360&split=all); may be repeated; without any, pictures are only taken at POST /predict. Settings of its own follow a #: rtsp://…#fps=10&max_side=1280 (mode, fps, loop, quality, max_side). NAME is how the source is called everywhere; without it, it is the base name."`
-	Mode     flow.Mode          `enum:",live,lossless" default:"" help:"What happens when the pipeline is busy: lossless waits and loses nothing; live takes the newest picture and skips others. Without it: lossless for files and folders, live for cameras and streets."`
-	FPS      float64            `name:"fps" default:"0" help:"live: pictures a second of a file, 0 as fast as it says; of a camera, at most, 0 all."`
-	Loop     bool               `help:"live: a file begins again at its end, as a new session."`
-	MaxSide  int                `default:"0" placeholder:"PIXELS" help:"Pictures whose longer side is longer are made smaller before they are sent; 0: none."`
-	Required []string           `placeholder:"GROUP" help:"live: take only frames that these groups take too."`
-	MaxRate  map[string]float64 `placeholder:"GROUP=RATE" help:"live: frames a second that a group is given at most."`
+	Source     []string           `placeholder:"[NAME=]URI[#KEY=VALUE&…]" sep:"none" help:"A video file, a folder of pictures, a picture, a camera (rtsp://…, rtsps://…; http://… or https://…, as MJPEG or a picture for each request; or the number of a device), a film at http://…, or a generated street that never ends (street:?seed=7&fps=30&size=640x360&split=all); may be repeated; without any, pictures are only taken at POST /predict. Settings of its own follow a #: rtsp://…#fps=10&max_side=1280 (mode, fps, loop, quality, max_side; of cameras also decode=all, keys or auto, which goes to key frames while there is not time for all, and verify=false, which takes any TLS certificate). NAME is how the source is called everywhere; without it, it is the base name."`
+	SourceFile string             `placeholder:"FILE" help:"File of further sources, one a line as --source takes it; empty lines, and those that begin with #, are passed over. It is read again when it changes, and sources come and go with their lines; a line that is wrong is logged, and the others go on; but with --exit-when-done it is read once, as a whole. Keep passwords of cameras there, or in the environment (rtsp://$${CAM_USER}:$${CAM_PASSWORD}@…): everybody on a machine sees its command lines."`
+	Mode       flow.Mode          `enum:",live,lossless" default:"" help:"What happens when the pipeline is busy: lossless waits and loses nothing; live takes the newest picture and skips others. Without it: lossless for files and folders, live for cameras and streets."`
+	FPS        float64            `name:"fps" default:"0" help:"live: pictures a second of a file, 0 as fast as it says; of a camera, at most, 0 all."`
+	Loop       bool               `help:"live: a file begins again at its end, as a new session."`
+	MaxSide    int                `default:"0" placeholder:"PIXELS" help:"Pictures whose longer side is longer are made smaller before they are sent; 0: none."`
+	Required   []string           `placeholder:"GROUP" help:"live: take only frames that these groups take too."`
+	MaxRate    map[string]float64 `placeholder:"GROUP=RATE" help:"live: frames a second that a group is given at most."`
 
 	Group []string `placeholder:"NAME[=NEED]" help:"A worker group of your own, whose workers are programs that come by --nats-listen; NEED is required, optional (without it) or shadow; may be repeated."`
 
@@ -68,7 +69,7 @@ func (u *Up) Validate() error {
 		return fmt.Errorf("%w: --run needs --data-dir: a temporary folder has nothing to go on from", ErrUsage)
 	case u.Duration < 0:
 		return fmt.Errorf("%w: --duration %v is in the past", ErrUsage, u.Duration)
-	case len(u.Source) == 0 && u.ExitWhenDone:
+	case len(u.Source) == 0 && u.SourceFile == "" && u.ExitWhenDone:
 		return fmt.Errorf("%w: no --source, so --exit-when-done would end at once: give a video file, a folder of pictures, a picture, or street: (make demo SOURCE=…)", ErrUsage)
 	case u.DetectModel == None && u.DepthModel == None:
 		return fmt.Errorf("%w: detection and depth are both left out: give one of --detect-model and --depth-model a file, or nothing for the demo model", ErrNoModel)

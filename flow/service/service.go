@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/address"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/flow/telemetry"
 )
@@ -32,10 +33,28 @@ type Env struct {
 type Run[C any] func(ctx context.Context, cfg C, env Env) error
 
 // Parser is the command line of a program: flags, SPATIALFLOW_… environment and complete help.
-func Parser(name, description string, cli any) (*kong.Kong, error) {
-	return kong.New(cli, kong.Name(name), kong.Description(description), kong.DefaultEnvars("SPATIALFLOW"),
+func Parser(name, description string, cli any) (Commands, error) {
+	parser, err := kong.New(cli, kong.Name(name), kong.Description(description), kong.DefaultEnvars("SPATIALFLOW"),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.UsageOnError(), kong.Vars{"version": name + " " + Version + " (" + revision() + ")"})
+	return Commands{parser}, err
 }
+
+// Commands are what a program can be told on its command line.
+type Commands struct{ *kong.Kong }
+
+// FatalIfErrorf ends the program with an error, if there is one: with the flags that there are when it is about them. What was typed is
+// quoted without the passwords in it.
+func (c Commands) FatalIfErrorf(err error) {
+	if err != nil {
+		c.Kong.FatalIfErrorf(redacted{err})
+	}
+}
+
+// redacted is an error that shows no password of a URL.
+type redacted struct{ error }
+
+func (r redacted) Error() string { return address.RedactText(r.error.Error()) }
+func (r redacted) Unwrap() error { return r.error }
 
 // Defaults sets cfg to the defaults of its kong tags. Its Validate is not asked: what has no default is still missing.
 func Defaults(cfg any) error {

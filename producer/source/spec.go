@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"github.com/spatial-flow/spatial-flow/flow"
-	"github.com/spatial-flow/spatial-flow/producer/source/address"
+	"github.com/spatial-flow/spatial-flow/flow/address"
 	"github.com/spatial-flow/spatial-flow/producer/street"
 )
 

@@ -16,7 +16,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spatial-flow/spatial-flow/producer/source/address"
+	"github.com/spatial-flow/spatial-flow/flow/address"
 	"github.com/spatial-flow/spatial-flow/producer/source/reason"
 )
 

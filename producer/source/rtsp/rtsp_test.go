@@ -17,7 +17,7 @@ import (
 	"github.com/bluenviron/gortsplib/v5/pkg/format"
 	"go.uber.org/goleak"
 
-	"github.com/spatial-flow/spatial-flow/producer/source/address"
+	"github.com/spatial-flow/spatial-flow/flow/address"
 	"github.com/spatial-flow/spatial-flow/producer/source/coded"
 	"github.com/spatial-flow/spatial-flow/producer/source/reason"
 	"github.com/spatial-flow/spatial-flow/producer/source/rtsp"

@@ -52,3 +52,24 @@ func Shorten(text string) string {
 	}
 	return strings.ToValidUTF8(text[:maxShown-len("…")], "") + "…"
 }
+
+// words are what may be a URI in a line of text.
+var words = regexp.MustCompile(`[^\s"'` + "`" + `()]+`)
+
+// RedactText hides in a text, which may quote what somebody has typed, what [Redact] hides in each of its words, and all between :// and
+// the last @ of a line.
+func RedactText(text string) string {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		if begin, at := strings.Index(line, "://"), strings.LastIndexByte(line, '@'); begin >= 0 && at > begin {
+			line = line[:begin+len("://")] + line[at+1:]
+		}
+		lines[i] = words.ReplaceAllStringFunc(line, func(word string) string {
+			if strings.Contains(word, "@") && strings.Contains(word, ":") {
+				return Redact(word)
+			}
+			return word
+		})
+	}
+	return strings.Join(lines, "\n")
+}

