@@ -17,6 +17,7 @@ func Main(arguments []string) {
 		Up        Up                `cmd:"" help:"Run every stage in this process, over an embedded NATS server."`
 		Eval      Eval              `cmd:"" help:"Run generated streets through the pipeline and compare its scenes with the truth."`
 		Watch     Watch             `cmd:"" help:"The viewer as a program: print or draw the scenes of a gateway, or of a file that is run here."`
+		Probe     Probe             `cmd:"" help:"What a camera, film, folder or picture is, and what would be done with it."`
 		Predict   Predict           `cmd:"" help:"What is in pictures, and how near: as a table, as JSON, or drawn."`
 		Provision provision.Command `cmd:"" help:"Make the streams, consumers and entries that separate services need, on a NATS server."`
 		Runs      runs.Command      `cmd:"" help:"How far the sources of a deployment have come, and how to forget that."`
@@ -40,6 +41,8 @@ func Main(arguments []string) {
 		parser.FatalIfErrorf(commands.Watch.RunWatch(ctx, os.Stdout, os.Stderr, telemetry.NewLogger(os.Stderr, "text", slog.LevelWarn)))
 	case "predict <picture>":
 		parser.FatalIfErrorf(commands.Predict.RunPredict(ctx, os.Stdout, telemetry.NewLogger(os.Stderr, "text", slog.LevelWarn)))
+	case "probe <source>":
+		parser.FatalIfErrorf(commands.Probe.Print(ctx, os.Stdout))
 	case "provision":
 		parser.FatalIfErrorf(commands.Provision.Run(ctx, os.Stdout, os.Stderr))
 	case "runs list", "runs list <source>":

@@ -172,7 +172,7 @@ func printTable(out io.Writer, path string, scene *flow.Scene) error {
 }
 
 func (p *Predict) draw(path string, scene *flow.Scene, painter *drawing.Painter) error {
-	pictures, err := producer.OpenPictures(context.Background(), "picture=" + path)
+	pictures, err := producer.OpenPictures(context.Background(), "picture="+path)
 	if err != nil {
 		return err
 	}

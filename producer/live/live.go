@@ -231,8 +231,12 @@ func (l *Source) capture(ctx context.Context, src source.Source, info source.Inf
 			return err
 		}
 		l.left--
-		if p.Note != l.note {
-			l.log.Info("camera", "note", p.Note, "before", l.note)
+		switch {
+		case p.Note == l.note:
+		case p.Note == "":
+			l.log.Info("camera is well again", "was", l.note)
+		default:
+			l.log.Warn("camera", "note", p.Note)
 		}
 		l.say(p.Note)
 		l.metrics.Captured(p.Read)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -23,7 +25,8 @@ const (
 var errWaits = fmt.Errorf("%w: a camera does not wait, so its mode is live", ErrConfig)
 
 // openCamera opens a camera on the network, or the film that is at an address instead, and waits for its first picture.
-// [ErrOpen] is returned when there is none, with [ErrRefused] when that is for the password, and [ErrFilm] when the film is to blame.
+// [ErrRefused] is returned when the password is refused, [ErrFilm] when the film is to blame, and errors of package reason: that one that is
+// lost and one that does not come back say the same.
 func openCamera(ctx context.Context, s Spec, o Options) (Source, Info, error) {
 	open := openRTSP
 	if strings.HasPrefix(s.camera.Scheme, "http") {
@@ -33,20 +36,22 @@ func openCamera(ctx context.Context, s Spec, o Options) (Source, Info, error) {
 	if err != nil && ctx.Err() != nil {
 		return nil, Info{}, ctx.Err()
 	}
-	if err != nil {
-		return nil, Info{}, fmt.Errorf("%w: %s: %w", ErrOpen, s.URI, err)
-	}
-	return source, info, nil
+	return source, info, err
 }
 
 func openRTSP(ctx context.Context, s Spec, o Options) (Source, Info, error) {
 	if s.Mode() == flow.ModeLossless {
 		return nil, Info{}, errWaits
 	}
-	client, err := rtsp.Open(ctx, rtsp.Config{Address: *s.camera, Timeout: cameraTimeout, Silence: cameraSilence, Trust: s.Settings.Trust})
+	client, err := rtsp.Open(ctx, s.rtsp())
 	if err != nil {
 		return nil, Info{}, err
 	}
+	return openPlaying(ctx, client, s, o)
+}
+
+// openPlaying takes a client that plays over.
+func openPlaying(ctx context.Context, client *rtsp.Client, s Spec, o Options) (Source, Info, error) {
 	info := Info{Camera: true, FPS: client.Info().FPS}
 	if client.Info().Codec == coded.JPEG {
 		next := func(ctx context.Context) ([]byte, time.Time, error) {
@@ -58,17 +63,30 @@ func openRTSP(ctx context.Context, s Spec, o Options) (Source, Info, error) {
 	return begun(ctx, newDecoding(ctx, client, s.Settings, o), info)
 }
 
-func openHTTP(ctx context.Context, s Spec, o Options) (Source, Info, error) {
+// rtsp is how a camera is asked over RTSP.
+func (s *Spec) rtsp() rtsp.Config {
+	return rtsp.Config{Address: *s.camera, Timeout: cameraTimeout, Silence: cameraSilence, Trust: s.Settings.Trust}
+}
+
+// http is how a camera is asked over HTTP.
+func (s *Spec) http() httpcamera.Config {
 	every := snapshotEvery
 	if fps := s.Settings.FPS; fps > 0 {
 		every = time.Duration(float64(time.Second) / fps)
 	}
-	camera, err := httpcamera.Open(ctx, httpcamera.Config{
-		Address: *s.camera, Timeout: cameraTimeout, Silence: cameraSilence, Every: every, Trust: s.Settings.Trust,
-	})
+	return httpcamera.Config{Address: *s.camera, Timeout: cameraTimeout, Silence: cameraSilence, Every: every, Trust: s.Settings.Trust}
+}
+
+func openHTTP(ctx context.Context, s Spec, o Options) (Source, Info, error) {
+	camera, err := httpcamera.Open(ctx, s.http())
 	if err != nil {
 		return nil, Info{}, err
 	}
+	return openAnswering(ctx, camera, s, o)
+}
+
+// openAnswering takes a camera that answers over.
+func openAnswering(ctx context.Context, camera *httpcamera.Camera, s Spec, o Options) (Source, Info, error) {
 	if camera.Kind() == httpcamera.Film {
 		return openHTTPFilm(ctx, camera, s, o.Film)
 	}
@@ -82,7 +100,7 @@ func openHTTP(ctx context.Context, s Spec, o Options) (Source, Info, error) {
 	}
 	info := Info{Camera: true}
 	if camera.Kind() == httpcamera.Snapshot {
-		info.FPS = 1 / every.Seconds()
+		info.FPS = 1 / s.http().Every.Seconds()
 	}
 	return begun(ctx, &stills{next: next, close: camera.Close, intake: Intake{s.Settings}}, info)
 }
@@ -152,3 +170,46 @@ func (s *stills) Close() error {
 	s.close()
 	return nil
 }
+
+// maxFilm bounds a film that is fetched, in bytes.
+const maxFilm = 16 << 30
+
+// openHTTPFilm fetches the film at an address into a file without a name, so that it can be read as any other: from its index, which
+// may be at its end, and turned as it says. Nothing of it stays, however this process ends. [ErrFilm] is returned when it is too large,
+// or no film that can be read.
+func openHTTPFilm(ctx context.Context, camera *httpcamera.Camera, s Spec, how Film) (_ Source, _ Info, err error) {
+	file, err := os.CreateTemp("", "spatialflow-film-")
+	if err == nil {
+		err = os.Remove(file.Name())
+	}
+	if err != nil {
+		camera.Close()
+		return nil, Info{}, fmt.Errorf("fetch the film: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			_ = file.Close()
+		}
+	}()
+	size, err := camera.Fetch(ctx, file, maxFilm)
+	camera.Close()
+	switch {
+	case errors.Is(err, httpcamera.ErrTooLarge):
+		return nil, Info{}, fmt.Errorf("%w: it has no end within %d GiB; give a stream's RTSP address", ErrFilm, maxFilm>>30)
+	case err != nil:
+		return nil, Info{}, fmt.Errorf("fetch the film, %d bytes so far: %w", size, err)
+	}
+	film, info, err := openFilm(fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), file.Fd()), s.Settings, how)
+	if err != nil {
+		return nil, Info{}, fmt.Errorf("%w of %d bytes: %w", ErrFilm, size, err)
+	}
+	return &fetched{film, file}, info, nil
+}
+
+// fetched is a film with the file that it is read from.
+type fetched struct {
+	Source
+	file io.Closer
+}
+
+func (f *fetched) Close() error { return errors.Join(f.Source.Close(), f.file.Close()) }

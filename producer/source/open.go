@@ -35,7 +35,7 @@ type Info struct {
 }
 
 // Open opens what a source names, for the first options.Frames of its pictures. It ends, and what it opened with it, when ctx
-// does. [ErrOpen], [ErrRefused] or [ErrNoPictures] is returned when there is nothing to read.
+// does. [ErrOpen], [ErrNoPictures] or, of cameras, [ErrRefused] or an error of package reason is returned when there is nothing to read.
 func Open(ctx context.Context, spec Spec, options Options) (Source, Info, error) {
 	s, info, err := openWhole(ctx, spec, options)
 	if err != nil || options.Frames == 0 {
