@@ -12,21 +12,27 @@ import (
 type Clip struct {
 	Codec  string // h264, hevc or mjpeg
 	FPS    int
+	GOP    int // from one key frame to the next
 	Width  int
 	Height int
 	units  [][][]byte // NAL units of each access unit
 }
 
-// Encode makes a clip of so many pictures, with a key frame at every tenth, by FFmpeg.
+// Encode makes a clip of so many pictures, 25 a second, with a key frame at every tenth, by FFmpeg.
 func Encode(t testing.TB, codec string, width, height, pictures int) Clip {
 	t.Helper()
-	c := Clip{Codec: codec, FPS: 25, Width: width, Height: height}
-	args := []string{"-v", "error", "-f", "lavfi", "-i", fmt.Sprintf("testsrc=size=%dx%d:rate=%d", width, height, c.FPS), "-frames:v", strconv.Itoa(pictures)}
-	switch codec {
+	return Clip{Codec: codec, FPS: 25, GOP: 10, Width: width, Height: height}.Encode(t, pictures)
+}
+
+// Encode makes the clip, by FFmpeg.
+func (c Clip) Encode(t testing.TB, pictures int) Clip {
+	t.Helper()
+	args := []string{"-v", "error", "-f", "lavfi", "-i", fmt.Sprintf("testsrc=size=%dx%d:rate=%d", c.Width, c.Height, c.FPS), "-frames:v", strconv.Itoa(pictures)}
+	switch c.Codec {
 	case "h264":
-		args = append(args, "-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-pix_fmt", "yuv420p", "-g", "10", "-x264-params", "aud=1", "-f", "h264")
+		args = append(args, "-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-pix_fmt", "yuv420p", "-g", strconv.Itoa(c.GOP), "-x264-params", "aud=1", "-f", "h264")
 	case "hevc":
-		args = append(args, "-c:v", "libx265", "-preset", "ultrafast", "-tune", "zerolatency", "-pix_fmt", "yuv420p", "-x265-params", "aud=1:keyint=10:log-level=none:pools=1", "-f", "hevc")
+		args = append(args, "-c:v", "libx265", "-preset", "ultrafast", "-tune", "zerolatency", "-pix_fmt", "yuv420p", "-x265-params", fmt.Sprintf("aud=1:keyint=%d:log-level=none:pools=1", c.GOP), "-f", "hevc")
 	case "mjpeg":
 		args = append(args, "-c:v", "mjpeg", "-pix_fmt", "yuvj420p", "-huffman", "default", "-f", "mjpeg")
 	}
@@ -37,7 +43,7 @@ func Encode(t testing.TB, codec string, width, height, pictures int) Clip {
 	if err != nil {
 		t.Fatalf("encode a clip: %v: %s", err, stderr.String())
 	}
-	if codec == "mjpeg" {
+	if c.Codec == "mjpeg" {
 		for _, picture := range bytes.Split(data, []byte("\xff\xd8\xff"))[1:] {
 			c.units = append(c.units, [][]byte{append([]byte("\xff\xd8\xff"), picture...)})
 		}
@@ -45,7 +51,7 @@ func Encode(t testing.TB, codec string, width, height, pictures int) Clip {
 	}
 	for _, nalu := range bytes.Split(data, []byte{0, 0, 1})[1:] {
 		nalu = bytes.TrimRight(nalu, "\x00") // of the next start code
-		if codec == "h264" && nalu[0]&0x1f == 9 || codec == "hevc" && nalu[0]>>1&0x3f == 35 {
+		if c.Codec == "h264" && nalu[0]&0x1f == 9 || c.Codec == "hevc" && nalu[0]>>1&0x3f == 35 {
 			c.units = append(c.units, nil) // an access unit delimiter
 			continue
 		}
