@@ -7,6 +7,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/flow/provision"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/flow/telemetry"
+	"github.com/spatial-flow/spatial-flow/standalone/probe"
 	"github.com/spatial-flow/spatial-flow/standalone/runs"
 )
 
@@ -17,7 +18,7 @@ func Main(arguments []string) {
 		Up        Up                `cmd:"" help:"Run every stage in this process, over an embedded NATS server."`
 		Eval      Eval              `cmd:"" help:"Run generated streets through the pipeline and compare its scenes with the truth."`
 		Watch     Watch             `cmd:"" help:"The viewer as a program: print or draw the scenes of a gateway, or of a file that is run here."`
-		Probe     Probe             `cmd:"" help:"What a camera, film, folder or picture is, and what would be done with it."`
+		Probe     probe.Command     `cmd:"" help:"What a camera, film, folder or picture is, and what would be done with it."`
 		Predict   Predict           `cmd:"" help:"What is in pictures, and how near: as a table, as JSON, or drawn."`
 		Provision provision.Command `cmd:"" help:"Make the streams, consumers and entries that separate services need, on a NATS server."`
 		Runs      runs.Command      `cmd:"" help:"How far the sources of a deployment have come, and how to forget that."`

@@ -34,8 +34,7 @@ func (c *Client) reader(f videoFormat) (func(*rtp.Packet), error) {
 			return nil, fmt.Errorf("%w: %w", reason.ErrCodec, err)
 		}
 		c.info.Codec = coded.H264
-		sps, pps := f.SafeParams()
-		size.h264([][]byte{sps, pps})
+		size.h264([][]byte{f.SPS, f.PPS})
 		take = func(p *rtp.Packet) ([]byte, bool, bool) {
 			nalus, err := decoder.Decode(p)
 			if err != nil || len(nalus) == 0 {
@@ -50,8 +49,7 @@ func (c *Client) reader(f videoFormat) (func(*rtp.Packet), error) {
 			return nil, fmt.Errorf("%w: %w", reason.ErrCodec, err)
 		}
 		c.info.Codec = coded.H265
-		vps, sps, pps := f.SafeParams()
-		size.h265([][]byte{vps, sps, pps})
+		size.h265([][]byte{f.VPS, f.SPS, f.PPS})
 		take = func(p *rtp.Packet) ([]byte, bool, bool) {
 			nalus, err := decoder.Decode(p)
 			if err != nil || len(nalus) == 0 {

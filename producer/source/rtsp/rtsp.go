@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -215,7 +216,8 @@ func choose(session *description.Session) (*description.Media, videoFormat, erro
 			if readable(f) {
 				return media, f, nil
 			}
-			other = append(other, f.Codec())
+			name, _, _ := strings.Cut(f.RTPMap(), "/")
+			other = append(other, name)
 		}
 	}
 	if len(other) == 0 {

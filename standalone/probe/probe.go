@@ -1,4 +1,5 @@
-package standalone
+// Package probe is the command `spatialflow probe`.
+package probe
 
 import (
 	"context"
@@ -11,14 +12,14 @@ import (
 	"github.com/spatial-flow/spatial-flow/producer"
 )
 
-// Probe is the command `spatialflow probe`: what a source is, without a pipeline.
-type Probe struct {
+// Command says what a source is, without a pipeline.
+type Command struct {
 	Source  string        `arg:"" placeholder:"URI" help:"A source as up --source takes it: a camera (its transport, codec, size, rate, how it asks for the password, and when its first picture came), a film (its container, codec, size, rotation, duration), a folder (what it holds by kind), a picture, or a street. Write $${NAME} for a password in the environment."`
 	Timeout time.Duration `default:"1m" help:"How long it may take."`
 }
 
 // Print looks at the source and prints what there is, in one screen. An error says why it can't be read.
-func (p *Probe) Print(ctx context.Context, out io.Writer) error {
+func (p *Command) Print(ctx context.Context, out io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, p.Timeout)
 	defer cancel()
 	facts, err := producer.Probe(ctx, p.Source)
