@@ -76,6 +76,7 @@ type Source struct {
 
 	held func() bool // whether nobody else can have the source's name
 
+	broken  string     // why the last picture that was not sent was not, for the goroutine that sends
 	grants  chan grant // holds one at most
 	sending sync.WaitGroup
 	busy    bool // with a grant: under the lock of admission
@@ -311,7 +312,10 @@ func (l *Source) onDone(by string, done flow.Done) {
 func (l *Source) carry(g grant) {
 	g.picture.Finish()
 	if g.picture.Broken != "" {
-		l.log.Warn("broken picture", "seq", g.id.Seq, "reason", g.picture.Broken)
+		if g.picture.Broken != l.broken { // a camera may send nothing else
+			l.log.Warn("broken picture", "seq", g.id.Seq, "reason", g.picture.Broken)
+		}
+		l.broken = g.picture.Broken
 		l.skipped(&g.picture, SkippedBroken)
 		l.admission.carried(l, g.id, true)
 		return

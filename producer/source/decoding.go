@@ -21,7 +21,12 @@ const (
 	mostUnits     = 512         // in a decoder
 )
 
-const noteKeys = "key frames only: there is not time to decode every picture (decode=auto)"
+// What there is to say while there is not time to decode every picture.
+const (
+	noteKeys = "key frames only: there is not time to decode every picture (decode=auto)"
+	noteLost = "pictures are lost: there is not time to decode as many (decode=keys takes less of it)"
+	lostFor  = 10 * time.Second // that is said after the last one
+)
 
 // decoding is a camera whose pictures are decoded by an ffmpeg, which gets units and nothing else. Each size has one of its own.
 type decoding struct {
@@ -47,7 +52,7 @@ type stream struct {
 	*ffmpeg.Stream
 	mu      sync.Mutex
 	arrived map[time.Duration]time.Time // of the units that it has, by their time stamps
-	keys    bool                        // its units are key frames only
+	note    string                      // what there is to say
 }
 
 var formats = map[coded.Codec]ffmpeg.Format{coded.H264: ffmpeg.H264, coded.H265: ffmpeg.H265}
@@ -78,6 +83,7 @@ func (d *decoding) feed(ctx context.Context) error {
 		}
 	}()
 	width, height := 0, 0
+	lost, lostAt := uint64(0), time.Time{}
 	for {
 		u, err := d.client.Next(ctx)
 		if err != nil {
@@ -98,7 +104,17 @@ func (d *decoding) feed(ctx context.Context) error {
 				return err
 			}
 		}
-		s.note(u.PTS+ahead, u.Arrived, d.gate.KeysOnly(time.Now()))
+		note, now := "", time.Now()
+		if n := d.client.Overflown(); n > lost {
+			lost, lostAt = n, now
+		}
+		switch {
+		case d.gate.Decode == coded.DecodeAuto && d.gate.KeysOnly(now):
+			note = noteKeys
+		case now.Sub(lostAt) < lostFor:
+			note = noteLost
+		}
+		s.expect(u.PTS+ahead, u.Arrived, note)
 		if err := s.WriteUnit(u.PTS+ahead, u.Key, u.Data); err != nil {
 			return err // the decoder is gone, and says why
 		}
@@ -120,13 +136,14 @@ func (d *decoding) begin(ctx context.Context) (*stream, error) {
 	}
 }
 
-func (s *stream) note(at time.Duration, arrived time.Time, keys bool) {
+// expect notes a unit before it is decoded.
+func (s *stream) expect(at time.Duration, arrived time.Time, note string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.arrived) >= mostUnits { // of pictures that never came
 		clear(s.arrived)
 	}
-	s.arrived[at.Truncate(time.Microsecond)], s.keys = arrived, keys
+	s.arrived[at.Truncate(time.Microsecond)], s.note = arrived, note
 }
 
 // of is when a picture's unit arrived, and what there is to say.
@@ -138,10 +155,7 @@ func (s *stream) of(at time.Duration) (arrived time.Time, note string) {
 		arrived = time.Now()
 	}
 	delete(s.arrived, at)
-	if s.keys {
-		note = noteKeys
-	}
-	return arrived, note
+	return arrived, s.note
 }
 
 // Next is the next picture. [ErrResized] is returned once before those of another size.
@@ -199,9 +213,6 @@ func (d *decoding) picture(ctx context.Context) (Picture, error) {
 		p.Pixels = decoded{mat, &d.mats, d.set, &d.bgr}
 	}
 	p.Width, p.Height = d.set.fit(layout.Width, layout.Height)
-	if d.gate.Decode == coded.DecodeKeys {
-		p.Note = "" // it was asked for
-	}
 	return p, nil
 }
 
