@@ -91,8 +91,10 @@ type Frame struct {
 	// Budget is how long a live frame may wait, in each of its queues; 0 in lossless mode: for ever.
 	Budget  time.Duration `msgpack:"bud,omitempty"`
 	Picture []byte        `msgpack:"pic"` // JPEG; empty when Error is set
-	Error   string        `msgpack:"err,omitempty"`
-	Ledger  []Hop         `msgpack:"led"`
+	// File is the name, without folders, of the file that the picture is in, as [FileName] writes it; empty: it is in none.
+	File   string `msgpack:"file,omitempty"`
+	Error  string `msgpack:"err,omitempty"`
+	Ledger []Hop  `msgpack:"led"`
 }
 
 // ID is the frame's identity.
@@ -148,7 +150,7 @@ func (f *Frame) Validate() error {
 	if f.Mode == ModeLive && f.Budget <= 0 {
 		return fmt.Errorf("%w: a live frame without a budget", ErrMessage)
 	}
-	return cmp.Or(validPlace(f.Version, f.Partition, f.Copy), validSize(f.Width, f.Height), validText("error", f.Error), validLedger(f.Ledger), validPlan(f.Plan))
+	return cmp.Or(validPlace(f.Version, f.Partition, f.Copy), validSize(f.Width, f.Height), validText("error", f.Error), validFile(f.File), validLedger(f.Ledger), validPlan(f.Plan))
 }
 
 func validPlan(plan []string) error {

@@ -25,6 +25,7 @@ type Result struct {
 	Partition  int           `msgpack:"par,omitempty"`  // of the frame; see [Result.Place]
 	Copy       int           `msgpack:"cp,omitempty"`   // of the frame
 	Budget     time.Duration `msgpack:"bud,omitempty"`  // of the frame
+	File       string        `msgpack:"file,omitempty"` // of the frame
 	Model      string        `msgpack:"mdl,omitempty"`  // base name of the model file
 	Error      string        `msgpack:"err,omitempty"`  // why there is no answer
 	Dropped    string        `msgpack:"drop,omitempty"` // live mode: why the frame was not looked at
@@ -66,7 +67,7 @@ func (r *Result) Validate() error {
 		}
 	}
 	return cmp.Or(
-		validPlace(r.Version, r.Partition, r.Copy), validSize(r.Width, r.Height),
+		validPlace(r.Version, r.Partition, r.Copy), validSize(r.Width, r.Height), validFile(r.File),
 		validText("model", r.Model), validText("error", r.Error), validText("reason", r.Dropped),
 		validDetections(r.Detections), validAnswers(r.Answers), validLedger(r.Ledger), validPlan(r.Plan),
 	)

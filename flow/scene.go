@@ -42,7 +42,8 @@ type Scene struct {
 	Width      int               `msgpack:"w"`
 	Height     int               `msgpack:"h"`
 	Plan       []string          `msgpack:"plan"`
-	Partition  int               `msgpack:"par,omitempty"` // of the frame; see [Scene.Place]
+	Partition  int               `msgpack:"par,omitempty"`  // of the frame; see [Scene.Place]
+	File       string            `msgpack:"file,omitempty"` // of the frame
 	Outcome    Outcome           `msgpack:"out"`
 	Missing    []string          `msgpack:"mis,omitempty"` // groups of the plan without an answer in this scene
 	Errors     map[string]string `msgpack:"errs,omitempty"`
@@ -94,5 +95,5 @@ func (s *Scene) Validate() error {
 			return fmt.Errorf("%w: group %.16q: %w", ErrMessage, group, err)
 		}
 	}
-	return cmp.Or(validPlace(s.Version, s.Partition, 0), validSize(s.Width, s.Height), validDetections(s.Detections), validLedger(s.Ledger), validPlan(s.Plan))
+	return cmp.Or(validPlace(s.Version, s.Partition, 0), validSize(s.Width, s.Height), validFile(s.File), validDetections(s.Detections), validLedger(s.Ledger), validPlan(s.Plan))
 }

@@ -13,7 +13,7 @@ import (
 
 // SceneJSON is a scene as people and programs read it: in the gateway's answers and in scene files.
 type SceneJSON struct {
-	Frame      FrameID           `json:"frame"`
+	Frame      FrameJSON         `json:"frame"`
 	Captured   time.Time         `json:"captured"` // RFC 3339, UTC
 	Size       [2]int            `json:"size"`     // width, height of the picture in pixels
 	Plan       []string          `json:"plan"`
@@ -27,10 +27,16 @@ type SceneJSON struct {
 	Ledger  []Hop                                 `json:"ledger"`
 }
 
+// FrameJSON is which frame a scene is of.
+type FrameJSON struct {
+	FrameID
+	File string `json:"file,omitempty"` // name, without folders, of the file that its picture is in
+}
+
 // JSON is the scene without its depth map.
 func (s *Scene) JSON() SceneJSON {
 	return SceneJSON{
-		Frame: s.ID(), Captured: time.Unix(0, s.Captured).UTC(), Size: [2]int{s.Width, s.Height},
+		Frame: FrameJSON{s.ID(), s.File}, Captured: time.Unix(0, s.Captured).UTC(), Size: [2]int{s.Width, s.Height},
 		Plan: notNil(s.Plan), Detections: notNil(s.Detections), Outcome: s.Outcome, Missing: notNil(s.Missing),
 		Errors: s.Errors, Held: s.Held, Answers: answersJSON(s.Answers), Ledger: notNil(s.Ledger),
 	}

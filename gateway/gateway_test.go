@@ -33,7 +33,7 @@ func TestScenesComeWithTheirOwnPictures(t *testing.T) {
 		sent := newScene(t, "cam1", "s", seq)
 		b.publishScene(t, sent)
 		m := c.scene()
-		if m.header.Frame != sent.ID() || !bytes.Equal(m.picture, picture(t, seq)) {
+		if m.header.Frame.FrameID != sent.ID() || !bytes.Equal(m.picture, picture(t, seq)) {
 			t.Fatalf("scene %d: got %v with %d bytes of picture", seq, m.header.Frame, len(m.picture))
 		}
 		if diff := cmp.Diff(sent.JSON(), m.header.SceneJSON); diff != "" {
@@ -100,7 +100,7 @@ func TestRestartedGatewayShowsStoredScene(t *testing.T) {
 	}
 	r = b.startReady(t, nil)
 	m := r.watch("cam1").scene()
-	if m.header.Frame != (flow.FrameID{Source: "cam1", Session: "s2", Seq: 2}) || len(m.picture) != 0 || m.header.Depth == nil {
+	if m.header.Frame.FrameID != (flow.FrameID{Source: "cam1", Session: "s2", Seq: 2}) || len(m.picture) != 0 || m.header.Depth == nil {
 		t.Errorf("after the restart: %+v", m.header)
 	}
 }

@@ -182,7 +182,7 @@ func TestWatchKeepsTime(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, m := range c.moments {
-				scene := flow.SceneJSON{Frame: flow.FrameID{Source: "cam", Session: m.session}, Size: [2]int{64, 48}, Captured: captured.Add(m.after)}
+				scene := flow.SceneJSON{Frame: flow.FrameJSON{FrameID: flow.FrameID{Source: "cam", Session: m.session}}, Size: [2]int{64, 48}, Captured: captured.Add(m.after)}
 				if err := s.scene(t.Context(), scene, grey(t, 64, 48, 90), nil, true); err != nil {
 					t.Fatal(err)
 				}

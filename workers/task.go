@@ -156,7 +156,7 @@ func (w *worker) result(frame *flow.Frame, taken time.Time) *flow.Result {
 	return &flow.Result{
 		Version: frame.Version, Partition: frame.Partition, Copy: frame.Copy, Group: w.cfg.Group,
 		Source: frame.Source, Session: frame.Session, Seq: frame.Seq, Mode: frame.Mode,
-		Captured: frame.Captured, Width: frame.Width, Height: frame.Height, Plan: frame.Plan, Budget: frame.Budget, Model: w.model,
+		Captured: frame.Captured, Width: frame.Width, Height: frame.Height, Plan: frame.Plan, Budget: frame.Budget, File: frame.File, Model: w.model,
 		Ledger: append(ledger, flow.Hop{Stage: w.cfg.Group, Wait: max(0, time.Duration(clock.Stamp(taken)-frame.Sent))}),
 	}
 }

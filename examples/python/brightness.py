@@ -11,7 +11,7 @@ import msgpack
 import nats
 from PIL import Image, ImageStat
 
-COPIED = ("v", "src", "ses", "seq", "mode", "cap", "w", "h", "plan", "par", "cp", "bud")  # from a frame into its result
+COPIED = ("v", "src", "ses", "seq", "mode", "cap", "w", "h", "plan", "par", "cp", "bud", "file")  # from a frame into its result
 
 
 def look(frame):

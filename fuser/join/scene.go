@@ -35,6 +35,9 @@ func Fuse(joined Joined, needs Needs, last *depthmap.Range, unpacker *depthmap.U
 		scene.Errors[group], scene.Outcome = flow.CutText(reason), flow.OutcomeError
 	}
 	for _, r := range results {
+		if scene.File == "" { // workers of others may leave it out
+			scene.File = r.File
+		}
 		if needs[r.Group] == Shadow {
 			continue
 		}

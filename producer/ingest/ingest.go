@@ -268,6 +268,7 @@ func ingestPicture(name string, data []byte, p *source.Picture) ([]byte, error) 
 	if captured := time.Unix(0, frame.Captured).UTC(); frame.Captured > 0 && captured.Before(p.Captured) {
 		p.Captured = captured
 	}
+	p.File = flow.FileName(frame.File)
 	return frame.Picture, nil
 }
 

@@ -3,6 +3,7 @@
 package live
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -59,6 +60,7 @@ type Config struct {
 type Source struct {
 	spec      source.Spec
 	cfg       Config
+	file      string // that all pictures are in; empty: none
 	log       *slog.Logger
 	bus       *bus.Bus
 	row       *account.Row
@@ -87,7 +89,7 @@ type Source struct {
 // is false: another may have its name.
 func New(s source.Spec, r *account.Row, cfg Config, env service.Env, admission *Admission, m account.Metrics, held func() bool) *Source {
 	l := &Source{
-		spec: s, cfg: cfg, bus: env.Bus, log: env.Log.With("source", s.Name), row: r, account: r.Account,
+		spec: s, cfg: cfg, file: s.File(), bus: env.Bus, log: env.Log.With("source", s.Name), row: r, account: r.Account,
 		metrics: m.Of(s.Name), admission: admission, left: cfg.Frames, held: held, grants: make(chan grant, 1),
 	}
 	if l.left == 0 {
@@ -341,7 +343,7 @@ func (l *Source) publish(g grant) (ack *jetstream.PubAck, err error) {
 	frame := &flow.Frame{
 		Source: g.id.Source, Session: g.id.Session, Seq: g.id.Seq, Mode: flow.ModeLive,
 		Captured: clock.Stamp(p.Captured), Width: p.Width, Height: p.Height, Plan: g.plan,
-		Budget: l.cfg.Budget, Picture: p.Data, Ledger: []flow.Hop{{Stage: account.Stage}},
+		Budget: l.cfg.Budget, Picture: p.Data, File: cmp.Or(p.File, l.file), Ledger: []flow.Hop{{Stage: account.Stage}},
 	}
 	g.deployment.Stamp(frame, g.partition)
 	ctx, cancel := context.WithTimeout(context.Background(), publishWithin)

@@ -1,6 +1,7 @@
 package lossless
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -71,7 +72,7 @@ func (l *carrier) plan(d flow.Deployment) []string {
 func (l *carrier) admit(ctx context.Context, d flow.Deployment, plan []string, p source.Picture, seq uint64) error {
 	frame := &flow.Frame{
 		Source: l.spec.Name, Session: l.session, Seq: seq, Mode: flow.ModeLossless,
-		Captured: clock.Stamp(p.Captured), Width: p.Width, Height: p.Height, Plan: plan, Picture: p.Data, Error: flow.CutText(p.Broken),
+		Captured: clock.Stamp(p.Captured), Width: p.Width, Height: p.Height, Plan: plan, Picture: p.Data, File: cmp.Or(p.File, l.file), Error: flow.CutText(p.Broken),
 		Ledger: []flow.Hop{{Stage: account.Stage, Work: p.Read + p.Encode}},
 	}
 	d.Stamp(frame, l.partition)

@@ -72,6 +72,7 @@ type carrier struct {
 	window    *window
 	held      func() bool // whether nobody else can have the name of the source
 	session   string
+	file      string                        // that all pictures are in; empty: none
 	heard     map[string]*nats.Subscription // by stage
 	partition int                           // of the session
 	film      string                        // what its film is known by; empty: it is none, or the run has no name
@@ -83,7 +84,7 @@ func newCarrier(spec source.Spec, row *account.Row, cfg Config, shared Shared, h
 	return &carrier{
 		spec: spec, cfg: cfg, bus: shared.Env.Bus, log: shared.Env.Log.With("source", spec.Name, "session", session),
 		deployed: shared.Deployed, fleet: shared.Fleet, row: row, account: row.Account, metrics: shared.Metrics.Of(spec.Name),
-		window: newWindow(cfg.Window, shared.Memory), held: held, heard: map[string]*nats.Subscription{}, session: session,
+		window: newWindow(cfg.Window, shared.Memory), held: held, heard: map[string]*nats.Subscription{}, session: session, file: spec.File(),
 	}
 }
 

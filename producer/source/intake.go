@@ -11,6 +11,7 @@ import (
 
 	"gocv.io/x/gocv"
 
+	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/picture"
 )
 
@@ -26,7 +27,7 @@ type Intake struct{ Settings Settings }
 
 // file reads one file. A file that can't be sent is a picture too: broken says why, and names the file.
 func (in Intake) file(path string) Picture {
-	p := Picture{Captured: time.Now().UTC()}
+	p := Picture{Captured: time.Now().UTC(), File: flow.FileName(filepath.Base(path))}
 	data, err := readFile(path)
 	read := time.Now()
 	p.Read = read.Sub(p.Captured)
@@ -39,7 +40,7 @@ func (in Intake) file(path string) Picture {
 		err = errors.New(p.Broken)
 	}
 	if err != nil {
-		p.Data, p.Broken = nil, fmt.Sprintf("%s: %v", filepath.Base(path), err)
+		p.Data, p.Broken = nil, fmt.Sprintf("%s: %v", p.File, err)
 	}
 	return p
 }

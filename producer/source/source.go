@@ -15,6 +15,7 @@ type Picture struct {
 	Width, Height int    // pixels; 0 when not known
 	Captured      time.Time
 	At            time.Duration // of a film's picture: its time stamp, from the film's start
+	File          string        // name of the file that it alone is in, as [flow.FileName] writes it; empty: none
 	Read, Encode  time.Duration
 	Broken        string // why it can't be sent; empty: it can
 	Note          string // what there is to say of its source as it is now; empty: nothing

@@ -29,6 +29,14 @@ type Spec struct {
 
 func (s *Spec) IsCamera() bool { return s.camera != nil || s.device != nil }
 
+// File is the name of the file, if it is one, that all pictures of the source are in, as [flow.FileName] writes it.
+func (s *Spec) File() string {
+	if info, err := os.Stat(s.path); s.path == "" || err != nil || !info.Mode().IsRegular() {
+		return ""
+	}
+	return flow.FileName(filepath.Base(s.path))
+}
+
 // Mode is what the settings say, else lossless for files, and live for what has no end.
 func (s *Spec) Mode() flow.Mode {
 	switch {
