@@ -48,6 +48,7 @@ type SourceStatus struct {
 	Mode    Mode    `json:"mode"`
 	State   State   `json:"state"`
 	Reason  string  `json:"reason,omitempty"`  // why it failed, or what it waits for
+	Note    string  `json:"note,omitempty"`    // what of it is not carried, as files of a folder that are no pictures
 	Frames  uint64  `json:"frames,omitempty"`  // of the whole source, where it is known: 0 is not known
 	Corrupt uint64  `json:"corrupt,omitempty"` // packets of a film or a camera that were broken: passed over, or shown with what was left
 	Account Account `json:"account"`
@@ -154,8 +155,8 @@ func (s *SourceStatus) validate() error {
 	default:
 		return fmt.Errorf("source %s has the state %.32q", s.Source, s.State)
 	}
-	if len(s.URI) > maxAliveURI || len(s.Reason) > maxAliveText {
-		return fmt.Errorf("source %s has a URI of %d bytes and a reason of %d, at most %d and %d", s.Source, len(s.URI), len(s.Reason), maxAliveURI, maxAliveText)
+	if len(s.URI) > maxAliveURI || len(s.Reason) > maxAliveText || len(s.Note) > maxAliveText {
+		return fmt.Errorf("source %s has a URI of %d bytes, a reason of %d and a note of %d, at most %d, %d and %d", s.Source, len(s.URI), len(s.Reason), len(s.Note), maxAliveURI, maxAliveText, maxAliveText)
 	}
 	for _, counts := range []map[string]uint64{s.Account.Skipped, s.Account.Dropped} {
 		if len(counts) > maxAliveReasons {

@@ -84,6 +84,7 @@ type SourceInfo struct {
 	Mode            flow.Mode     `json:"mode"`
 	State           flow.State    `json:"state"`
 	Reason          string        `json:"reason,omitempty"`  // why it failed
+	Note            string        `json:"note,omitempty"`    // what of it is not carried, as files of a folder that are no pictures
 	Waiting         string        `json:"waiting,omitempty"` // for how long its frames have waited, and for what; empty: it goes on
 	Session         string        `json:"session"`
 	Seq             uint64        `json:"seq"`               // of the newest scene; 0: none yet

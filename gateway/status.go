@@ -149,7 +149,8 @@ func (h *hub) info(s *source, now time.Time) SourceInfo {
 	}
 	if !s.told.IsZero() {
 		account := s.status.Account
-		info.Account, info.Frames, info.Session, info.Reason = &account, s.status.Frames, s.status.Session, s.status.Reason
+		info.Account, info.Frames, info.Session = &account, s.status.Frames, s.status.Session
+		info.Reason, info.Note = s.status.Reason, s.status.Note
 	}
 	if still := now.Sub(s.moved); s.mode == flow.ModeLossless && info.State == flow.StateRunning && info.Account != nil &&
 		info.Account.InFlight > 0 && still >= waitsAfter {

@@ -32,7 +32,7 @@ const mostSources = 1024
 
 // Config is the producer's settings.
 type Config struct {
-	Sources       []string           `name:"source" sep:"none" placeholder:"[NAME=]URI[#KEY=VALUE&…]" help:"A video file, a folder of pictures (jpg, jpeg, png, bmp, webp; in order of their names, numbers by value), a picture, a camera (rtsp://…, rtsps://…; http://… or https://…, as MJPEG or a picture for each request; or the number of a device), a film at http://…, or a generated street that never ends (street:?seed=7&fps=30&size=640x360&split=all); may be repeated. Settings of its own follow a #: rtsp://…#fps=10&max_side=1280 (mode, fps, loop, quality, max_side; of cameras also decode=all, keys or auto, which goes to key frames while there is not time for all, and verify=false, which takes any TLS certificate). NAME ([A-Za-z0-9_-], at most 64) is how the source is called everywhere; without it, it is the base name."`
+	Sources       []string           `name:"source" sep:"none" placeholder:"[NAME=]URI[#KEY=VALUE&…]" help:"A video file, a folder of pictures (JPEG, PNG, BMP, WebP, TIFF, GIF; in order of their names, numbers by value), a picture, a camera (rtsp://…, rtsps://…; http://… or https://…, as MJPEG or a picture for each request; or the number of a device), a film at http://…, or a generated street that never ends (street:?seed=7&fps=30&size=640x360&split=all); may be repeated. Settings of its own follow a #: rtsp://…#fps=10&max_side=1280 (mode, fps, loop, quality, max_side; of a folder watch=true: take the files that come later too; of cameras also decode=all, keys or auto, which goes to key frames while there is not time for all, and verify=false, which takes any TLS certificate). NAME ([A-Za-z0-9_-], at most 64) is how the source is called everywhere; without it, it is the base name."`
 	SourceFile    string             `placeholder:"FILE" help:"File of further sources, one a line as --source takes it; empty lines, and those that begin with #, are passed over. It is read again when it changes, and sources come and go with their lines; a line that is wrong is logged, and the others go on; but with --exit-when-done it is read once, as a whole. Keep passwords of cameras there, or in the environment (rtsp://$${CAM_USER}:$${CAM_PASSWORD}@…): everybody on a machine sees its command lines."`
 	Run           string             `placeholder:"NAME" help:"Names this run, so that the same sources, started again, go on where they stopped; without it every start begins anew."`
 	Ingest        bool               `help:"Take the pictures that anyone publishes to ingest.<source>; of several producers with it one does, the others stand by."`
@@ -116,7 +116,12 @@ func (c Config) Validate() error {
 	if _, err := ffmpeg.DecodeArgs(c.DecodeArgs); err != nil {
 		return fmt.Errorf("%w: --decode-args: %w", ErrConfig, err)
 	}
-	_, err := c.specs()
+	specs, err := c.specs()
+	for _, s := range specs {
+		if s.Settings.Watch && c.Run != "" { // a picture's number is its turn to come, which nobody can tell again
+			return fmt.Errorf("%w: --run can't go on with the watched folder %s: leave --run or watch=true out", ErrConfig, s.URI)
+		}
+	}
 	return err
 }
 

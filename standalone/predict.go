@@ -21,7 +21,7 @@ import (
 
 // Predict is the command `spatialflow predict`: what is in pictures, and how near.
 type Predict struct {
-	Pictures []string `arg:"" name:"picture" placeholder:"PICTURE" help:"JPEG, PNG, BMP or WebP files."`
+	Pictures []string `arg:"" name:"picture" placeholder:"PICTURE" help:"JPEG, PNG, BMP, WebP, TIFF or GIF files."`
 	JSON     bool     `name:"json" help:"Print a line of JSON for each picture, as up --scenes writes it, with its path, instead of tables."`
 	Out      string   `short:"o" placeholder:"PATH" help:"Draw the boxes and, beside the picture, the depth heat map: into this file, .jpg or .png, or, of several pictures, into this folder."`
 
@@ -37,7 +37,7 @@ func (p *Predict) Validate() error {
 		} else if info.IsDir() {
 			return fmt.Errorf("%w: %s is a folder: give its pictures, or watch it (spatialflow watch %s)", ErrUsage, path, path)
 		} else if !producer.IsPicture(path) {
-			return fmt.Errorf("%w: %s is no .jpg, .jpeg, .png, .bmp or .webp: a video is watched (spatialflow watch %s)", ErrUsage, path, path)
+			return fmt.Errorf("%w: %s is no JPEG, PNG, BMP, WebP, TIFF or GIF by its name: a video is watched (spatialflow watch %s)", ErrUsage, path, path)
 		}
 	}
 	if p.Out == "" {

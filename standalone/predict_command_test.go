@@ -108,7 +108,7 @@ func TestPredictRefuses(t *testing.T) {
 	}{
 		"missing":                {"", []string{filepath.Join(folder, "nowhere.jpg")}, "nowhere.jpg"},
 		"a folder":               {"", []string{folder}, "spatialflow watch"},
-		"a film":                 {"", []string{one, film}, "film.mp4 is no .jpg"},
+		"a film":                 {"", []string{one, film}, "film.mp4 is no JPEG"},
 		"a drawing's name":       {"x.gif", []string{one}, "ends in .jpg or .png"},
 		"drawn over itself":      {one, []string{one}, "take the place of a picture"},
 		"drawn over by a link":   {linked, []string{one}, "take the place of a picture"},

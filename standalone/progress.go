@@ -122,6 +122,11 @@ func writeSummary(out io.Writer, summaries []producer.Summary) {
 			a.Admitted, a.Complete, a.Partial, a.Error, reasons(a.Dropped), a.InFlight, s.Rate, short(s.P50), short(s.P95), short(s.P99))
 	}
 	table.Flush()
+	for _, s := range summaries {
+		if s.Note != "" {
+			fmt.Fprintf(out, "%s: %s\n", s.Source, s.Note)
+		}
+	}
 }
 
 func short(d time.Duration) time.Duration { return d.Round(100 * time.Microsecond) }

@@ -121,7 +121,7 @@ function sourceRow(s) {
   name.href = `/#${encodeURIComponent(s.source)}`;
   return {
     data: { source: s.source },
-    cells: [name, make("span", "", state(s.state), ` ${s.mode}`, s.reason ? `: ${s.reason}` : "", s.waiting ? make("span", "note", ` ${s.waiting}`) : ""), s.scenes_per_second.toFixed(1), of("captured"), a ? reasons(a.skipped) : "–", of("admitted"), of("complete"), of("partial"), of("error"), a ? reasons(a.dropped) : "–", of("in_flight")],
+    cells: [name, make("span", "", state(s.state), ` ${s.mode}`, s.reason ? `: ${s.reason}` : "", s.waiting ? make("span", "note", ` ${s.waiting}`) : "", s.note ? make("span", "note", ` ${s.note}`) : ""), s.scenes_per_second.toFixed(1), of("captured"), a ? reasons(a.skipped) : "–", of("admitted"), of("complete"), of("partial"), of("error"), a ? reasons(a.dropped) : "–", of("in_flight")],
   };
 }
 

@@ -110,7 +110,7 @@ func fitting(said map[string]*told, statuses []flow.SourceStatus, now time.Time)
 // news says whether there is more to tell than how many frames there were.
 func (t *told) news(s flow.SourceStatus) bool {
 	before := t.status
-	return before.Session != s.Session || before.State != s.State || before.Reason != s.Reason || before.Frames != s.Frames
+	return before.Session != s.Session || before.State != s.State || before.Reason != s.Reason || before.Note != s.Note || before.Frames != s.Frames
 }
 
 // size is what a status takes of a message, in bytes.

@@ -41,6 +41,7 @@ type Row struct {
 	resumed uint64
 	standby bool // another producer has the name
 	later   bool // nobody named it beforehand
+	note    func() string
 }
 
 // Summary is what there is to say of a source in the end.
@@ -149,6 +150,9 @@ func (r *Row) Snapshot() (flow.SourceStatus, uint64) {
 	defer r.mu.Unlock()
 	status := r.status
 	status.Account = r.Account.Snapshot()
+	if r.note != nil {
+		status.Note = cut(r.note())
+	}
 	return status, r.resumed
 }
 
@@ -170,6 +174,13 @@ func (r *Row) Opened(frames, resumed uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.status.Frames, r.resumed = frames, resumed
+}
+
+// Noted tells who says, at any time, what of the source is not carried; nil: nobody.
+func (r *Row) Noted(note func() string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.note = note
 }
 
 // Counted tells how many pictures the source turned out to have.

@@ -186,10 +186,14 @@ func (l *Source) captureOnce(ctx context.Context) (endless bool, err error) {
 		return l.spec.IsCamera(), err
 	}
 	l.BeginSession(info.Frames)
+	l.row.Noted(info.Note)
 	err = l.capture(ctx, src, info)
 	err = errors.Join(err, src.Close())
 	if corrupt := src.Corrupt(); corrupt > 0 && !info.Camera {
 		l.log.Warn("broken packets were passed over", "corrupt", corrupt)
+	}
+	if info.Note != nil && info.Note() != "" && !l.spec.Settings.Loop {
+		l.log.Info("not carried", "what", info.Note())
 	}
 	return info.Camera, err
 }

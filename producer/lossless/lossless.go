@@ -131,6 +131,8 @@ func (l *carrier) carry(ctx, work context.Context, cancel context.CancelCauseFun
 	if err := l.hear(stageFuser); err != nil { // before the first publish
 		return err
 	}
+	l.row.Noted(info.Note)
+	defer l.tellNote(info.Note)
 	frames := info.Frames
 	l.row.Opened(frames, 0)
 	position, err := l.resume(ctx, src, info)
@@ -166,6 +168,13 @@ func (l *carrier) carry(ctx, work context.Context, cancel context.CancelCauseFun
 		l.log.Warn("the end of the run is not noted: who stands by for it looks itself", "error", err)
 	}
 	return nil
+}
+
+// tellNote logs what of the source was not carried.
+func (l *carrier) tellNote(note func() string) {
+	if note != nil && note() != "" {
+		l.log.Info("not carried", "what", note())
+	}
 }
 
 // hear subscribes to what a stage is done with, unless that was done. The goroutine that admits calls it.

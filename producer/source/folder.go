@@ -18,36 +18,59 @@ const maxPictures = 1 << 20
 type folder struct {
 	paths  []string // not yet read
 	intake Intake
+	watch  *watch // for files that come later; nil: it ends
 }
 
 func openFolder(path string, s Settings) (Source, Info, error) {
+	if s.Watch {
+		return openWatched(path, s)
+	}
 	entries, err := os.ReadDir(path)
 	if err != nil {
 		return nil, Info{}, fmt.Errorf("%w: %w", ErrOpen, err)
 	}
 	var paths []string
+	others := new(passed)
 	for _, entry := range entries {
-		if !entry.IsDir() && IsPicture(entry.Name()) {
-			paths = append(paths, filepath.Join(path, entry.Name()))
+		file := filepath.Join(path, entry.Name())
+		switch {
+		case hidden(entry.Name()):
+		case entry.IsDir():
+			others.folder()
+		case others.takes(file):
+			paths = append(paths, file)
 		}
 	}
 	if len(paths) == 0 {
-		return nil, Info{}, fmt.Errorf("%w: folder %s holds no .jpg, .jpeg, .png, .bmp or .webp", ErrNoPictures, path)
+		err := fmt.Errorf("%w: folder %s holds no JPEG, PNG, BMP, WebP, TIFF or GIF", ErrNoPictures, path)
+		if said := others.String(); said != "" {
+			err = fmt.Errorf("%w (%s)", err, said)
+		}
+		return nil, Info{}, err
 	}
 	if len(paths) > maxPictures {
 		return nil, Info{}, fmt.Errorf("%w: folder %s holds %d pictures, at most %d", ErrOpen, path, len(paths), maxPictures)
 	}
 	slices.SortFunc(paths, naturalOrder)
-	return newFolder(paths, s), Info{Frames: uint64(len(paths))}, nil
+	return newFolder(paths, s), Info{Frames: uint64(len(paths)), Note: others.String}, nil
 }
 
 func newFolder(paths []string, s Settings) *folder {
 	return &folder{paths: paths, intake: Intake{s}}
 }
 
+// hidden says whether nobody means a file as a picture, not even to count it: .DS_Store, and ._a.jpg beside a Mac's a.jpg.
+func hidden(name string) bool { return strings.HasPrefix(name, ".") }
+
 func (f *folder) Next(ctx context.Context) (Picture, error) {
 	if err := ctx.Err(); err != nil {
 		return Picture{}, err
+	}
+	if len(f.paths) == 0 && f.watch != nil {
+		var err error
+		if f.paths, err = f.watch.next(ctx); err != nil {
+			return Picture{}, err
+		}
 	}
 	if len(f.paths) == 0 {
 		return Picture{}, io.EOF

@@ -32,6 +32,9 @@ type Info struct {
 	Stamped bool      // its pictures have time stamps
 	Film    *FilmFile // nil: it is none
 	Camera  bool      // it has a pace of its own, and no end
+	// Note says, at any time, what of the source is not carried; nil or empty: there is nothing to say. It may be called from many
+	// goroutines, and after the source is closed.
+	Note func() string
 }
 
 // Open opens what a source names, for the first options.Frames of its pictures. It ends, and what it opened with it, when ctx
@@ -88,9 +91,12 @@ func IsPicture(path string) bool {
 // beginsPicture tells by its first bytes, whatever its name, whether a file is read as a picture. [picture.ErrKind] is returned
 // for pictures that are not read. GIFs are films; BMP and TIFF begin too little like themselves to be known without a name.
 func beginsPicture(path string) (bool, error) {
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+		return false, nil // whoever opens it says so; a pipe would wait
+	}
 	file, err := os.Open(path)
 	if err != nil {
-		return false, nil // whoever opens it says so
+		return false, nil
 	}
 	defer file.Close()
 	head := make([]byte, picture.HeadSize)

@@ -17,6 +17,7 @@ type Settings struct {
 	Loop    bool      // live: a file begins again at its end
 	Quality int       // of JPEGs that are encoded here
 	MaxSide int       // pixels of the longer side; larger pictures are made smaller; 0: none
+	Watch   bool      // of a folder: files that come later are taken too, and it has no end
 
 	// Of cameras on the network.
 	Decode coded.Decode // which pictures are decoded; empty: auto
@@ -30,7 +31,7 @@ const (
 )
 
 // settingKeys are what a fragment may set.
-var settingKeys = []string{"mode", "fps", "loop", "quality", "max_side", "decode", "verify"}
+var settingKeys = []string{"mode", "fps", "loop", "quality", "max_side", "watch", "decode", "verify"}
 
 // with is s, changed by a fragment such as mode=live&fps=10. An error names the key.
 func (s Settings) with(fragment string) (Settings, error) {
@@ -49,6 +50,8 @@ func (s Settings) with(fragment string) (Settings, error) {
 			s.Loop, err = strconv.ParseBool(value)
 		case "quality":
 			s.Quality, err = strconv.Atoi(value)
+		case "watch":
+			s.Watch, err = strconv.ParseBool(value)
 		case "max_side":
 			s.MaxSide, err = strconv.Atoi(value)
 		case "decode":

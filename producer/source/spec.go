@@ -131,6 +131,9 @@ func parseSource(arg string, defaults Settings) (Spec, error) {
 	if err := s.locate(uri); err != nil {
 		return Spec{}, err
 	}
+	if info, err := os.Stat(s.path); s.Settings.Watch && (s.path == "" || err != nil || !info.IsDir()) {
+		return Spec{}, fmt.Errorf("%w: --source %s: watch=true is for a folder that is there", ErrConfig, s.URI)
+	}
 	if web := s.camera != nil && strings.HasPrefix(s.camera.Scheme, "http"); s.Mode() == flow.ModeLossless && s.IsCamera() && !web { // there may be a film
 		return Spec{}, fmt.Errorf("%w: --source %s: a camera does not wait, so its mode is live", ErrConfig, s.URI)
 	}

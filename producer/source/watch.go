@@ -1,0 +1,115 @@
+package source
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/spatial-flow/spatial-flow/flow/clock"
+)
+
+const (
+	lookLeast     = 500 * time.Millisecond // between two looks at a folder
+	lookShare     = 20                     // of the time, at most one part of so many is spent looking
+	settledFor    = 2 * time.Second        // then a file is whole when it is first seen
+	watchPatience = time.Minute            // for a folder that can't be read, as on a network that is away
+)
+
+// watch looks into a folder again and again, which works on every file system, those on a network included. A file is
+// whole, and taken, once its size and time are those of the look before; an empty one never is. One that was taken is not
+// taken again while it is there. One goroutine uses it.
+type watch struct {
+	folder string
+	others *passed
+	known  map[string]bool // names that were taken, or passed over
+	coming map[string]look // at files that are not known to be whole
+}
+
+// look is what a file was.
+type look struct {
+	size    int64
+	changed time.Time
+}
+
+func openWatched(path string, s Settings) (Source, Info, error) {
+	w := &watch{folder: path, others: new(passed), known: map[string]bool{}, coming: map[string]look{}}
+	paths, err := w.look()
+	if err != nil {
+		return nil, Info{}, err
+	}
+	f := newFolder(paths, s)
+	f.watch = w
+	return f, Info{Note: w.others.String}, nil
+}
+
+// next waits for files, and returns them in order of their names.
+func (w *watch) next(ctx context.Context) ([]string, error) {
+	pause, failing := lookLeast, time.Time{}
+	for clock.Sleep(ctx, pause) {
+		begin := time.Now()
+		paths, err := w.look()
+		switch {
+		case err == nil && len(paths) > 0:
+			return paths, nil
+		case err == nil:
+			failing = time.Time{}
+		case failing.IsZero():
+			failing = begin
+		case begin.Sub(failing) >= watchPatience:
+			return nil, err
+		}
+		pause = max(lookLeast, lookShare*time.Since(begin))
+	}
+	return nil, ctx.Err()
+}
+
+// look returns the files that are whole now. [ErrOpen] is returned when the folder can't be read, or holds too much.
+func (w *watch) look() ([]string, error) {
+	entries, err := os.ReadDir(w.folder)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrOpen, err)
+	}
+	if len(entries) > maxPictures {
+		return nil, fmt.Errorf("%w: folder %s holds %d files, at most %d", ErrOpen, w.folder, len(entries), maxPictures)
+	}
+	known, coming := make(map[string]bool, len(entries)), map[string]look{}
+	var whole []string
+	for _, entry := range entries {
+		name := entry.Name()
+		switch {
+		case hidden(name):
+			continue
+		case w.known[name]:
+			known[name] = true
+			continue
+		case entry.IsDir():
+			w.others.folder()
+			known[name] = true
+			continue
+		}
+		path := filepath.Join(w.folder, name)
+		info, err := os.Stat(path)
+		if err != nil {
+			continue // gone, or a link to what is not there yet
+		}
+		now, before := look{info.Size(), info.ModTime()}, w.coming[name]
+		settled := w.first() && time.Since(now.changed) >= settledFor
+		if info.Mode().IsRegular() && !unread(name) && (now.size == 0 || !settled && now != before) {
+			coming[name] = now
+			continue
+		}
+		known[name] = true
+		if w.others.takes(path) {
+			whole = append(whole, path)
+		}
+	}
+	w.known, w.coming = known, coming
+	slices.SortFunc(whole, naturalOrder)
+	return whole, nil
+}
+
+// first says whether the folder was not looked into yet.
+func (w *watch) first() bool { return len(w.known) == 0 && len(w.coming) == 0 }
