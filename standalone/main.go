@@ -1,6 +1,8 @@
 package standalone
 
 import (
+	"context"
+	"io"
 	"log/slog"
 	"os"
 
@@ -11,21 +13,24 @@ import (
 	"github.com/spatial-flow/spatial-flow/standalone/runs"
 )
 
+// commands are those of the program.
+type commands struct {
+	service.Versioned
+	Up        Up                `cmd:"" help:"Run every stage in this process, over an embedded NATS server."`
+	Eval      Eval              `cmd:"" help:"Run generated streets through the pipeline and compare its scenes with the truth."`
+	Watch     Watch             `cmd:"" help:"The viewer as a program: print or draw the scenes of a gateway, or of a file that is run here."`
+	Probe     probe.Command     `cmd:"" help:"What a camera, film, folder or picture is, and what would be done with it."`
+	Predict   Predict           `cmd:"" help:"What is in pictures, and how near: as a table, as JSON, or drawn."`
+	Provision provision.Command `cmd:"" help:"Make the streams, consumers and entries that separate services need, on a NATS server."`
+	Runs      runs.Command      `cmd:"" help:"How far the sources of a deployment have come, and how to forget that."`
+	Street    Street            `cmd:"" help:"The generated street with known truth."`
+	Healthy   service.Healthy   `cmd:"" help:"Exit with 0 when a program that runs is ready, else with 1."`
+	Drain     service.Drain     `cmd:"" help:"Stop a program that runs, as SIGTERM does, once what it has in hand is finished."`
+}
+
 // Main is the program spatialflow: it runs the command that the arguments name, and exits with 1 when that fails.
 func Main(arguments []string) {
-	var commands struct {
-		service.Versioned
-		Up        Up                `cmd:"" help:"Run every stage in this process, over an embedded NATS server."`
-		Eval      Eval              `cmd:"" help:"Run generated streets through the pipeline and compare its scenes with the truth."`
-		Watch     Watch             `cmd:"" help:"The viewer as a program: print or draw the scenes of a gateway, or of a file that is run here."`
-		Probe     probe.Command     `cmd:"" help:"What a camera, film, folder or picture is, and what would be done with it."`
-		Predict   Predict           `cmd:"" help:"What is in pictures, and how near: as a table, as JSON, or drawn."`
-		Provision provision.Command `cmd:"" help:"Make the streams, consumers and entries that separate services need, on a NATS server."`
-		Runs      runs.Command      `cmd:"" help:"How far the sources of a deployment have come, and how to forget that."`
-		Street    Street            `cmd:"" help:"The generated street with known truth."`
-		Healthy   service.Healthy   `cmd:"" help:"Exit with 0 when a program that runs is ready, else with 1."`
-		Drain     service.Drain     `cmd:"" help:"Stop a program that runs, as SIGTERM does, once what it has in hand is finished."`
-	}
+	var commands commands
 	parser, err := service.Parser("spatialflow", "What is where, and how near: video frames to fused scenes.", &commands)
 	if err != nil {
 		panic(err) // a mistake in the flags' declarations
@@ -34,31 +39,38 @@ func Main(arguments []string) {
 	parser.FatalIfErrorf(err)
 	ctx, stop := service.SignalContext()
 	defer stop()
-	switch chosen.Command() {
-	case "eval":
-		log := telemetry.NewLogger(os.Stderr, "text", slog.LevelWarn)
-		parser.FatalIfErrorf(commands.Eval.Evaluate(ctx, os.Stdout, os.Stderr, log))
-	case "watch", "watch <file>":
-		parser.FatalIfErrorf(commands.Watch.RunWatch(ctx, os.Stdout, os.Stderr, telemetry.NewLogger(os.Stderr, "text", slog.LevelWarn)))
-	case "predict <picture>":
-		parser.FatalIfErrorf(commands.Predict.RunPredict(ctx, os.Stdout, telemetry.NewLogger(os.Stderr, "text", slog.LevelWarn)))
-	case "probe <source>":
-		parser.FatalIfErrorf(commands.Probe.Print(ctx, os.Stdout))
-	case "provision":
-		parser.FatalIfErrorf(commands.Provision.Run(ctx, os.Stdout, os.Stderr))
-	case "runs list", "runs list <source>":
-		parser.FatalIfErrorf(commands.Runs.List.Print(ctx, os.Stdout))
-	case "runs forget <source>", "runs forget <source> <run>":
-		parser.FatalIfErrorf(commands.Runs.Forget.Do(ctx, os.Stdout))
-	case "street export":
-		parser.FatalIfErrorf(commands.Street.Export.RunExport(ctx, os.Stderr))
-	case "healthy", "healthy <url>":
-		parser.FatalIfErrorf(commands.Healthy.Ask(ctx))
-	case "drain", "drain <url>":
-		parser.FatalIfErrorf(commands.Drain.Stop(ctx))
-	default:
-		up := &commands.Up
-		log := telemetry.NewLogger(os.Stderr, up.LogFormat, up.LogLevel)
-		parser.FatalIfErrorf(up.RunPipeline(ctx, os.Stdout, os.Stderr, log))
+	catchPipe()
+	out, progress := &stream{file: os.Stdout, end: stop}, &stream{file: os.Stderr, end: stop}
+	err = commands.run(ctx, chosen.Command(), out, progress)
+	if !out.gone.Load() { // else whoever wanted the output has had enough of it
+		parser.FatalIfErrorf(err)
 	}
+}
+
+// run runs a command: out gets its data, progress what a person wants to know besides.
+func (c *commands) run(ctx context.Context, command string, out, progress io.Writer) error {
+	warnings := telemetry.NewLogger(progress, "text", slog.LevelWarn)
+	switch command {
+	case "eval":
+		return c.Eval.Evaluate(ctx, out, progress, warnings)
+	case "watch", "watch <file>":
+		return c.Watch.RunWatch(ctx, out, progress, warnings)
+	case "predict <picture>":
+		return c.Predict.RunPredict(ctx, out, warnings)
+	case "probe <source>":
+		return c.Probe.Print(ctx, out)
+	case "provision":
+		return c.Provision.Run(ctx, out, progress)
+	case "runs list", "runs list <source>":
+		return c.Runs.List.Print(ctx, out)
+	case "runs forget <source>", "runs forget <source> <run>":
+		return c.Runs.Forget.Do(ctx, out)
+	case "street export":
+		return c.Street.Export.RunExport(ctx, progress)
+	case "healthy", "healthy <url>":
+		return c.Healthy.Ask(ctx)
+	case "drain", "drain <url>":
+		return c.Drain.Stop(ctx)
+	}
+	return c.Up.RunPipeline(ctx, out, progress, telemetry.NewLogger(progress, c.Up.LogFormat, c.Up.LogLevel))
 }

@@ -138,6 +138,10 @@ func (p *pipeline) provision(ctx context.Context) (err error) {
 }
 
 func (p *pipeline) openSceneFile() error {
+	if p.up.scenes != nil {
+		p.scenes = newSceneReader(&SceneFile{out: p.up.scenes}, map[session]uint64{})
+		return nil
+	}
 	open := CreateSceneFile
 	if p.up.Run != "" {
 		open = ContinueSceneFile

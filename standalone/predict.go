@@ -40,8 +40,11 @@ func (p *Predict) Validate() error {
 			return fmt.Errorf("%w: %s is no JPEG, PNG, BMP, WebP, TIFF or GIF by its name: a video is watched (spatialflow watch %s)", ErrUsage, path, path)
 		}
 	}
-	if p.Out == "" {
+	switch p.Out {
+	case "":
 		return nil
+	case standardOutput:
+		return fmt.Errorf("%w: --out -: drawings are written to a file or a folder", ErrUsage)
 	}
 	if ext := strings.ToLower(filepath.Ext(p.Out)); len(p.Pictures) == 1 && ext != ".jpg" && ext != ".jpeg" && ext != ".png" {
 		return fmt.Errorf("%w: --out %s: a drawing's name ends in .jpg or .png", ErrUsage, p.Out)

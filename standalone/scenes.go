@@ -18,7 +18,8 @@ const maxLine = 16 << 20
 // SceneFile has one line of JSON per scene.
 type SceneFile struct {
 	path    string
-	file    *os.File
+	file    *os.File // nil: what it is written to is another's
+	out     io.Writer
 	written map[session]uint64 // seq of the last line, when it was opened
 	old     bool               // what is in it goes with the first scene
 	line    []byte
@@ -58,7 +59,7 @@ func openSceneFile(path string) (*SceneFile, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open scene file: %w", err)
 	}
-	return &SceneFile{path: path, file: file, written: map[session]uint64{}}, nil
+	return &SceneFile{path: path, file: file, out: file, written: map[session]uint64{}}, nil
 }
 
 func (s *SceneFile) recover() error {
@@ -131,7 +132,7 @@ func (s *SceneFile) Take(scene *flow.Scene) (err error) {
 		s.line, err = scene.AppendLine(s.line[:0])
 	}
 	if err == nil {
-		_, err = s.file.Write(s.line)
+		_, err = s.out.Write(s.line)
 	}
 	if err != nil {
 		return fmt.Errorf("write scene %s: %w", scene.ID(), err)
@@ -141,6 +142,9 @@ func (s *SceneFile) Take(scene *flow.Scene) (err error) {
 
 // Close closes the file.
 func (s *SceneFile) Close() error {
+	if s.file == nil {
+		return nil
+	}
 	if err := s.file.Close(); err != nil {
 		return fmt.Errorf("close scene file: %w", err)
 	}

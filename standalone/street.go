@@ -28,6 +28,9 @@ type StreetExport struct {
 
 // RunExport writes the data set; progress gets the lines that a person watches.
 func (e *StreetExport) RunExport(ctx context.Context, progress io.Writer) error {
+	if e.Out == standardOutput {
+		return fmt.Errorf("%w: --out -: frames are written to a folder", ErrUsage)
+	}
 	width, height, err := street.ParseSize(e.Size)
 	if err != nil {
 		return fmt.Errorf("%w: --size: %w", ErrUsage, err)

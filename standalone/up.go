@@ -49,7 +49,7 @@ type Up struct {
 	Run          string        `placeholder:"NAME" help:"Names this run, so that the same command goes on where a killed one stopped; needs --data-dir."`
 	Duration     time.Duration `placeholder:"T" help:"Stop the sources after this time (20s, 5m), wait up to 30 s for what is under way, sum up, and end."`
 	ExitWhenDone bool          `help:"End when every source is complete, instead of serving on."`
-	Scenes       string        `placeholder:"FILE" help:"Write every scene as a line of JSON, in order; with --run an existing file is completed."`
+	Scenes       string        `placeholder:"FILE" help:"Write every scene as a line of JSON, in order; with --run an existing file is completed. - is standard output; the summary then goes to standard error."`
 
 	LogLevel  slog.Level `default:"info" help:"Least level that is logged: debug, info, warn or error."`
 	LogFormat string     `enum:"text,json" default:"text" help:"Format of the log, on standard error: text or json."`
@@ -58,6 +58,7 @@ type Up struct {
 	Listening func(net.Addr) `kong:"-"`
 
 	drain   time.Duration // what a stop waits for the frames that are under way; 0: 30 s
+	scenes  io.Writer     // set: takes the scenes that --scenes asks for
 	sink    sceneSink     // set: is given every scene, and --scenes is not written
 	unpaced bool          // generated sources run ahead of their clock
 }
@@ -107,7 +108,8 @@ func (u *Up) Validate() error {
 }
 
 // RunPipeline brings the pipeline up, runs the sources through it, and takes it down again: sources first, then, when
-// nothing is under way any more, everything else. progress gets the lines that a person watches, out the summary.
+// nothing is under way any more, everything else. progress gets the lines that a person watches, out the summary, or, when
+// --scenes names it, the scenes: then the summary is progress too.
 // [flow.ErrAccount] is returned when a frame was lost or counted twice, [ErrSource] when a source failed, and
 // [ErrScenes] when a scene is missing in the file.
 func (u *Up) RunPipeline(ctx context.Context, out, progress io.Writer, log *slog.Logger) (err error) {
@@ -122,13 +124,17 @@ func (u *Up) RunPipeline(ctx context.Context, out, progress io.Writer, log *slog
 	board := producer.NewBoard()
 	ctx, drain := context.WithCancel(ctx)
 	defer drain()
+	summary := out
+	if u.Scenes != "" && isOutput(u.Scenes, out) {
+		u.scenes, summary = out, progress
+	}
 	p, err := u.start(ctx, drain, dir, board, log)
 	if err != nil {
 		return err
 	}
 	err = p.follow(ctx, progress)
 	err = errors.Join(err, p.stop())
-	writeSummary(out, board.Summaries())
+	writeSummary(summary, board.Summaries())
 	return errors.Join(err, verdict(board.Statuses()))
 }
 
@@ -138,11 +144,7 @@ func (u *Up) dataDir() (dir string, remove func() error, err error) {
 		dir, err := filepath.Abs(u.DataDir)
 		return dir, func() error { return nil }, err
 	}
-	dir, err = os.MkdirTemp("", "spatialflow-")
-	if err != nil {
-		return "", nil, fmt.Errorf("create temporary data folder: %w", err)
-	}
-	return dir, func() error { return os.RemoveAll(dir) }, nil
+	return temporary()
 }
 
 // verdict is what the sources' ends and accounts say about the whole.

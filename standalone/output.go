@@ -1,0 +1,60 @@
+package standalone
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/signal"
+	"sync/atomic"
+	"syscall"
+)
+
+// standardOutput is what flags that name a file say for standard output.
+const standardOutput = "-"
+
+// stream is standard output or standard error. Once its reader has gone, as head(1) does, the program is asked to end, and
+// what is written is thrown away: what it has in hand is finished, and what it made is removed.
+type stream struct {
+	file *os.File
+	end  context.CancelFunc
+	gone atomic.Bool
+}
+
+// catchPipe has writes to a pipe without a reader fail, where they would kill the program. Programs that it starts are not
+// touched by it.
+func catchPipe() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
+
+func (s *stream) Write(data []byte) (int, error) {
+	if s.gone.Load() {
+		return len(data), nil
+	}
+	n, err := s.file.Write(data)
+	if errors.Is(err, syscall.EPIPE) {
+		s.gone.Store(true)
+		s.end()
+		return len(data), nil
+	}
+	return n, err
+}
+
+// Stat is that of the file behind it.
+func (s *stream) Stat() (os.FileInfo, error) { return s.file.Stat() }
+
+// isOutput says whether a path is that of the output: -, or whatever leads to the same file, as /dev/stdout, which would be
+// overwritten if it were opened once more.
+func isOutput(path string, out io.Writer) bool {
+	if path == standardOutput {
+		return true
+	}
+	file, ok := out.(interface{ Stat() (os.FileInfo, error) })
+	if !ok {
+		return false
+	}
+	its, err := file.Stat()
+	if err != nil {
+		return false
+	}
+	info, err := os.Stat(path)
+	return err == nil && os.SameFile(its, info)
+}
