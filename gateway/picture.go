@@ -25,8 +25,8 @@ type sent struct {
 	width, height int // pixels of the picture as people see it: turned as EXIF says, before it was made smaller
 }
 
-// converting lets one picture at a time be decoded here: that may take 20 bytes a pixel, those of a progressive JPEG's
-// coefficients and colours and of what is made of them, 1.25 GiB in all. It holds a token meanwhile.
+// converting lets one picture at a time be decoded here: that may take 16 bytes a pixel, those of a progressive JPEG's
+// coefficients and colours, 1 GiB in all. It holds a token meanwhile.
 type converting chan struct{}
 
 // prepare makes a body fit for the workers. A JPEG travels byte for byte, unless it must be turned, holds inks, or is too large

@@ -18,6 +18,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/vmihailenco/msgpack/v5"
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	decoder "github.com/spatial-flow/spatial-flow/flow/picture"
@@ -153,6 +154,16 @@ func looksLike(t *testing.T, name string, data []byte, file decoder.File) {
 	}
 }
 
+// captured is a frame with a capture time.
+func captured(t *testing.T, at int64) []byte {
+	t.Helper()
+	data, err := flow.Encode(nil, &flow.Frame{Version: 1, Captured: at, Picture: picture(t, asJPEG)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
 // Whoever asks gets the ack of the admitted frame: by a request, and by JetStream's own publish.
 func TestIngestAcks(t *testing.T) {
 	t.Parallel()
@@ -180,6 +191,7 @@ func TestIngestAcks(t *testing.T) {
 		{"cam2", frame, func(f *flow.Frame) bool {
 			return f.Captured == 1_700_000_000_000_000_005 && bytes.Equal(f.Picture, data)
 		}},
+		{"cam4", captured(t, int64(5*time.Minute)), func(f *flow.Frame) bool { return f.Captured > time.Now().Add(-time.Hour).UnixNano() }}, // a clock that was never set
 		{"cam3", tomorrow, func(f *flow.Frame) bool { return f.Captured <= time.Now().UnixNano() }},
 	} {
 		ack, err := b.bus.JetStream().Publish(t.Context(), "ingest."+test.source, test.data)
@@ -213,6 +225,10 @@ func TestIngestRefuses(t *testing.T) {
 	t.Parallel()
 	b, l := startIngest(t)
 	bomb, cut := picture(t, asPNG), picture(t, asJPEG)
+	floating, err := msgpack.Marshal(map[string]any{"v": 1, "cap": 1_795_000_000.25, "pic": picture(t, asJPEG)}) // Python's time.time()
+	if err != nil {
+		t.Fatal(err)
+	}
 	copy(bomb[16:24], []byte{0, 0, 0x75, 0x30, 0, 0, 0x75, 0x30}) // 30,000 x 30,000
 	binary.BigEndian.PutUint32(bomb[29:], crc32.ChecksumIEEE(bomb[12:29]))
 	foreign, err := flow.Encode(nil, &flow.Frame{Version: 1, Source: "cam9", Picture: picture(t, asJPEG)})
@@ -232,6 +248,10 @@ func TestIngestRefuses(t *testing.T) {
 		"nothing":          {"ingest.cam1", nil, "empty message"},
 		"cut short":        {"ingest.cam1", picture(t, asPNG)[:50], "PNG: "},
 		"a bomb":           {"ingest.cam1", bomb, "30000x30000"},
+		"seconds":          {"ingest.cam1", captured(t, 1_795_000_000), "capture time 1795000000 (key cap) looks like seconds: it is nanoseconds since 1970"},
+		"milliseconds":     {"ingest.cam1", captured(t, 1_795_000_000_123), "looks like milliseconds"},
+		"microseconds":     {"ingest.cam1", captured(t, 1_795_000_000_123_456), "looks like microseconds"},
+		"seconds as float": {"ingest.cam1", floating, "decoding int64"},
 		"a JPEG cut":       {"ingest.cam1", cut[:len(cut)-2], "64x48 is cut short"},
 		"dots":             {"ingest.cam.1", picture(t, asJPEG), "letters, digits"},
 		"reserved":         {"ingest.predict-x", picture(t, asJPEG), "gateways"},

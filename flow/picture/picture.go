@@ -74,7 +74,8 @@ func Open(data []byte) (File, error) {
 // Ready says whether the file is a JPEG that every decoder shows as a person sees it: upright, and grey or of three colours.
 func (f File) Ready() bool { return f.ready }
 
-// Decode is the picture, from 0, 0 on and without transparency. It takes 20 bytes a pixel at most meanwhile, and 4 in the end.
+// Decode is the picture, from 0, 0 on and without transparency. It takes 16 bytes a pixel at most meanwhile (the
+// coefficients and colours of a progressive JPEG), and 4 in the end.
 // [ErrKind] or [ErrBroken] is returned when it can't be decoded.
 func (f File) Decode() (*image.RGBA, error) {
 	img, err := f.decode()

@@ -15,6 +15,9 @@ const stripRows = 64
 // upright puts a picture on the background and turns it, on all cores.
 func (f File) upright(img image.Image) *image.RGBA {
 	from := img.Bounds()
+	if whole, ok := img.(*image.RGBA); ok && f.orientation == 1 && from.Min == (image.Point{}) && whole.Opaque() {
+		return whole
+	}
 	size := from.Size()
 	if f.orientation >= 5 {
 		size.X, size.Y = size.Y, size.X

@@ -264,12 +264,31 @@ func ingestPicture(name string, data []byte, p *source.Picture) ([]byte, error) 
 	case len(frame.Picture) == 0:
 		return nil, fmt.Errorf("%w: a frame without a picture (key pic)", errRefused)
 	}
-	// A later one is that of a wrong clock, and would make all that follows look late.
-	if captured := time.Unix(0, frame.Captured).UTC(); frame.Captured > 0 && captured.Before(p.Captured) {
+	if unit := otherUnit(frame.Captured); unit != "" {
+		return nil, fmt.Errorf("%w: capture time %d (key cap) looks like %s: it is nanoseconds since 1970", errRefused, frame.Captured, unit)
+	}
+	// A later one is that of a wrong clock, and would make all that follows look late; so is one of a clock that was never set.
+	if captured := time.Unix(0, frame.Captured).UTC(); captured.After(earliest) && captured.Before(p.Captured) {
 		p.Captured = captured
 	}
 	p.File = flow.FileName(frame.File)
 	return frame.Picture, nil
+}
+
+// earliest and latest are what capture times are expected between, in whatever unit.
+var (
+	earliest = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+	latest   = time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
+)
+
+// otherUnit is the unit in which a capture time would be one of this century, when that is not nanoseconds.
+func otherUnit(captured int64) string {
+	for unit, name := range map[time.Duration]string{time.Second: "seconds", time.Millisecond: "milliseconds", time.Microsecond: "microseconds"} {
+		if captured >= earliest.UnixNano()/int64(unit) && captured < latest.UnixNano()/int64(unit) {
+			return name
+		}
+	}
+	return ""
 }
 
 // source finds or makes a source. [errRefused] is returned when another reads one of that name; any other error is over some time:
