@@ -3,6 +3,8 @@ package flow
 import (
 	"errors"
 	"fmt"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/vmihailenco/msgpack/v5"
 )
@@ -34,6 +36,7 @@ func isNewer(data []byte) bool {
 const (
 	MaxHops       = 2 + MaxGroups // producer, each group, fuser
 	MaxText       = 1024          // bytes of an error, a model's name, a label
+	MaxFile       = MaxText       // bytes of the name of a frame's file
 	MaxDimension  = 1 << 16       // pixels of a picture's side
 	MaxAnswers    = 64            // keys of one group's answers
 	MaxAnswerSize = 64 << 10      // bytes of all answers of a group, with their keys
@@ -50,6 +53,32 @@ func CutText(text string) string {
 		end--
 	}
 	return text[:end] + more
+}
+
+// FileName is a file's name as messages and JSON have it. One that is UTF-8 stays as it is; of others, each % and each byte that
+// belongs to no character is percent-encoded, so that unescaping gives the name back. What is longer than [MaxFile] is cut, and ends in ….
+func FileName(name string) string {
+	if !utf8.ValidString(name) {
+		var escaped strings.Builder
+		for i := 0; i < len(name); {
+			r, size := utf8.DecodeRuneInString(name[i:])
+			if r == '%' || r == utf8.RuneError && size == 1 {
+				fmt.Fprintf(&escaped, "%%%02X", name[i])
+			} else {
+				escaped.WriteString(name[i : i+size])
+			}
+			i += size
+		}
+		name = escaped.String()
+	}
+	return CutText(name)
+}
+
+func validFile(name string) error {
+	if len(name) > MaxFile || !utf8.ValidString(name) {
+		return fmt.Errorf("%w: a file's name of %d bytes, at most %d of UTF-8", ErrMessage, len(name), MaxFile)
+	}
+	return nil
 }
 
 func validLedger(ledger []Hop) error {

@@ -11,6 +11,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/flow/telemetry"
 	"github.com/spatial-flow/spatial-flow/standalone/probe"
 	"github.com/spatial-flow/spatial-flow/standalone/runs"
+	"github.com/spatial-flow/spatial-flow/standalone/stdio"
 )
 
 // commands are those of the program.
@@ -39,10 +40,10 @@ func Main(arguments []string) {
 	parser.FatalIfErrorf(err)
 	ctx, stop := service.SignalContext()
 	defer stop()
-	catchPipe()
-	out, progress := &stream{file: os.Stdout, end: stop}, &stream{file: os.Stderr, end: stop}
+	stdio.CatchPipe()
+	out, progress := stdio.New(os.Stdout, stop), stdio.New(os.Stderr, stop)
 	err = commands.run(ctx, chosen.Command(), out, progress)
-	if !out.gone.Load() { // else whoever wanted the output has had enough of it
+	if !out.Gone() { // else whoever wanted the output has had enough of it
 		parser.FatalIfErrorf(err)
 	}
 }

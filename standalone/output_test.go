@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -135,43 +134,14 @@ func TestNothingTemporaryStays(t *testing.T) {
 				if err != nil || len(left) == 0 {
 					t.Fatalf("nothing was left: %v, %v", left, err)
 				}
-				sweep(temporary)
+				next, said, _ := apart(t, "up", "--source", pictures(t, 1), "--exit-when-done")
+				next.Env = append(next.Env, "TMPDIR="+temporary)
+				if err := next.Run(); err != nil {
+					t.Fatal(err, said)
+				}
 			}
 			wantNothingLeft(t, temporary)
 		})
-	}
-}
-
-// Folders of programs that live, and those of others, are not touched.
-func TestSweep(t *testing.T) {
-	t.Parallel()
-	parent := t.TempDir()
-	for _, name := range []string{"spatialflow-left", "spatialflow-lives", "spatialflow-other", "else"} {
-		if err := os.MkdirAll(filepath.Join(parent, name, "jetstream"), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if name != "spatialflow-other" {
-			if err := os.WriteFile(filepath.Join(parent, name, lockName), nil, 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	lock, err := lockFolder(filepath.Join(parent, "spatialflow-lives"), 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer lock.Close()
-	sweep(parent)
-	var left []string
-	entries, err := os.ReadDir(parent)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, entry := range entries {
-		left = append(left, entry.Name())
-	}
-	if !slices.Equal(left, []string{"else", "spatialflow-lives", "spatialflow-other"}) {
-		t.Error(left)
 	}
 }
 

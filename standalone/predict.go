@@ -17,6 +17,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 	"github.com/spatial-flow/spatial-flow/producer"
 	"github.com/spatial-flow/spatial-flow/standalone/drawing"
+	"github.com/spatial-flow/spatial-flow/standalone/stdio"
 )
 
 // Predict is the command `spatialflow predict`: what is in pictures, and how near.
@@ -43,7 +44,7 @@ func (p *Predict) Validate() error {
 	switch p.Out {
 	case "":
 		return nil
-	case standardOutput:
+	case stdio.Standard:
 		return fmt.Errorf("%w: --out -: drawings are written to a file or a folder", ErrUsage)
 	}
 	if ext := strings.ToLower(filepath.Ext(p.Out)); len(p.Pictures) == 1 && ext != ".jpg" && ext != ".jpeg" && ext != ".png" {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/producer/street"
 	"github.com/spatial-flow/spatial-flow/producer/street/dataset"
+	"github.com/spatial-flow/spatial-flow/standalone/stdio"
 )
 
 // Street is the command `spatialflow street`: the generated street with known truth.
@@ -28,7 +29,7 @@ type StreetExport struct {
 
 // RunExport writes the data set; progress gets the lines that a person watches.
 func (e *StreetExport) RunExport(ctx context.Context, progress io.Writer) error {
-	if e.Out == standardOutput {
+	if e.Out == stdio.Standard {
 		return fmt.Errorf("%w: --out -: frames are written to a folder", ErrUsage)
 	}
 	width, height, err := street.ParseSize(e.Size)

@@ -14,6 +14,8 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/producer"
+	"github.com/spatial-flow/spatial-flow/standalone/scratch"
+	"github.com/spatial-flow/spatial-flow/standalone/stdio"
 )
 
 // None is what --detect-model and --depth-model say to leave a group out.
@@ -125,7 +127,7 @@ func (u *Up) RunPipeline(ctx context.Context, out, progress io.Writer, log *slog
 	ctx, drain := context.WithCancel(ctx)
 	defer drain()
 	summary := out
-	if u.Scenes != "" && isOutput(u.Scenes, out) {
+	if u.Scenes != "" && stdio.Is(u.Scenes, out) {
 		u.scenes, summary = out, progress
 	}
 	p, err := u.start(ctx, drain, dir, board, log)
@@ -144,7 +146,7 @@ func (u *Up) dataDir() (dir string, remove func() error, err error) {
 		dir, err := filepath.Abs(u.DataDir)
 		return dir, func() error { return nil }, err
 	}
-	return temporary()
+	return scratch.Folder()
 }
 
 // verdict is what the sources' ends and accounts say about the whole.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/standalone/drawing"
+	"github.com/spatial-flow/spatial-flow/standalone/stdio"
 )
 
 // Watch is the command `spatialflow watch`: the viewer as a program.
@@ -44,7 +45,7 @@ func (w *Watch) Validate() error {
 		return fmt.Errorf("%w: --fps %v is not 0 to 1000", ErrUsage, w.FPS)
 	case w.Duration < 0:
 		return fmt.Errorf("%w: --duration %v is in the past", ErrUsage, w.Duration)
-	case w.Out == standardOutput:
+	case w.Out == stdio.Standard:
 		return fmt.Errorf("%w: --out -: a video is written to a file; scenes go to standard output with --json", ErrUsage)
 	case w.File != "" && w.Out != "" && sameFile(w.Out, w.File, fileOf(w.File)):
 		return fmt.Errorf("%w: --out %s is the video to watch", ErrUsage, w.Out)

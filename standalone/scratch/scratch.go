@@ -1,4 +1,5 @@
-package standalone
+// Package scratch makes temporary folders that do not stay, however their program ends.
+package scratch
 
 import (
 	"errors"
@@ -14,9 +15,9 @@ const (
 	lockName     = "lock" // in a temporary folder, locked while its program lives
 )
 
-// temporary makes a folder that remove removes. Folders that programs left behind which were killed are removed too: nobody
+// Folder makes a temporary folder that remove removes. Folders that programs left behind which were killed are removed too: nobody
 // holds their locks any more.
-func temporary() (dir string, remove func() error, err error) {
+func Folder() (dir string, remove func() error, err error) {
 	sweep(os.TempDir())
 	dir, err = os.MkdirTemp("", folderPrefix)
 	if err != nil {
