@@ -9,9 +9,13 @@ import (
 	"image/color"
 	"image/jpeg"
 	"image/png"
+	"math"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/spatial-flow/spatial-flow/flow/picture"
 	"github.com/spatial-flow/spatial-flow/workers/tensor"
 )
 
@@ -209,4 +213,55 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("%dx%d pixels of a header that says %dx%d", w, h, header.Width, header.Height)
 		}
 	})
+}
+
+// A frame's picture of whatever kind, by whatever door it came, is decoded as a person sees it.
+func TestDecodeSeesWhatPeopleSee(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("../../flow/picture/testdata/*.*")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, name := range files {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := newPicture(t)
+		file, refused := picture.Open(data)
+		if err := p.Decode(data); refused != nil {
+			if !errors.Is(err, tensor.ErrPicture) || !strings.Contains(err.Error(), refused.Error()) {
+				t.Errorf("%s: %v, want %v", name, err, refused)
+			}
+			continue
+		} else if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		want, err := file.Decode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, h := file.Width, file.Height
+		if gotW, gotH := p.Size(); gotW != w || gotH != h {
+			t.Errorf("%s: %dx%d, want %dx%d", name, gotW, gotH, w, h)
+			continue
+		}
+		planes := make([]float32, 3*w*h)
+		if _, err := p.Letterbox(planes, w, h); err != nil {
+			t.Fatal(err)
+		}
+		sum := 0.0
+		for y := range h {
+			for x := range w {
+				c := want.RGBAAt(x, y)
+				for plane, v := range []uint8{c.R, c.G, c.B} {
+					sum += math.Abs(255*float64(planes[plane*w*h+y*w+x]) - float64(v))
+				}
+			}
+		}
+		if mean := sum / float64(3*w*h); mean > 3 {
+			t.Errorf("%s: differs by %.1f in the mean", name, mean)
+		}
+	}
 }
