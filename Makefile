@@ -3,12 +3,12 @@ MODULES     := flow producer workers fuser gateway standalone
 ROOT        := github.com/spatial-flow/spatial-flow
 STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 ACTIONLINT  := go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
-TAGS        := customenv,gocv_specific_modules,gocv_videoio
+TAGS        := customenv,gocv_specific_modules
 
 # gocv against Debian's OpenCV 4.6: only the four modules that are used, see build/include.
 export CGO_CPPFLAGS := -I$(CURDIR)/build/include -I/usr/include/opencv4
 export CGO_CXXFLAGS := --std=c++11
-export CGO_LDFLAGS  := -lopencv_core -lopencv_imgproc -lopencv_imgcodecs -lopencv_videoio
+export CGO_LDFLAGS  := -lopencv_core -lopencv_imgproc -lopencv_imgcodecs
 
 .DEFAULT_GOAL := help
 .PHONY: help demo compose install install-test build test test-long check race vet lint fmt fmt-check tidy tidy-check graph isolated static bench env models train-demo-models diagram recording images push images-test cluster-test chart-check chart-readme workflows-check scripts-check eks-test release-dry-run release

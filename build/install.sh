@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what Spatial-Flow needs and is missing: a C++ compiler, FFmpeg, OpenCV's core, imgproc, imgcodecs and videoio,
+# Installs what Spatial-Flow needs and is missing: a C++ compiler, FFmpeg, OpenCV's core, imgproc and imgcodecs,
 # libonnxruntime (out of the PyPI wheel, into the user's cache folder), and with "test" also Chromium, shellcheck,
 # axe-core and the schema of AsyncAPI. With "onnxruntime" libonnxruntime and its licence only, for the images.
 set -eu
@@ -27,7 +27,7 @@ need() { # need PACKAGE FILE-OR-COMMAND: remembers the package when the file or 
 if [ "${1:-}" != onnxruntime ]; then
 	need g++ g++
 	need ffmpeg ffmpeg
-	for module in core imgproc imgcodecs videoio; do
+	for module in core imgproc imgcodecs; do
 		need "libopencv-$module-dev" "/usr/include/opencv4/opencv2/$module.hpp"
 	done
 fi

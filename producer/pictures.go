@@ -7,6 +7,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/producer/source"
+	"github.com/spatial-flow/spatial-flow/producer/source/folder"
 )
 
 // Pictures reads the pictures of a source once more, as a producer with the same settings publishes them: for those who
@@ -52,7 +53,7 @@ func (p *Pictures) Next(ctx context.Context) ([]byte, error) {
 func (p *Pictures) FPS() float64 { return p.fps }
 
 // IsPicture tells by its name whether a file is a picture.
-func IsPicture(path string) bool { return source.IsPicture(path) }
+func IsPicture(path string) bool { return folder.IsPicture(path) }
 
 // Close closes the source.
 func (p *Pictures) Close() error { return p.source.Close() }

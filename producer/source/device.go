@@ -4,18 +4,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
+	"time"
 
 	"gocv.io/x/gocv"
+
+	"github.com/spatial-flow/spatial-flow/producer/source/ffmpeg"
 )
 
-// errCameraSilent is returned when a camera gives no more pictures: open it again.
-var errCameraSilent = errors.New("the camera gives no more pictures")
-
-// attached is a camera device, which has no end.
-type attached struct{ *video }
+// attached is a camera device, which ffmpeg reads.
+type attached struct {
+	endless
+	decoder  *ffmpeg.Decoder
+	stop     context.CancelFunc
+	mats     mats
+	settings Settings
+}
 
 // device is the number of a camera device: 0, or /dev/video0.
 func device(uri string) (number int, ok bool) {
@@ -23,24 +28,42 @@ func device(uri string) (number int, ok bool) {
 	return number, err == nil && number >= 0
 }
 
-// openDevice opens a device. [ErrOpen] is returned when it does not answer.
-func openDevice(number int, s Spec) (Source, Info, error) {
-	capture, err := gocv.VideoCaptureDevice(number)
+// openDevice opens a device, and waits for its first picture. [ErrOpen] is returned when it gives none.
+func openDevice(ctx context.Context, s Spec, how Film) (Source, Info, error) {
+	reading, stop := context.WithCancel(ctx)
+	decoder, err := ffmpeg.OpenDevice(reading, fmt.Sprintf("/dev/video%d", *s.device), ffmpeg.DeviceOptions{Silence: cameraSilence, Args: how.DecodeArgs})
 	if err != nil {
-		_ = capture.Close()
-		return nil, Info{}, fmt.Errorf("%w: %s does not answer, or gives no video", ErrOpen, s.URI)
+		stop()
+		return nil, Info{}, fmt.Errorf("%w: %s: %w", ErrOpen, s.URI, err)
 	}
-	v, err := newVideo(capture, s.URI, s.Settings)
-	if err != nil {
-		return nil, Info{}, err
+	source, info, err := begun(ctx, &attached{decoder: decoder, stop: stop, settings: s.Settings}, Info{Camera: true})
+	if err != nil && ctx.Err() == nil {
+		err = fmt.Errorf("%w: %s: %w", ErrOpen, s.URI, err)
 	}
-	return attached{v}, Info{Camera: true}, nil
+	return source, info, err
 }
 
-func (c attached) Next(ctx context.Context) (Picture, error) {
-	p, err := c.video.Next(ctx)
-	if errors.Is(err, io.EOF) {
-		return p, errCameraSilent
+func (a *attached) Next(ctx context.Context) (Picture, error) {
+	var mat gocv.Mat
+	var p Picture
+	begin := time.Now()
+	_, err := a.decoder.Next(ctx, func(l ffmpeg.Layout) []byte {
+		mat = a.mats.getSized(l.Height, l.Width, gocv.MatTypeCV8UC3)
+		p.Width, p.Height = a.settings.fit(l.Width, l.Height)
+		p.Pixels = decoded{mat, &a.mats, a.settings, nil}
+		pixels, _ := mat.DataPtrUint8() // it is continuous: it was made as a whole
+		return pixels
+	})
+	if err != nil {
+		p.Release()
+		return Picture{}, err
 	}
-	return p, err
+	p.Captured = time.Now().UTC()
+	p.Read = p.Captured.Sub(begin)
+	return p, nil
+}
+
+func (a *attached) Close() error {
+	a.stop()
+	return errors.Join(a.decoder.Close(), a.mats.close())
 }

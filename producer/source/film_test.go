@@ -13,11 +13,7 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
-
-	"go.uber.org/goleak"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // filmed makes a film with ffmpeg.
 func filmed(t testing.TB, name string, args ...string) string {

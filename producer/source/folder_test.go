@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -48,7 +47,7 @@ func TestFolderOfAllSorts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, info, err := Open(spec, Options{})
+	s, info, err := Open(t.Context(), spec, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,69 +94,18 @@ func TestFolderWithoutPictures(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := Open(spec, Options{}); !errors.Is(err, ErrNoPictures) || !strings.Contains(err.Error(), "1 file passed over: 1 .heic") {
+	if _, _, err := Open(t.Context(), spec, Options{}); !errors.Is(err, ErrNoPictures) || !strings.Contains(err.Error(), "1 file passed over: 1 .heic") {
 		t.Error(err)
 	}
-	if _, _, err := openWhole(Spec{path: filepath.Join(dir, "a.heic")}, Options{}); !errors.Is(err, ErrOpen) {
+	if _, _, err := openWhole(t.Context(), Spec{path: filepath.Join(dir, "a.heic")}, Options{}); !errors.Is(err, ErrOpen) {
 		t.Error(err)
 	}
 	for name, says := range map[string]string{"disguised": "HEIC: convert it to JPEG", "x.heic": "HEIC: convert it to JPEG"} {
 		path := filepath.Join(dir, name)
 		write(t, path, []byte("\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic"))
-		if _, _, err := openWhole(Spec{path: path}, Options{}); !errors.Is(err, ErrOpen) || !strings.Contains(err.Error(), says) {
+		if _, _, err := openWhole(t.Context(), Spec{path: path}, Options{}); !errors.Is(err, ErrOpen) || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v", name, err)
 		}
-	}
-}
-
-// A file is taken once it is whole, however it comes; and once.
-func TestWatchLooks(t *testing.T) {
-	t.Parallel()
-	dir, plain := t.TempDir(), halves(t, 64, 32)
-	path := func(name string) string { return filepath.Join(dir, name) }
-	write(t, path("p10.jpg"), plain)
-	write(t, path("p9.jpg"), plain)
-	write(t, path(".hidden.jpg"), plain)
-	w := &watch{folder: dir, others: new(passed), known: map[string]bool{}, coming: map[string]look{}}
-	for i, step := range []struct {
-		do   func()
-		want []string
-	}{
-		{func() {}, nil}, // as new as they are, they may be being written
-		{func() {}, []string{"p9.jpg", "p10.jpg"}},
-		{func() { write(t, path("late.jpg"), plain[:50]) }, nil},
-		{func() { write(t, path("late.jpg"), plain[:70]) }, nil},
-		{func() { write(t, path("late.jpg"), plain) }, nil},
-		{func() { write(t, path("empty.jpg"), nil) }, []string{"late.jpg"}},
-		{func() {}, nil},
-		{func() { write(t, path("empty.jpg"), plain) }, nil},
-		{func() {}, []string{"empty.jpg"}},
-		{func() { write(t, path("notes.txt"), []byte("text")) }, nil},
-		{func() { _ = os.Mkdir(path("sub"), 0o700) }, nil},
-		{func() { _ = os.Symlink("later.jpg", path("link.jpg")) }, nil},
-		{func() { write(t, path("later.jpg"), plain) }, nil},
-		{func() {}, []string{"later.jpg", "link.jpg"}},
-		{func() { _ = os.Remove(path("p9.jpg")) }, nil},
-		{func() { write(t, path("p9.jpg"), plain) }, nil},
-		{func() {}, []string{"p9.jpg"}}, // it was gone
-		{func() { _ = os.Rename(path(".hidden.jpg"), path("shown.jpg")) }, nil},
-		{func() {}, []string{"shown.jpg"}},
-		{func() {}, nil},
-	} {
-		step.do()
-		got, err := w.look()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for j := range got {
-			got[j] = filepath.Base(got[j])
-		}
-		if !slices.Equal(got, step.want) {
-			t.Errorf("step %d: %v, want %v", i, got, step.want)
-		}
-	}
-	if said := w.others.String(); said != "1 file passed over: 1 no picture; 1 sub-folder not entered" {
-		t.Error(said)
 	}
 }
 
@@ -169,7 +117,7 @@ func TestWatchedFolder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, info, err := Open(spec, Options{})
+	s, info, err := Open(t.Context(), spec, Options{})
 	if err != nil || info.Frames != 0 {
 		t.Fatal(info, err)
 	}

@@ -2,17 +2,15 @@ package source
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/spatial-flow/spatial-flow/flow"
-	"github.com/spatial-flow/spatial-flow/flow/picture"
 	"github.com/spatial-flow/spatial-flow/producer/source/coded"
+	"github.com/spatial-flow/spatial-flow/producer/source/folder"
 )
 
 // Options are what a source is opened with, beside its settings.
@@ -55,7 +53,7 @@ func openWhole(ctx context.Context, spec Spec, options Options) (Source, Info, e
 	case spec.street != nil:
 		return openStreet(*spec.street, spec.Settings, !options.Unpaced && spec.Mode() == flow.ModeLossless)
 	case spec.device != nil:
-		return openDevice(*spec.device, spec)
+		return openDevice(ctx, spec, options.Film)
 	case spec.camera != nil:
 		return openCamera(ctx, spec, options)
 	}
@@ -69,43 +67,15 @@ func openWhole(ctx context.Context, spec Spec, options Options) (Source, Info, e
 	case !info.Mode().IsRegular():
 		return nil, Info{}, fmt.Errorf("%w: %s is neither a file nor a folder", ErrOpen, path)
 	}
-	named := IsPicture(path) && !strings.EqualFold(filepath.Ext(path), ".gif") // a film, of one picture or more
-	begins, err := beginsPicture(path)
+	named := folder.IsPicture(path) && !strings.EqualFold(filepath.Ext(path), ".gif") // a film, of one picture or more
+	begins, err := folder.BeginsPicture(path)
 	switch {
 	case named || begins:
-		return newFolder([]string{path}, spec.Settings), Info{Frames: 1}, nil
+		return newPictures([]string{path}, spec.Settings), Info{Frames: 1}, nil
 	case err != nil:
 		return nil, Info{}, fmt.Errorf("%w: %s: %w", ErrOpen, path, err)
 	}
 	return openFilm(path, spec.Settings, options.Film)
-}
-
-// pictureNames are how names of pictures end.
-var pictureNames = []string{".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".gif"}
-
-// IsPicture tells by its name whether a file is a picture. What it is decoded as, its bytes say.
-func IsPicture(path string) bool {
-	return slices.Contains(pictureNames, strings.ToLower(filepath.Ext(path)))
-}
-
-// beginsPicture tells by its first bytes, whatever its name, whether a file is read as a picture. [picture.ErrKind] is returned
-// for pictures that are not read. GIFs are films; BMP and TIFF begin too little like themselves to be known without a name.
-func beginsPicture(path string) (bool, error) {
-	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
-		return false, nil // whoever opens it says so; a pipe would wait
-	}
-	file, err := os.Open(path)
-	if err != nil {
-		return false, nil
-	}
-	defer file.Close()
-	head := make([]byte, picture.HeadSize)
-	n, _ := io.ReadFull(file, head) // a shorter file has what it has
-	kind, err := picture.KindOf(head[:n])
-	if errors.Is(err, picture.ErrKind) {
-		return false, err
-	}
-	return kind == picture.JPEG || kind == picture.PNG || kind == picture.WebP, nil
 }
 
 // limited is a source that ends after so many pictures.

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/producer/source/coded"
 	"github.com/spatial-flow/spatial-flow/producer/source/ffmpeg"
+	"github.com/spatial-flow/spatial-flow/producer/source/folder"
 	"github.com/spatial-flow/spatial-flow/producer/source/httpcamera"
 	"github.com/spatial-flow/spatial-flow/producer/source/rtsp"
 )
@@ -127,7 +129,7 @@ func (l *look) path(ctx context.Context) error {
 		if err := l.folder(); err != nil {
 			return err
 		}
-	case IsPicture(l.spec.path):
+	case folder.IsPicture(l.spec.path):
 		l.say("kind", "picture of %d bytes", info.Size())
 	default:
 		l.say("kind", "film of %d bytes", info.Size())
@@ -155,27 +157,19 @@ func (l *look) film(f ffmpeg.Info) {
 
 // folder counts what a folder holds by kind.
 func (l *look) folder() error {
-	entries, err := os.ReadDir(l.spec.path)
+	paths, others, err := folder.List(l.spec.path)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrOpen, err)
 	}
-	read, other := map[string]int{}, map[string]int{}
-	for _, entry := range entries {
-		kind := strings.ToLower(filepath.Ext(entry.Name()))
-		switch {
-		case entry.IsDir():
-			other["folders"]++
-		case IsPicture(entry.Name()):
-			read[kind]++
-		case kind == "":
-			other["without an extension"]++
-		default:
-			other[kind]++
-		}
-	}
 	l.say("kind", "folder, in order of the names, numbers by value")
-	l.say("pictures", "%s", counts(read))
-	l.say("passed over", "%s", counts(other))
+	kinds := map[string]int{}
+	for _, path := range paths {
+		kinds[cmp.Or(strings.ToLower(filepath.Ext(path)), "without an extension")]++
+	}
+	l.say("pictures", "%s", counts(kinds))
+	if said := others.String(); said != "" {
+		l.say("beside them", "%s", said)
+	}
 	return nil
 }
 

@@ -138,7 +138,7 @@ func TestNaturalOrder(t *testing.T) {
 	}
 	defer s.Close()
 	var got []string
-	for _, path := range s.(*folder).paths {
+	for _, path := range s.(*pictures).paths {
 		got = append(got, filepath.Base(path))
 	}
 	if diff := cmp.Diff(want, got); diff != "" || info.Frames != uint64(len(want)) {

@@ -1,4 +1,4 @@
-package source
+package folder
 
 import (
 	"cmp"
@@ -30,8 +30,8 @@ const noPicture = "no picture"
 // kindsTold bounds the kinds that are told apart.
 const kindsTold = 8
 
-// passed counts what a folder has beside the pictures that are read, by kind. It serves many goroutines.
-type passed struct {
+// Passed counts what a folder has beside the pictures that are read, by kind. It serves many goroutines.
+type Passed struct {
 	mu      sync.Mutex
 	kinds   map[string]int
 	files   int
@@ -39,14 +39,14 @@ type passed struct {
 }
 
 // takes says whether a file of a folder is read; what is not, is counted.
-func (p *passed) takes(path string) bool {
+func (p *Passed) takes(path string) bool {
 	extension := strings.ToLower(filepath.Ext(path))
 	if IsPicture(path) {
 		return true
 	}
 	kind := extension
 	if !unread(path) {
-		begins, err := beginsPicture(path)
+		begins, err := BeginsPicture(path)
 		switch {
 		case begins:
 			return true
@@ -66,14 +66,14 @@ func (p *passed) takes(path string) bool {
 	return false
 }
 
-func (p *passed) folder() {
+func (p *Passed) folder() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.folders++
 }
 
 // String is a line such as "12 files passed over: 9 no pictures, 3 .heic; 1 sub-folder"; empty: there is nothing to say.
-func (p *passed) String() string {
+func (p *Passed) String() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var parts []string

@@ -1,4 +1,4 @@
-package source
+package folder
 
 import (
 	"context"
@@ -18,35 +18,33 @@ const (
 	watchPatience = time.Minute            // for a folder that can't be read, as on a network that is away
 )
 
-// watch looks into a folder again and again, which works on every file system, those on a network included. A file is
+// Watch looks into a folder again and again, which works on every file system, those on a network included. A file is
 // whole, and taken, once its size and time are those of the look before; an empty one never is. One that was taken is not
 // taken again while it is there. One goroutine uses it.
-type watch struct {
+type Watch struct {
 	folder string
-	others *passed
+	others *Passed
 	known  map[string]bool // names that were taken, or passed over
-	coming map[string]look // at files that are not known to be whole
+	coming map[string]seen // at files that are not known to be whole
 }
 
-// look is what a file was.
-type look struct {
+// seen is what a file was at a look.
+type seen struct {
 	size    int64
 	changed time.Time
 }
 
-func openWatched(path string, s Settings) (Source, Info, error) {
-	w := &watch{folder: path, others: new(passed), known: map[string]bool{}, coming: map[string]look{}}
-	paths, err := w.look()
-	if err != nil {
-		return nil, Info{}, err
-	}
-	f := newFolder(paths, s)
-	f.watch = w
-	return f, Info{Note: w.others.String}, nil
+// NewWatch looks for the first time: pictures are those that are whole by then. others is what the folder has beside them, now and
+// later. An error is returned when it can't be read, or holds more than 1,048,576 files.
+func NewWatch(folder string) (w *Watch, pictures []string, others *Passed, err error) {
+	w = &Watch{folder: folder, others: new(Passed), known: map[string]bool{}, coming: map[string]seen{}}
+	pictures, err = w.look()
+	return w, pictures, w.others, err
 }
 
-// next waits for files, and returns them in order of their names.
-func (w *watch) next(ctx context.Context) ([]string, error) {
+// Next waits for files, and returns their paths in natural order. An error is that of ctx, or of a folder that could not be read for a
+// minute.
+func (w *Watch) Next(ctx context.Context) ([]string, error) {
 	pause, failing := lookLeast, time.Time{}
 	for clock.Sleep(ctx, pause) {
 		begin := time.Now()
@@ -66,16 +64,16 @@ func (w *watch) next(ctx context.Context) ([]string, error) {
 	return nil, ctx.Err()
 }
 
-// look returns the files that are whole now. [ErrOpen] is returned when the folder can't be read, or holds too much.
-func (w *watch) look() ([]string, error) {
+// look returns the files that are whole now.
+func (w *Watch) look() ([]string, error) {
 	entries, err := os.ReadDir(w.folder)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrOpen, err)
+		return nil, err
 	}
-	if len(entries) > maxPictures {
-		return nil, fmt.Errorf("%w: folder %s holds %d files, at most %d", ErrOpen, w.folder, len(entries), maxPictures)
+	if len(entries) > maxFiles {
+		return nil, fmt.Errorf("folder %s holds %d files, at most %d", w.folder, len(entries), maxFiles)
 	}
-	known, coming := make(map[string]bool, len(entries)), map[string]look{}
+	known, coming := make(map[string]bool, len(entries)), map[string]seen{}
 	var whole []string
 	for _, entry := range entries {
 		name := entry.Name()
@@ -95,7 +93,7 @@ func (w *watch) look() ([]string, error) {
 		if err != nil {
 			continue // gone, or a link to what is not there yet
 		}
-		now, before := look{info.Size(), info.ModTime()}, w.coming[name]
+		now, before := seen{info.Size(), info.ModTime()}, w.coming[name]
 		settled := w.first() && time.Since(now.changed) >= settledFor
 		if info.Mode().IsRegular() && !unread(name) && (now.size == 0 || !settled && now != before) {
 			coming[name] = now
@@ -112,4 +110,4 @@ func (w *watch) look() ([]string, error) {
 }
 
 // first says whether the folder was not looked into yet.
-func (w *watch) first() bool { return len(w.known) == 0 && len(w.coming) == 0 }
+func (w *Watch) first() bool { return len(w.known) == 0 && len(w.coming) == 0 }
