@@ -226,7 +226,7 @@ func TestOneFails(t *testing.T) {
 	}
 	l.ended <- nil
 	statuses := l.board.Statuses()
-	for i, reason := range []string{"/no/such.avi", "holds no .jpg", "text.avi: no film", "neither a file nor a folder"} {
+	for i, reason := range []string{"/no/such.avi", "holds no JPEG", "text.avi: no film", "neither a file nor a folder"} {
 		if s := statuses[i]; s.State != flow.StateFailed || !strings.Contains(s.Reason, reason) {
 			t.Errorf("%s: %s %q", s.Source, s.State, s.Reason)
 		}

@@ -206,8 +206,8 @@ func TestStoppedWorkerGivesBackWhatItCannotStore(t *testing.T) {
 	l.stop(t)
 	msg, messages := b.take(t, detects)
 	defer messages.Stop()
-	if meta, err := msg.Metadata(); err != nil || meta.NumDelivered != 2 {
-		t.Errorf("metadata %+v, %v; want the second delivery", meta, err)
+	if meta, err := msg.Metadata(); err != nil || meta.NumDelivered < 2 { // again to the worker that stops, before it asks for no more
+		t.Errorf("metadata %+v, %v; want a delivery after the first", meta, err)
 	}
 	if err := msg.Nak(); err != nil {
 		t.Fatal(err)
