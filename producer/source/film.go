@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"time"
 
@@ -27,6 +28,9 @@ type Film struct {
 
 // filmSilence is how long ffmpeg may give no picture while one is waited for: a network file system may take its time.
 const filmSilence = time.Minute
+
+// filmThreads bounds the threads that decode a film: the models are slower than that.
+const filmThreads = 4
 
 // film reads a video file through ffmpeg, one picture ahead: while one is encoded the next is decoded.
 type film struct {
@@ -72,7 +76,7 @@ func newFilm(ctx context.Context, path string, s Settings, how Film) (*film, Inf
 		return nil, Info{}, fmt.Errorf("%w: %s has pictures of %dx%d, want 1 to %d pixels and sides of at most %d", ErrOpen, name, w, h, maxPixels, flow.MaxDimension)
 	}
 	gocv.SetNumThreads(1) // pictures are converted beside others: threads within one would only be in the way
-	opened, err := ffmpeg.OpenFilm(ctx, path, probed, ffmpeg.FilmOptions{Silence: filmSilence, Args: how.DecodeArgs})
+	opened, err := ffmpeg.OpenFilm(ctx, path, probed, ffmpeg.FilmOptions{Threads: min(runtime.GOMAXPROCS(0), filmThreads), Silence: filmSilence, Args: how.DecodeArgs})
 	if err != nil {
 		return nil, Info{}, fmt.Errorf("%w: %s: %w", ErrOpen, name, err)
 	}

@@ -40,7 +40,7 @@ func OpenFilm(ctx context.Context, path string, info Info, o FilmOptions) (*Film
 	}
 	args := []string{"-nostdin", "-hide_banner", "-loglevel", logLevel}
 	if o.Threads > 0 {
-		args = append(args, "-threads", strconv.Itoa(o.Threads))
+		args = append(args, "-filter_threads", strconv.Itoa(o.Threads), "-threads", strconv.Itoa(o.Threads))
 	}
 	args = append(append(args, o.Args...), input(path)...)
 	args = append(args, "-map", fmt.Sprintf("0:%d", info.Stream))
@@ -55,7 +55,7 @@ func OpenFilm(ctx context.Context, path string, info Info, o FilmOptions) (*Film
 // filters is the chain from a decoded picture to one of the film, and whether that is planar. ffmpeg turns pictures before it.
 func (i Info) filters() (chain string, planar bool) {
 	var f []string
-	if i.FieldOrder != "progressive" {
+	if i.FieldOrder != "progressive" && strings.HasPrefix(i.PixelFormat, "yuv") { // others it would have to convert
 		f = append(f, "bwdif=mode=send_frame:deint=interlaced") // only pictures that are marked
 	}
 	f = append(f, fmt.Sprintf("scale=%d:%d:force_original_aspect_ratio=decrease", i.Width, i.Height))
