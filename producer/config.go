@@ -52,7 +52,7 @@ type Config struct {
 	Quality       int                `default:"90" help:"JPEG quality, 1 to 100, of frames that are encoded here: video, and pictures that are no JPEG or must be turned."`
 
 	Strict     bool   `help:"A film with broken packets fails, once all of it is read; without it they are counted and warned of. One that ends early, or has no picture, fails anyway."`
-	DecodeArgs string `placeholder:"WORDS" help:"Further options for the ffmpeg that decodes films, such as '-hwaccel cuda': words, without quotes, put before its input."`
+	DecodeArgs string `placeholder:"WORDS" help:"Further options for the ffmpeg that decodes films, put before its input: --decode-args='-hwaccel cuda'."`
 
 	StoreTimeout    time.Duration `default:"60s" help:"How long a frame is tried to be stored while NATS is away, before its source fails."`
 	Silence         time.Duration `default:"2s" help:"A frame that nothing was heard of for so long is looked up among the stored scenes."`

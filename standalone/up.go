@@ -44,7 +44,7 @@ type Up struct {
 	Frames     uint64   `placeholder:"N" help:"Take only the first N pictures of each source."`
 	Window     int      `default:"32" help:"Frames of a source that may be under way at once."`
 	Strict     bool     `help:"A film with broken packets fails, once all of it is read; without it they are counted and warned of. One that ends early, or has no picture, fails anyway."`
-	DecodeArgs string   `placeholder:"WORDS" help:"Further options for the ffmpeg that decodes films, such as '-hwaccel cuda': words, without quotes, put before its input."`
+	DecodeArgs string   `placeholder:"WORDS" help:"Further options for the ffmpeg that decodes films, put before its input: --decode-args='-hwaccel cuda'."`
 	Quality    int      `default:"90" help:"JPEG quality, 1 to 100, of frames that are encoded here."`
 
 	DataDir      string        `placeholder:"DIR" help:"Where NATS stores; a temporary folder, removed at the end, when it is not given."`

@@ -81,12 +81,18 @@ func (w *Watch) RunWatch(ctx context.Context, out, progress io.Writer, log *slog
 		run = func(ctx context.Context, s *show) error { return w.runFile(ctx, s, log) }
 	}
 	err := run(ctx, shown)
-	if shown.video != nil {
-		if e := shown.video.Close(); err == nil {
-			err = e
-		}
+	part := ""
+	switch {
+	case shown.video == nil:
+	case err != nil:
+		part = shown.video.Leave()
+	default:
+		err = shown.video.Close()
 	}
 	fmt.Fprintf(progress, "%d scenes, %d dropped", shown.scenes, shown.dropped)
+	if part != "" {
+		fmt.Fprintf(progress, "; what there was is in %s", part)
+	}
 	if shown.video != nil && err == nil {
 		fmt.Fprintf(progress, "; %s: %d pictures", w.Out, shown.video.Frames())
 	}

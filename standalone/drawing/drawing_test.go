@@ -137,6 +137,20 @@ func TestVideoTakesItsPlaceLast(t *testing.T) {
 	if err := v.Close(); !errors.Is(err, drawing.ErrDraw) || !strings.Contains(err.Error(), "is the disk full?") {
 		t.Errorf("a full disk: %v", err)
 	}
+	if err := os.Remove(part); err != nil {
+		t.Fatal(err)
+	}
+	if v, err = drawing.NewVideo(path, 10); err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Add(&picture); err != nil {
+		t.Fatal(err)
+	}
+	if left := v.Leave(); left != part {
+		t.Errorf("one that is not complete is left in %q, want %q", left, part)
+	} else if info, err := ffmpeg.Probe(t.Context(), left); err != nil || info.Frames != 1 {
+		t.Errorf("one that is not complete has %d pictures, %v", info.Frames, err)
+	}
 	if text, err := os.ReadFile(path); err != nil || string(text) != "precious" {
 		t.Errorf("what was there is %q now, %v", text, err)
 	}

@@ -98,6 +98,27 @@ func (v *Video) Seconds() float64 { return float64(v.frames) / v.fps }
 // Close completes the file, which then takes the place of one of its name. [ErrDraw] is returned when there was no picture,
 // and when what was written can't be read.
 func (v *Video) Close() error {
+	if err := v.finish(); err != nil {
+		return err
+	}
+	if err := os.Rename(v.part, v.path); err != nil {
+		return fmt.Errorf("%w: %w", ErrDraw, err)
+	}
+	return nil
+}
+
+// Leave ends a video that is not complete: what there is of it stays under the name that is returned, and takes no other's place. It is
+// empty when there was no picture.
+func (v *Video) Leave() (part string) {
+	if v.finish() != nil {
+		_ = os.Remove(v.part) // nobody can look at it
+		return ""
+	}
+	return v.part
+}
+
+// finish ends the writing.
+func (v *Video) finish() error {
 	_ = v.fitted.Close() // always nil
 	if v.writer == nil {
 		_ = os.Remove(v.part) // it is empty
@@ -105,9 +126,6 @@ func (v *Video) Close() error {
 	}
 	if err := v.writer.Close(); err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrDraw, v.part, err)
-	}
-	if err := os.Rename(v.part, v.path); err != nil {
-		return fmt.Errorf("%w: %w", ErrDraw, err)
 	}
 	return nil
 }
