@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -57,7 +57,7 @@ func NewEncoder(ctx context.Context, path string, width, height int, fps float64
 		return nil, err
 	}
 	args := []string{"-hide_banner", "-loglevel", logLevel, "-protocol_whitelist", "pipe", "-f", "rawvideo", "-pixel_format", "bgr24",
-		"-video_size", fmt.Sprintf("%dx%d", width, height), "-framerate", strconv.FormatFloat(fps, 'f', -1, 64), "-i", "pipe:0", "-c:v"}
+		"-video_size", fmt.Sprintf("%dx%d", width, height), "-framerate", framerate(fps), "-i", "pipe:0", "-c:v"}
 	args = append(append(args, codec...), "-f", strings.TrimPrefix(extension(path), "."), "-y", "file:"+path)
 	stdin, in, err := os.Pipe()
 	if err != nil {
@@ -84,6 +84,15 @@ func NewEncoder(ctx context.Context, path string, width, height int, fps float64
 		_ = complaints.Close()
 	}()
 	return e, nil
+}
+
+// framerate is a fraction whose numerator MPEG-4 part 2 can hold, which has 16 bits for it: to a thousandth, or for a fast film a fiftieth.
+func framerate(fps float64) string {
+	den := 1000.
+	if fps*den > math.MaxUint16 {
+		den = 50
+	}
+	return fmt.Sprintf("%.0f/%.0f", math.Round(fps*den), den)
 }
 
 // encoder is the first encoder of a kind of file that ffmpeg has, with its options.

@@ -187,3 +187,36 @@ func TestDevice(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestEncoder writes films of every rate with what ffmpeg has: without an encoder for H.264, MPEG-4 part 2.
+func TestEncoder(t *testing.T) {
+	real, err := exec.LookPath("ffmpeg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for codec, hidden := range map[string]string{"h264": "no such encoder", "mpeg4": "libx264"} {
+		pretend(t, "ffmpeg", `case "$*" in *-encoders*) `+real+` "$@" | grep -v '`+hidden+`' ;; *) exec `+real+` "$@" ;; esac`)
+		for _, fps := range []float64{.1, 10, 23.976, 29.9431, 30000. / 1001, 59.94, 240, 1000} {
+			path := filepath.Join(t.TempDir(), "-film.mp4")
+			e, err := ffmpeg.NewEncoder(t.Context(), path, 64, 48, fps)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 5 {
+				if err := e.Add(make([]byte, 64*48*3)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := e.Close(); err != nil {
+				t.Fatalf("%s at %v/s: %v", codec, fps, err)
+			}
+			info, err := ffmpeg.Probe(t.Context(), path)
+			if err != nil || info.Codec != codec || info.Frames != 5 || info.FPS < fps*.999 || info.FPS > fps*1.001 {
+				t.Errorf("%s at %v/s: %+v, %v", codec, fps, info, err)
+			}
+		}
+	}
+	if _, err := ffmpeg.NewEncoder(t.Context(), "film.mkv", 64, 48, 10); !errors.Is(err, ffmpeg.ErrEncode) {
+		t.Errorf("a name that is not written: %v", err)
+	}
+}
