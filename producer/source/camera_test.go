@@ -59,10 +59,13 @@ func take(t *testing.T, s Source) (Picture, error) {
 // Pictures of a camera come whole, with the time at which they arrived, in every codec; when their size changes that is said once.
 func TestRTSPCamera(t *testing.T) {
 	t.Parallel()
-	for _, codec := range []string{"h264", "hevc", "mjpeg"} {
+	for _, codec := range []string{"h264", "h264 with B-frames", "hevc", "mjpeg"} {
 		t.Run(codec, func(t *testing.T) {
 			t.Parallel()
-			camera := rtsptest.New(t, rtsptest.Encode(t, codec, 160, 96, 30))
+			clip := rtsptest.Clip{FPS: 25, GOP: 31, Width: 160, Height: 96}
+			codec, clip.B = strings.CutSuffix(codec, " with B-frames")
+			clip.Codec = codec
+			camera := rtsptest.New(t, clip.Encode(t, 31))
 			large := rtsptest.Encode(t, codec, 320, 240, 30)
 			camera.User, camera.Password = "admin", "p@ss:w/rd#1%20"
 			camera.Start()

@@ -44,7 +44,8 @@ type decoding struct {
 	err     error        // why; set before streams is closed
 	now     *stream      // nil: none yet, or the one before has ended
 	begun   bool
-	corrupt uint64 // of the streams before
+	corrupt uint64    // of the streams before
+	latest  time.Time // capture of the last picture
 }
 
 // stream is a decoder of units of one size.
@@ -208,11 +209,15 @@ func (d *decoding) picture(ctx context.Context) (Picture, error) {
 		return Picture{}, err
 	}
 	arrived, note := d.now.of(at)
-	p := Picture{Captured: arrived.UTC(), Read: time.Since(arrived), Note: note, Pixels: decoded{mat, &d.mats, d.set, nil}}
+	p := Picture{Read: time.Since(arrived), Note: note, Pixels: decoded{mat, &d.mats, d.set, nil}}
 	if layout.Planar {
 		p.Pixels = decoded{mat, &d.mats, d.set, &d.bgr}
 	}
 	p.Width, p.Height = d.set.fit(layout.Width, layout.Height)
+	if !arrived.After(d.latest) { // B-frames arrive after the picture that is shown after them
+		arrived = d.latest.Add(time.Microsecond)
+	}
+	p.Captured, d.latest = arrived.UTC(), arrived
 	return p, nil
 }
 

@@ -228,7 +228,7 @@ func (c *Camera) send(stream *gortsplib.ServerStream, media *description.Media, 
 			continue
 		}
 		for _, packet := range encode(clip.units[i%len(clip.units)]) {
-			packet.Timestamp = stamp
+			packet.Timestamp = stamp + uint32(clip.shown(i%len(clip.units)))*step
 			_ = stream.WritePacketRTP(media, packet) // a client that is slow is cut off
 		}
 	}

@@ -12,7 +12,8 @@ import (
 type Clip struct {
 	Codec  string // h264, hevc or mjpeg
 	FPS    int
-	GOP    int // from one key frame to the next
+	GOP    int  // from one key frame to the next
+	B      bool // every P-frame comes before two B-frames; the clip has a whole number of threes after its key frame
 	Width  int
 	Height int
 	units  [][][]byte // NAL units of each access unit
@@ -30,7 +31,12 @@ func (c Clip) Encode(t testing.TB, pictures int) Clip {
 	args := []string{"-v", "error", "-f", "lavfi", "-i", fmt.Sprintf("testsrc=size=%dx%d:rate=%d", c.Width, c.Height, c.FPS), "-frames:v", strconv.Itoa(pictures)}
 	switch c.Codec {
 	case "h264":
-		args = append(args, "-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-pix_fmt", "yuv420p", "-g", strconv.Itoa(c.GOP), "-x264-params", "aud=1", "-f", "h264")
+		args = append(args, "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", strconv.Itoa(c.GOP))
+		if c.B {
+			args = append(args, "-x264-params", "aud=1:bframes=2:b-adapt=0:b-pyramid=none:scenecut=0", "-f", "h264")
+		} else {
+			args = append(args, "-tune", "zerolatency", "-x264-params", "aud=1", "-f", "h264")
+		}
 	case "hevc":
 		args = append(args, "-c:v", "libx265", "-preset", "ultrafast", "-tune", "zerolatency", "-pix_fmt", "yuv420p", "-x265-params", fmt.Sprintf("aud=1:keyint=%d:log-level=none:pools=1", c.GOP), "-f", "hevc")
 	case "mjpeg":
@@ -59,4 +65,15 @@ func (c Clip) Encode(t testing.TB, pictures int) Clip {
 		c.units[last] = append(c.units[last], nalu)
 	}
 	return c
+}
+
+// shown is how many pictures later than it is sent the nth of the clip's is shown.
+func (c Clip) shown(n int) int {
+	switch {
+	case !c.B || n == 0:
+		return 0
+	case n%3 == 1: // a P-frame
+		return 2
+	}
+	return -1
 }
