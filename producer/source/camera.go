@@ -199,7 +199,7 @@ func openHTTPFilm(ctx context.Context, camera *httpcamera.Camera, s Spec, how Fi
 	case err != nil:
 		return nil, Info{}, fmt.Errorf("fetch the film, %d bytes so far: %w", size, err)
 	}
-	film, info, err := openFilm(fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), file.Fd()), s.Settings, how)
+	film, info, err := openFilm(fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), file.Fd()), s.Name, s.Settings, how)
 	if err != nil {
 		return nil, Info{}, fmt.Errorf("%w of %d bytes: %w", ErrFilm, size, err)
 	}

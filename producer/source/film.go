@@ -54,9 +54,9 @@ type shot struct {
 	err           error
 }
 
-func openFilm(path string, s Settings, how Film) (Source, Info, error) {
+func openFilm(path, name string, s Settings, how Film) (Source, Info, error) {
 	ctx, cancel := context.WithCancel(context.Background()) // it ends with Close
-	f, info, err := newFilm(ctx, path, s, how)
+	f, info, err := newFilm(ctx, path, name, s, how)
 	if err != nil {
 		cancel()
 		return nil, Info{}, err
@@ -65,8 +65,7 @@ func openFilm(path string, s Settings, how Film) (Source, Info, error) {
 	return f, info, nil
 }
 
-func newFilm(ctx context.Context, path string, s Settings, how Film) (*film, Info, error) {
-	name := fileName(path)
+func newFilm(ctx context.Context, path, name string, s Settings, how Film) (*film, Info, error) {
 	probed, err := ffmpeg.Probe(ctx, path)
 	if err != nil {
 		return nil, Info{}, fmt.Errorf("%w: %s: %w", ErrOpen, name, err)

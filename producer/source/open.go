@@ -75,7 +75,7 @@ func openWhole(ctx context.Context, spec Spec, options Options) (Source, Info, e
 	case err != nil:
 		return nil, Info{}, fmt.Errorf("%w: %s: %w", ErrOpen, path, err)
 	}
-	return openFilm(path, spec.Settings, options.Film)
+	return openFilm(path, fileName(path), spec.Settings, options.Film)
 }
 
 // limited is a source that ends after so many pictures.
