@@ -199,8 +199,8 @@ func TestLiveFile(t *testing.T) { // alone: a file that is late passes pictures 
 	for id := range detect.plans {
 		sessions[id.Session] = max(sessions[id.Session], id.Seq)
 	}
-	if len(sessions) != 3 {
-		t.Errorf("25 pictures of a video of 10 came in the sessions %v, want 3", sessions)
+	if len(sessions) < 3 { // more when it was late, and passed pictures over
+		t.Errorf("25 pictures of a video of 10 came in the sessions %v, want 3 at least", sessions)
 	}
 	l.stop()
 }
