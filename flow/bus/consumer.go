@@ -38,14 +38,35 @@ func (b *Bus) take(ctx context.Context, stream, consumer string, most jetstream.
 	if err != nil {
 		return nil, err
 	}
-	messages, err := c.Messages(most, pullExpiry, pullHeartbeat, jetstream.WithMessagesErrOnMissingHeartbeat(false))
+	messages, err := c.Messages(most, pullExpiry, pullHeartbeat)
 	if err != nil {
 		return nil, fmt.Errorf("take from consumer %s of stream %s: %w", consumer, stream, err)
 	}
-	return messages, nil
+	return taken{messages, ctx, c}, nil
 }
 
-// A lost pull request is repeated after two heartbeats: 1 s.
+// taken are messages of a consumer that may be removed meanwhile. Until ctx ends it is asked about.
+type taken struct {
+	Messages
+	ctx      context.Context
+	consumer jetstream.Consumer
+}
+
+// Next returns [ErrNotProvisioned] when the consumer is gone: a request that met nobody is only told of by missing heartbeats. All
+// other requests that are lost are made again.
+func (t taken) Next(options ...jetstream.NextOpt) (jetstream.Msg, error) {
+	for {
+		msg, err := t.Messages.Next(options...)
+		if !errors.Is(err, jetstream.ErrNoHeartbeat) {
+			return msg, err
+		}
+		if isGone(t.ctx, t.consumer) {
+			return nil, fmt.Errorf("%w: take messages: %w", ErrNotProvisioned, err)
+		}
+	}
+}
+
+// A lost pull request is noticed after two heartbeats: 1 s.
 const (
 	pullExpiry    = jetstream.PullExpiry(2 * time.Second)
 	pullHeartbeat = jetstream.PullHeartbeat(500 * time.Millisecond)

@@ -228,3 +228,22 @@ func TestTakenResultsAreBoundedByBytes(t *testing.T) {
 		t.Errorf("%d results of a MiB are on their way, at most %d", taken, most)
 	}
 }
+
+// A taker notices that its consumer is gone also when its request meets nobody, and nothing tells it so.
+func TestTakerNoticesThatItsConsumerIsGone(t *testing.T) {
+	t.Parallel()
+	b := provisioned(t)
+	messages, err := b.TakeResults(t.Context(), "detect", lossless, 0, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer messages.Stop()
+	if err := b.JetStream().DeleteConsumer(t.Context(), "RESULTS_DETECT_LOSSLESS", "FUSE_0"); err != nil { // nothing was asked for yet
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if _, err := messages.Next(jetstream.NextContext(ctx)); !errors.Is(err, bus.ErrNotProvisioned) {
+		t.Errorf("it takes on: %v", err)
+	}
+}

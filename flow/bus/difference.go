@@ -110,13 +110,21 @@ func (b *Bus) streamSteps(ctx context.Context, want layout) ([]step, error) {
 // it has its subjects last, and until then who publishes hears that there is no stream, and tries again.
 func (b *Bus) makeStream(want layout, missing bool, how string) []step {
 	config := want.config
-	if len(want.consumers) > 0 {
-		config.Subjects, config.RePublish = nil, nil // its name is its subject then
-	}
-	steps := []step{{Change{"stream", fmt.Sprintf("stream %s: %s", config.Name, how)}, missing, func(ctx context.Context) error {
+	create := func(ctx context.Context) error {
 		_, err := b.js.CreateOrUpdateStream(ctx, config)
 		return err
-	}}}
+	}
+	if len(want.consumers) > 0 {
+		config.Subjects, config.RePublish = nil, nil // its name is its subject then
+		create = func(ctx context.Context) error {
+			_, err := b.js.CreateStream(ctx, config)
+			if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // somebody else makes it, or has opened it by now
+				return nil
+			}
+			return err
+		}
+	}
+	steps := []step{{Change{"stream", fmt.Sprintf("stream %s: %s", config.Name, how)}, missing, create}}
 	for _, consumer := range want.consumers {
 		steps = append(steps, b.setConsumer(config.Name, consumer, missing, "made"))
 	}
