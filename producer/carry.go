@@ -22,6 +22,7 @@ type carrier struct {
 	shared    lossless.Shared
 	tasks     sync.WaitGroup
 	carried   []*carried
+	told      map[string]bool // why lines are passed over
 }
 
 // carried is a source, until its line is gone.
@@ -72,19 +73,19 @@ func (c *carrier) start(ctx context.Context, spec source.Spec, l line, row *acco
 
 // change stops the sources whose line is gone, and starts those whose line is new.
 func (c *carrier) change(ctx context.Context, l listed) {
-	there := map[line]bool{{}: true} // those of --source stay
+	there := map[line]bool{}
 	for _, line := range l.lines {
 		there[line] = true
 	}
 	var kept, gone []*carried
-	known, names := taken{}, []string{}
+	known, names, leaving := taken{}, []string{}, map[string]bool{}
 	for _, s := range c.carried {
-		if !there[s.line] {
+		if s.line != (line{}) && !there[s.line] { // those of --source stay
 			s.stop()
-			gone = append(gone, s)
+			gone, leaving[s.spec.Name] = append(gone, s), true
 			continue
 		}
-		there[s.line] = false
+		delete(there, s.line)
 		kept, known.specs, known.lines = append(kept, s), append(known.specs, s.spec), append(known.lines, s.line)
 		names = append(names, s.spec.Name)
 	}
@@ -95,29 +96,49 @@ func (c *carrier) change(ctx context.Context, l listed) {
 		}
 	}
 	after := c.cfg.beside(added, known)
+	told := map[string]bool{}
 	for _, err := range after.refused {
-		c.env.Log.Error("source passed over", "error", err)
+		if told[err.Error()] = true; !c.told[err.Error()] {
+			c.env.Log.Error("source passed over", "error", err)
+		}
 	}
+	c.told, c.carried = told, kept
+	after.specs, after.lines = after.specs[len(kept):], after.lines[len(kept):]
+	for _, s := range after.specs {
+		names = append(names, s.Name)
+	}
+	during := slices.Clone(names)
+	for name := range leaving {
+		during = append(during, name)
+	}
+	c.owner.SetNames(during) // what leaves is owned until it is gone: without it, another would seem to be one too many
+	add := func(late bool) {
+		for i, s := range after.specs {
+			if leaving[s.Name] == late {
+				c.add(ctx, s, after.lines[i])
+			}
+		}
+	}
+	add(false)
 	for _, s := range gone {
 		<-s.done
 		c.board.Remove(s.row)
 		c.metrics.Forget(s.spec.Name)
 		c.env.Log.Info("source removed", "source", s.spec.Name)
 	}
-	c.carried = kept
-	for _, s := range after.specs[len(kept):] {
-		names = append(names, s.Name)
-	}
 	c.owner.SetNames(names)
-	for i, s := range after.specs[len(kept):] {
-		row := c.board.AddLater(s.Status(), c.cfg.Run)
-		if row == nil {
-			c.env.Log.Error("source passed over: pictures are ingested under its name", "source", s.Name)
-			continue
-		}
-		c.env.Log.Info("source added", "source", s.Name, "uri", s.URI)
-		c.start(ctx, s, after.lines[len(kept)+i], row)
+	add(true) // a name is one source's at a time
+}
+
+// add starts a source that nobody named beforehand.
+func (c *carrier) add(ctx context.Context, s source.Spec, l line) {
+	row := c.board.AddLater(s.Status(), c.cfg.Run)
+	if row == nil {
+		c.env.Log.Error("source passed over: pictures are ingested under its name", "source", s.Name)
+		return
 	}
+	c.env.Log.Info("source added", "source", s.Name, "uri", s.URI)
+	c.start(ctx, s, l, row)
 }
 
 // carryOne carries a source to its end, while its name is this producer's.

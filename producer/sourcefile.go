@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spatial-flow/spatial-flow/flow/clock"
@@ -82,27 +83,35 @@ func (c Config) beside(file listed, there taken) taken {
 		args = append(args, l.text)
 	}
 	specs, errs := source.ParseBeside(args, c.settings(), names)
+	var beyond []int // lines
 	for i, s := range specs {
-		err := errs[i]
-		if err == nil && len(there.specs) >= c.MaxSources {
-			err = fmt.Errorf("%w: more than %d sources (--max-sources)", ErrConfig, c.MaxSources)
-		}
-		if err != nil {
+		switch err := errs[i]; {
+		case err != nil:
 			there.refused = append(there.refused, fmt.Errorf("--source-file %s, line %d: %w", c.SourceFile, file.numbers[i], err))
-			continue
+		case len(there.specs) >= c.MaxSources:
+			beyond = append(beyond, file.numbers[i])
+		default:
+			there.specs, there.lines = append(there.specs, s), append(there.lines, file.lines[i])
 		}
-		there.specs, there.lines = append(there.specs, s), append(there.lines, file.lines[i])
+	}
+	if len(beyond) > 0 {
+		there.refused = append(there.refused, fmt.Errorf("--source-file %s, line %d: %w: %d sources from here on are more than %d (--max-sources)",
+			c.SourceFile, beyond[0], ErrConfig, len(beyond), c.MaxSources))
 	}
 	return there
 }
 
-// readSourceFile returns [ErrConfig] when there is none, or a very large one.
+// readSourceFile returns [ErrConfig] when there is none, a very large one, or one that is no regular file: a pipe could be waited
+// for without end.
 func readSourceFile(path string) ([]byte, error) {
-	file, err := os.Open(path)
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, fmt.Errorf("%w: --source-file: %w", ErrConfig, err)
 	}
 	defer file.Close()
+	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%w: --source-file %s is no regular file", ErrConfig, path)
+	}
 	data, err := io.ReadAll(io.LimitReader(file, maxSourceFile+1))
 	if err == nil && len(data) > maxSourceFile {
 		err = fmt.Errorf("it takes more than %d bytes", maxSourceFile)
@@ -128,11 +137,15 @@ func listSources(data []byte) (l listed) {
 }
 
 // follow reads the file again and again until ctx ends, and hands it on when it has changed, and is the same as a second before: one that
-// is being written is not whole. One that can't be read has not changed; why is handed on once.
+// is being written is not whole. One that can't be read has not changed, nor has one that is empty: whoever means that no source is
+// left writes a comment. Why is handed on once.
 func (c Config) follow(ctx context.Context, before []byte, changed func(listed), failed func(error)) {
 	told, last := "", before
 	for clock.Sleep(ctx, readFileEvery) {
 		data, err := readSourceFile(c.SourceFile)
+		if err == nil && len(bytes.TrimSpace(data)) == 0 {
+			err = fmt.Errorf("%w: --source-file %s is empty", ErrConfig, c.SourceFile)
+		}
 		switch {
 		case err != nil:
 			if err.Error() != told {
