@@ -40,7 +40,7 @@ func TestProbe(t *testing.T) {
 		"refused":   {"rtsp://admin:p@ss/wrong@" + camera.Address() + "/live", []string{"kind camera over RTSP"}, source.ErrRefused},
 		"snapshots": {"door=" + snapshots.URL + "/shot?pw=p@ss#fps=5", []string{"name door", "every 200ms", "64x48"}, nil},
 		"folder":    {folder, []string{"kind folder", "beside them 1 file passed over: 1 no picture", "mode lossless"}, nil},
-		"film":      {movie(t, 5, 64, 48), []string{"kind film", "64x48 as shown", "mode lossless"}, nil},
+		"film":      {movie(t, 5, 64, 48), []string{"kind film", "64x48, turned as it says", "mode lossless"}, nil},
 		"street":    {"street:?size=64x64", []string{"generated street", "64x64"}, nil},
 		"nothing":   {filepath.Join(folder, "none.mp4"), nil, source.ErrOpen},
 	} {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"reflect"
 	"syscall"
 	"time"
 
@@ -35,8 +36,19 @@ type Run[C any] func(ctx context.Context, cfg C, env Env) error
 // Parser is the command line of a program: flags, SPATIALFLOW_… environment and complete help.
 func Parser(name, description string, cli any) (Commands, error) {
 	parser, err := kong.New(cli, kong.Name(name), kong.Description(description), kong.DefaultEnvars("SPATIALFLOW"),
+		kong.KindMapper(reflect.String, kong.MapperFunc(takeString)),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.UsageOnError(), kong.Vars{"version": name + " " + Version + " (" + revision() + ")"})
 	return Commands{parser}, err
+}
+
+// takeString takes what was typed byte for byte: kong's own way is by JSON, which has no file names but those in UTF-8.
+func takeString(ctx *kong.DecodeContext, target reflect.Value) error {
+	token, err := ctx.Scan.PopValue("string")
+	if err != nil {
+		return err
+	}
+	target.SetString(fmt.Sprint(token.Value))
+	return nil
 }
 
 // Commands are what a program can be told on its command line.

@@ -223,3 +223,23 @@ func TestSignalEndsTheContext(t *testing.T) {
 		stop()
 	}
 }
+
+// File names are bytes, whatever they mean.
+func TestArgumentsKeepEveryByte(t *testing.T) {
+	var cli struct {
+		Name   string   `name:"name"`
+		Source []string `name:"source" sep:"none"`
+		File   []string `arg:"" optional:""`
+	}
+	parser, err := Parser("test", "", &cli)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const name = "caf\xe9,\n<&>\u2028.mp4"
+	if _, err := parser.Parse([]string{"--name", name, "--source=" + name, "--source", "b", name}); err != nil {
+		t.Fatal(err)
+	}
+	if cli.Name != name || len(cli.Source) != 2 || cli.Source[0] != name || len(cli.File) != 1 || cli.File[0] != name {
+		t.Errorf("%q", cli)
+	}
+}

@@ -114,7 +114,7 @@ func (l *look) http(ctx context.Context) error {
 		return l.failed(err)
 	}
 	if kind == httpcamera.Film {
-		l.say("it says", "%s, %d frames", rate(info.FPS), info.Frames)
+		l.say("it says", "%s%s", rate(info.FPS), claimed(info.Frames))
 	}
 	return l.count(ctx, src, begin)
 }
@@ -129,6 +129,8 @@ func (l *look) path(ctx context.Context) error {
 		if err := l.folder(); err != nil {
 			return err
 		}
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%w: %s is neither a file nor a folder", ErrOpen, l.spec.path)
 	case folder.IsPicture(l.spec.path):
 		l.say("kind", "picture of %d bytes", info.Size())
 	default:
@@ -145,14 +147,14 @@ func (l *look) path(ctx context.Context) error {
 func (l *look) film(f ffmpeg.Info) {
 	l.say("container", "%s, its video is stream %d", f.Container, f.Stream)
 	l.say("codec", "%s, %s", f.Codec, f.PixelFormat)
-	l.say("size", "%dx%d as shown", f.Width, f.Height)
+	l.say("size", "%dx%d, turned as it says, its pixels taken as square", f.Width, f.Height)
 	if f.Rotation != 0 {
 		l.say("rotation", "stored turned: it is turned by %d° anticlockwise", f.Rotation)
 	}
 	if f.FieldOrder != "" && f.FieldOrder != "progressive" && f.FieldOrder != "unknown" {
 		l.say("fields", "interlaced (%s): it is deinterlaced", f.FieldOrder)
 	}
-	l.say("it says", "%s, %v, %d frames", rate(f.FPS), f.Duration.Round(time.Millisecond), f.Frames)
+	l.say("it says", "%s, %v%s", rate(f.FPS), f.Duration.Round(time.Millisecond), claimed(f.Frames))
 }
 
 // folder counts what a folder holds by kind.
@@ -171,6 +173,14 @@ func (l *look) folder() error {
 		l.say("beside them", "%s", said)
 	}
 	return nil
+}
+
+// claimed is how many frames there are said to be; nothing, when it is not said.
+func claimed(frames uint64) string {
+	if frames == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %d frames", frames)
 }
 
 func counts(kinds map[string]int) string {

@@ -38,7 +38,7 @@ func OpenFilm(ctx context.Context, path string, info Info, o FilmOptions) (*Film
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"-nostdin", "-hide_banner", "-loglevel", logLevel}
+	args := []string{"-nostdin", "-hide_banner", "-loglevel", logLevel, "-max_error_rate", "1"} // what is broken is counted, however much
 	if o.Threads > 0 {
 		args = append(args, "-filter_threads", strconv.Itoa(o.Threads), "-threads", strconv.Itoa(o.Threads))
 	}

@@ -129,7 +129,7 @@ func reason(m *messages, err error) string {
 	case m.said("not on whitelist"):
 		return "it is of a kind that only names other files, or that is no film: give the film itself"
 	case m.said("moov atom not found"):
-		return "its index (moov) is missing: the recording was not finished; untrunc or the recorder's own repair may save it"
+		return "it has no index (moov): it is no film, or a recording that was not finished; untrunc or the recorder's own repair may save that"
 	case m.said("Invalid data found") || said == "":
 		return "FFmpeg finds nothing in it that it can read: it may be empty, cut short, encrypted or no film at all"
 	default:

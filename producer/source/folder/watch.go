@@ -14,30 +14,33 @@ import (
 const (
 	lookLeast     = 500 * time.Millisecond // between two looks at a folder
 	lookShare     = 20                     // of the time, at most one part of so many is spent looking
-	settledFor    = 2 * time.Second        // then a file is whole when it is first seen
+	settledFor    = 4 * time.Second        // without a change, after which a file is whole: a copy may stand still for a while
 	watchPatience = time.Minute            // for a folder that can't be read, as on a network that is away
 )
 
 // Watch looks into a folder again and again, which works on every file system, those on a network included. A file is
-// whole, and taken, once its size and time are those of the look before; an empty one never is. One that was taken is not
+// whole, and taken, once its size and time have stayed the same for 4 s; an empty one never is. One that was taken is not
 // taken again while it is there. One goroutine uses it.
 type Watch struct {
 	folder string
 	others *Passed
 	known  map[string]bool // names that were taken, or passed over
 	coming map[string]seen // at files that are not known to be whole
+	began  bool            // the folder was looked into before
+	now    func() time.Time
 }
 
 // seen is what a file was at a look.
 type seen struct {
 	size    int64
 	changed time.Time
+	since   time.Time // this is so
 }
 
 // NewWatch looks for the first time: pictures are those that are whole by then. others is what the folder has beside them, now and
 // later. An error is returned when it can't be read, or holds more than 1,048,576 files.
 func NewWatch(folder string) (w *Watch, pictures []string, others *Passed, err error) {
-	w = &Watch{folder: folder, others: new(Passed), known: map[string]bool{}, coming: map[string]seen{}}
+	w = &Watch{folder: folder, others: new(Passed), known: map[string]bool{}, coming: map[string]seen{}, now: time.Now}
 	pictures, err = w.look()
 	return w, pictures, w.others, err
 }
@@ -93,9 +96,13 @@ func (w *Watch) look() ([]string, error) {
 		if err != nil {
 			continue // gone, or a link to what is not there yet
 		}
-		now, before := seen{info.Size(), info.ModTime()}, w.coming[name]
-		settled := w.first() && time.Since(now.changed) >= settledFor
-		if info.Mode().IsRegular() && !unread(name) && (now.size == 0 || !settled && now != before) {
+		now := seen{info.Size(), info.ModTime(), w.now()}
+		if before, ok := w.coming[name]; ok && before.size == now.size && before.changed.Equal(now.changed) {
+			now.since = before.since
+		} else if !w.began {
+			now.since = now.changed
+		}
+		if info.Mode().IsRegular() && !unread(name) && (now.size == 0 || w.now().Sub(now.since) < settledFor) {
 			coming[name] = now
 			continue
 		}
@@ -104,10 +111,7 @@ func (w *Watch) look() ([]string, error) {
 			whole = append(whole, path)
 		}
 	}
-	w.known, w.coming = known, coming
+	w.known, w.coming, w.began = known, coming, true
 	slices.SortFunc(whole, naturalOrder)
 	return whole, nil
 }
-
-// first says whether the folder was not looked into yet.
-func (w *Watch) first() bool { return len(w.known) == 0 && len(w.coming) == 0 }

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 )
 
 func write(t *testing.T, path string, data []byte) {
@@ -24,6 +25,8 @@ func TestWatchLooks(t *testing.T) {
 	write(t, path("p9.jpg"), plain)
 	write(t, path(".hidden.jpg"), plain)
 	w := &Watch{folder: dir, others: new(Passed), known: map[string]bool{}, coming: map[string]seen{}}
+	clock := time.Now()
+	w.now = func() time.Time { return clock }
 	for i, step := range []struct {
 		do   func()
 		want []string
@@ -51,6 +54,7 @@ func TestWatchLooks(t *testing.T) {
 	} {
 		step.do()
 		got, err := w.look()
+		clock = clock.Add(settledFor)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -64,4 +68,29 @@ func TestWatchLooks(t *testing.T) {
 	if said := w.others.String(); said != "1 file passed over: 1 no picture; 1 sub-folder not entered" {
 		t.Error(said)
 	}
+}
+
+// A copy that stands still for a while is not taken for a whole file.
+func TestWatchWaitsForASlowCopy(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	w := &Watch{folder: dir, others: new(Passed), known: map[string]bool{}, coming: map[string]seen{}}
+	clock := time.Now()
+	w.now = func() time.Time { return clock }
+	look := func(want int) {
+		t.Helper()
+		if got, err := w.look(); err != nil || len(got) != want {
+			t.Errorf("%v, %v, want %d", got, err, want)
+		}
+	}
+	look(0)
+	write(t, filepath.Join(dir, "a.jpg"), []byte("\xff\xd8\xff"))
+	for range 3 {
+		look(0)
+		clock = clock.Add(time.Second)
+	}
+	write(t, filepath.Join(dir, "a.jpg"), []byte("\xff\xd8\xff and the rest"))
+	look(0)
+	clock = clock.Add(settledFor)
+	look(1)
 }
