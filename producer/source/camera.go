@@ -18,6 +18,7 @@ import (
 const (
 	cameraTimeout = 5 * time.Second // for a camera's answers
 	cameraSilence = 5 * time.Second // without a byte of the video, after which a camera is lost
+	cameraWhole   = 30 * time.Second // without a whole picture, after which a camera over HTTP is lost though there are bytes
 	snapshotEvery = time.Second     // between two requests for a snapshot, when no rate is set
 )
 
@@ -74,7 +75,7 @@ func (s *Spec) http() httpcamera.Config {
 	if fps := s.Settings.FPS; fps > 0 {
 		every = time.Duration(float64(time.Second) / fps)
 	}
-	return httpcamera.Config{Address: *s.camera, Timeout: cameraTimeout, Silence: cameraSilence, Every: every, Trust: s.Settings.Trust}
+	return httpcamera.Config{Address: *s.camera, Timeout: cameraTimeout, Silence: cameraSilence, Whole: cameraWhole, Every: every, Trust: s.Settings.Trust}
 }
 
 func openHTTP(ctx context.Context, s Spec, o Options) (Source, Info, error) {

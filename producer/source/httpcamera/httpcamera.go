@@ -40,6 +40,7 @@ type Config struct {
 	Address address.Address
 	Timeout time.Duration // for each answer, up to its head
 	Silence time.Duration // without a byte, after which the camera is lost
+	Whole   time.Duration // without a whole picture, after which it is lost though there are bytes
 	Every   time.Duration // between two requests for a snapshot
 	Trust   bool          // take any certificate of https
 }
@@ -84,6 +85,7 @@ func (c *Camera) open(ctx context.Context) error {
 	c.body = body
 	in := bufio.NewReaderSize(body, bufferBytes)
 	body.rest = in
+	defer body.whole(c.cfg.Whole)()
 	if boundary {
 		c.kind, c.parts = Stream, parts{in}
 		return nil
@@ -121,6 +123,7 @@ func (c *Camera) Authentication() string {
 func (c *Camera) Next(ctx context.Context) ([]byte, error) {
 	if c.kind == Stream {
 		defer context.AfterFunc(ctx, c.body.cancel)()
+		defer c.body.whole(c.cfg.Whole)()
 		data, err := c.parts.next()
 		if err != nil {
 			return nil, c.endOf(ctx, err)
@@ -192,6 +195,7 @@ func (c *Camera) poll(ctx context.Context) ([]byte, error) {
 // snapshot reads the answer as a whole.
 func (c *Camera) snapshot() ([]byte, error) {
 	defer c.drop()
+	defer c.body.whole(c.cfg.Whole)()
 	data, err := io.ReadAll(io.LimitReader(c.body.rest, maxPicture+1))
 	if err == nil && len(data) > maxPicture {
 		err = fmt.Errorf("%w: a picture of more than %d bytes", reason.ErrAnswer, maxPicture)
@@ -304,8 +308,8 @@ func (c *Camera) endOf(ctx context.Context, err error) error {
 
 func (c *Camera) failed(err error) error {
 	switch {
-	case c.body != nil && c.body.silent:
-		return fmt.Errorf("%w for %v", reason.ErrSilent, c.cfg.Silence)
+	case c.body != nil && c.body.late.Load() != nil:
+		return *c.body.late.Load()
 	case err == nil || errors.Is(err, io.EOF):
 		return fmt.Errorf("%w: it closed the connection", reason.ErrNetwork)
 	case errors.Is(err, reason.ErrAnswer):

@@ -50,7 +50,7 @@ func config(t *testing.T, uri string) httpcamera.Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return httpcamera.Config{Address: a, Timeout: 10 * time.Second, Silence: 10 * time.Second, Every: time.Millisecond}
+	return httpcamera.Config{Address: a, Timeout: 10 * time.Second, Silence: 10 * time.Second, Whole: time.Minute, Every: time.Millisecond}
 }
 
 func open(t *testing.T, uri string) (*httpcamera.Camera, error) {
@@ -337,20 +337,51 @@ func TestLost(t *testing.T) {
 					<-r.Context().Done()
 				}
 			})
-			cfg := config(t, s.URL)
-			if name == "silence" {
-				cfg.Silence = 300 * time.Millisecond
-			}
-			c, err := httpcamera.Open(t.Context(), cfg)
+			c, err := open(t, s.URL)
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer c.Close()
 			if _, err := c.Next(t.Context()); err != nil {
 				t.Fatal(err)
 			}
+			if name == "silence" {
+				c.SetSilence(300 * time.Millisecond)
+			}
 			if _, err := c.Next(t.Context()); !errors.Is(err, test.want) {
 				t.Errorf("%v, want %v", err, test.want)
+			}
+		})
+	}
+}
+
+// Bytes that never become a picture do not keep a camera.
+func TestNeverWhole(t *testing.T) {
+	t.Parallel()
+	for kind, begins := range map[string]string{
+		"multipart/x-mixed-replace; boundary=b": "--b\r\nContent-Type: image/jpeg\r\n\r\n\xff\xd8\xff\xda\x00\x02",
+		"image/jpeg":                            "\xff\xd8\xff\xda\x00\x02" + strings.Repeat("x", 1000),
+		"image/png":                             "\x89PNG", // less than is looked at
+	} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Type", kind)
+				_, _ = io.WriteString(w, begins)
+				for r.Context().Err() == nil {
+					_, _ = io.WriteString(w, "x")
+					w.(http.Flusher).Flush()
+					time.Sleep(20 * time.Millisecond)
+				}
+			})
+			cfg := config(t, s.URL)
+			cfg.Whole = time.Second
+			c, err := httpcamera.Open(t.Context(), cfg)
+			if err == nil {
+				defer c.Close()
+				_, err = c.Next(t.Context())
+			}
+			if !errors.Is(err, reason.ErrAnswer) || !strings.Contains(err.Error(), "no whole picture") {
+				t.Error(err)
 			}
 		})
 	}
