@@ -16,10 +16,10 @@ import (
 )
 
 const (
-	cameraTimeout = 5 * time.Second // for a camera's answers
-	cameraSilence = 5 * time.Second // without a byte of the video, after which a camera is lost
+	cameraTimeout = 5 * time.Second  // for a camera's answers
+	cameraSilence = 5 * time.Second  // without a byte of the video, after which a camera is lost
 	cameraWhole   = 30 * time.Second // without a whole picture, after which a camera over HTTP is lost though there are bytes
-	snapshotEvery = time.Second     // between two requests for a snapshot, when no rate is set
+	snapshotEvery = time.Second      // between two requests for a snapshot, when no rate is set
 )
 
 // errWaits is returned when a source that is to wait for the pipeline turns out to be a camera.

@@ -56,6 +56,7 @@ type Camera struct {
 	first  []byte // the picture that came with Open
 	due    time.Time
 	heard  time.Time // of the last picture
+	failed int       // requests for a snapshot since then
 }
 
 // Open asks a camera, and looks at what it answers. [reason.ErrRefused], [reason.ErrNotFound], [reason.ErrNoVideo], [reason.ErrAnswer]
@@ -92,7 +93,7 @@ func (c *Camera) open(ctx context.Context) error {
 	}
 	start, err := in.Peek(512)
 	if len(start) == 0 {
-		return c.failed(err)
+		return c.broken(err)
 	}
 	if c.kind, err = look(kind, start); err != nil {
 		return err
@@ -143,11 +144,15 @@ func (c *Camera) Next(ctx context.Context) ([]byte, error) {
 		data, err := c.poll(ctx)
 		switch {
 		case err == nil:
-			c.heard = time.Now()
+			c.heard, c.failed = time.Now(), 0
 			return data, nil
 		case ctx.Err() != nil:
 			return nil, context.Cause(ctx)
-		case errors.Is(err, reason.ErrRefused), errors.Is(err, reason.ErrNotFound), time.Since(c.heard) > c.cfg.Silence:
+		case errors.Is(err, reason.ErrRefused), errors.Is(err, reason.ErrNotFound):
+			return nil, err
+		}
+		c.failed++
+		if c.failed > 1 && time.Since(c.heard) > c.cfg.Silence { // Every may be longer than Silence
 			return nil, err
 		}
 	}
@@ -201,7 +206,7 @@ func (c *Camera) snapshot() ([]byte, error) {
 		err = fmt.Errorf("%w: a picture of more than %d bytes", reason.ErrAnswer, maxPicture)
 	}
 	if err != nil {
-		return nil, c.failed(err)
+		return nil, c.broken(err)
 	}
 	return data, nil
 }
@@ -229,6 +234,10 @@ func (c *Camera) ask(ctx context.Context) (b *body, kind string, boundary bool, 
 			closeAnswer(answer, cancel)
 			return nil, "", false, err
 		}
+		if coding := answer.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+			closeAnswer(answer, cancel)
+			return nil, "", false, fmt.Errorf("%w: it sends its pictures coded as %.20q (Content-Encoding), which is not read", reason.ErrAnswer, coding)
+		}
 		kind, _, err := mime.ParseMediaType(answer.Header.Get("Content-Type"))
 		if err != nil { // a boundary that is no token, perhaps
 			kind, _, _ = strings.Cut(strings.ToLower(answer.Header.Get("Content-Type")), ";")
@@ -240,8 +249,7 @@ func (c *Camera) ask(ctx context.Context) (b *body, kind string, boundary bool, 
 
 // get asks once, and once more with the password when the camera wants it.
 func (c *Camera) get(ctx context.Context, at *url.URL) (*http.Response, context.CancelFunc, error) {
-	own := c.cfg.Address.URL()
-	mine := at.Scheme == own.Scheme && at.Host == own.Host && (c.login.user != "" || c.login.password != "")
+	mine := c.own(at) && (c.login.user != "" || c.login.password != "")
 	for try := 0; ; try++ {
 		ctx, cancel := context.WithCancel(ctx)
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, at.String(), nil)
@@ -270,6 +278,12 @@ func (c *Camera) get(ctx context.Context, at *url.URL) (*http.Response, context.
 	}
 }
 
+// own says whether a URL is of the camera's own address, which alone gets the password.
+func (c *Camera) own(at *url.URL) bool {
+	own := c.cfg.Address.URL()
+	return at.Scheme == own.Scheme && at.Host == own.Host
+}
+
 func closeAnswer(answer *http.Response, cancel context.CancelFunc) {
 	_, _ = io.CopyN(io.Discard, answer.Body, 4<<10) // so that the connection is used again
 	_ = answer.Body.Close()
@@ -283,8 +297,8 @@ func (c *Camera) status(code int, at *url.URL) error {
 		return nil
 	case code == http.StatusUnauthorized || code == http.StatusForbidden:
 		switch {
-		case at.Host != c.cfg.Address.URL().Host:
-			return fmt.Errorf("%w: it redirects to another host, which does not get the password: give that one", reason.ErrRefused)
+		case !c.own(at): // no password was refused, so there is no account to lock
+			return fmt.Errorf("%w: it redirects to another address, which does not get the password: give that one (HTTP status %d)", reason.ErrAnswer, code)
 		case c.login.user == "" && c.login.password == "":
 			return fmt.Errorf("%w: it wants both, http://user:password@…", reason.ErrRefused)
 		}
@@ -303,10 +317,10 @@ func (c *Camera) endOf(ctx context.Context, err error) error {
 	case errors.Is(err, errPart):
 		return fmt.Errorf("%w: %w", reason.ErrAnswer, err)
 	}
-	return c.failed(err)
+	return c.broken(err)
 }
 
-func (c *Camera) failed(err error) error {
+func (c *Camera) broken(err error) error {
 	switch {
 	case c.body != nil && c.body.late.Load() != nil:
 		return *c.body.late.Load()

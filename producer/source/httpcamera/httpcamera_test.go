@@ -167,6 +167,36 @@ func TestSnapshots(t *testing.T) {
 	}
 }
 
+// One request that fails does not lose a camera that is asked more seldom than it may be silent; two do.
+func TestSeldom(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int32
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if n := int(asked.Add(1)); n == 2 || n > 3 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		} else {
+			_, _ = w.Write(picture(t, n))
+		}
+	})
+	c, err := open(t, s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []int{1, 3} {
+		data, err := c.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := number(t, data); got != want {
+			t.Errorf("picture %d, want %d", got, want)
+		}
+		c.Age(time.Minute)
+	}
+	if _, err := c.Next(t.Context()); !errors.Is(err, reason.ErrAnswer) || asked.Load() != 5 {
+		t.Errorf("%v after %d requests", err, asked.Load())
+	}
+}
+
 // challenges are how cameras ask who it is.
 var challenges = map[string][]string{
 	"basic":           {`Basic realm="cam, \"1\""`},
@@ -247,7 +277,7 @@ func TestRedirects(t *testing.T) {
 		to := map[string]string{"/own": "/picture", "/other": other.URL + "/picture", "/locked": other.URL + "/locked", "/ring": "/ring", "/file": "file:///etc/passwd"}[r.URL.Path]
 		http.Redirect(w, r, to, http.StatusFound)
 	})
-	for path, want := range map[string]error{"/own": nil, "/other": nil, "/locked": reason.ErrRefused, "/ring": reason.ErrAnswer, "/file": reason.ErrAnswer} {
+	for path, want := range map[string]error{"/own": nil, "/other": nil, "/locked": reason.ErrAnswer, "/ring": reason.ErrAnswer, "/file": reason.ErrAnswer} {
 		if _, err := open(t, "http://admin:secret@"+s.Listener.Addr().String()+path); !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", path, err, want)
 		}
@@ -275,12 +305,16 @@ func TestReasons(t *testing.T) {
 		want error
 		says string
 	}{
-		"a page":          {serve(t, answer("text/html; charset=utf-8", "<!DOCTYPE html><h1>Camera</h1>")).URL, reason.ErrNoVideo, "text/html"},
-		"HLS":             {serve(t, answer("application/vnd.apple.mpegurl", "#EXTM3U\nfile:///etc/passwd\n")).URL, reason.ErrNoVideo, "HLS"},
-		"nothing known":   {serve(t, answer("application/octet-stream", "hello")).URL, reason.ErrNoVideo, "no picture"},
-		"nothing":         {serve(t, answer("image/jpeg", "")).URL, reason.ErrNetwork, "closed"},
-		"not found":       {serve(t, http.NotFound).URL, reason.ErrNotFound, "404"},
-		"broken":          {serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }).URL, reason.ErrAnswer, "500"},
+		"a page":        {serve(t, answer("text/html; charset=utf-8", "<!DOCTYPE html><h1>Camera</h1>")).URL, reason.ErrNoVideo, "text/html"},
+		"HLS":           {serve(t, answer("application/vnd.apple.mpegurl", "#EXTM3U\nfile:///etc/passwd\n")).URL, reason.ErrNoVideo, "HLS"},
+		"nothing known": {serve(t, answer("application/octet-stream", "hello")).URL, reason.ErrNoVideo, "no picture"},
+		"nothing":       {serve(t, answer("image/jpeg", "")).URL, reason.ErrNetwork, "closed"},
+		"not found":     {serve(t, http.NotFound).URL, reason.ErrNotFound, "404"},
+		"broken":        {serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }).URL, reason.ErrAnswer, "500"},
+		"packed": {serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Encoding", "gzip")
+			answer("image/jpeg", "\x1f\x8b\x08")(w, nil)
+		}).URL, reason.ErrAnswer, "gzip"},
 		"refused":         {gone.URL + "/?token=secret", reason.ErrNetwork, "connection refused"},
 		"not trusted":     {secure.URL, reason.ErrNetwork, "TLS certificate"},
 		"a name, unknown": {"http://no-such-camera.invalid/?token=secret", reason.ErrNetwork, "no-such-camera"},
