@@ -152,9 +152,17 @@ type stills struct {
 	next   func(ctx context.Context) (data []byte, arrived time.Time, err error)
 	close  func()
 	intake Intake
+
+	width, height int      // of the last picture that has a size
+	resized       *Picture // the first of another size, of which it is said that it comes; nil: none
 }
 
+// Next is the next picture. [ErrResized] is returned once before those of another size. One that is broken has none.
 func (s *stills) Next(ctx context.Context) (Picture, error) {
+	if p := s.resized; p != nil {
+		s.resized = nil
+		return *p, nil
+	}
 	data, arrived, err := s.next(ctx)
 	if err != nil {
 		return Picture{}, err
@@ -164,10 +172,21 @@ func (s *stills) Next(ctx context.Context) (Picture, error) {
 		p.Broken = err.Error()
 	}
 	p.Read = time.Since(arrived)
-	return p, nil
+	if p.Width == 0 || p.Width == s.width && p.Height == s.height {
+		return p, nil
+	}
+	first := s.width == 0
+	if s.width, s.height = p.Width, p.Height; first {
+		return p, nil
+	}
+	s.resized = &p
+	return Picture{}, ErrResized
 }
 
 func (s *stills) Close() error {
+	if s.resized != nil {
+		s.resized.Release()
+	}
 	s.close()
 	return nil
 }
