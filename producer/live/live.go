@@ -75,6 +75,7 @@ type Source struct {
 	id        flow.FrameID // of its last picture
 	partition int
 	note      string // what is said of the source
+	again     retry
 
 	held func() bool // whether nobody else can have the source's name
 
@@ -151,13 +152,9 @@ func (l *Source) End(ctx context.Context) {
 
 // captureAll opens the source, again and again where that makes sense: a file that loops, a camera that was lost.
 func (l *Source) captureAll(ctx context.Context) error {
-	var again retry
 	for ctx.Err() == nil && l.left > 0 {
 		before := l.left
 		endless, err := l.captureOnce(ctx)
-		if l.left < before {
-			again = retry{}
-		}
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -166,11 +163,11 @@ func (l *Source) captureAll(ctx context.Context) error {
 		case err != nil && (!l.spec.IsCamera() || errors.Is(err, source.ErrFilm)):
 			return err
 		case err != nil:
-			wait, news := again.after(err)
+			wait, news := l.again.after(err)
 			if news {
 				l.log.Warn("camera lost; it is opened again and again", "error", err)
 			}
-			l.say(again.says(wait))
+			l.say(l.again.says(wait))
 			clock.Sleep(ctx, wait)
 		case l.left == before: // a file without a picture
 			clock.Sleep(ctx, emptyPause)
@@ -238,10 +235,14 @@ func (l *Source) capture(ctx context.Context, src source.Source, info source.Inf
 			return err
 		}
 		l.left--
+		was := l.again.picture(time.Now())
+		if was == "" && l.again.told == "" {
+			was = l.note // of a picture
+		}
 		switch {
-		case p.Note == l.note:
-		case p.Note == "":
-			l.log.Info("camera is well again", "was", l.note)
+		case p.Note == "" && was != "":
+			l.log.Info("camera is well again", "was", was)
+		case p.Note == "" || p.Note == l.note:
 		default:
 			l.log.Warn("camera", "note", p.Note)
 		}
