@@ -178,7 +178,7 @@ func (l *Source) captureAll(ctx context.Context) error {
 
 // captureOnce opens the source and captures what it has. endless is whether it is a camera.
 func (l *Source) captureOnce(ctx context.Context) (endless bool, err error) {
-	src, info, err := source.Open(ctx, l.spec, source.Options{Frames: l.cfg.Frames, Film: l.cfg.Film, Load: l.cfg.Load})
+	src, info, err := source.Open(ctx, l.spec, source.Options{Frames: l.cfg.Frames, Film: l.cfg.Film, Load: l.cfg.Load, Fetching: l.say})
 	if err != nil {
 		return l.spec.IsCamera(), err
 	}

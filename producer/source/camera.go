@@ -89,7 +89,7 @@ func openHTTP(ctx context.Context, s Spec, o Options) (Source, Info, error) {
 // openAnswering takes a camera that answers over.
 func openAnswering(ctx context.Context, camera *httpcamera.Camera, s Spec, o Options) (Source, Info, error) {
 	if camera.Kind() == httpcamera.Film {
-		return openHTTPFilm(ctx, camera, s, o.Film)
+		return openHTTPFilm(ctx, camera, s, o)
 	}
 	if s.Mode() == flow.ModeLossless {
 		camera.Close()
@@ -192,38 +192,64 @@ func (s *stills) Close() error {
 }
 
 // maxFilm bounds a film that is fetched, in bytes.
-const maxFilm = 16 << 30
+const maxFilm = 4 << 30
+
+const fetchStep = 16 << 20 // bytes after which it is said again how many there are
 
 // openHTTPFilm fetches the film at an address into a file without a name, so that it can be read as any other: from its index, which
 // may be at its end, and turned as it says. Nothing of it stays, however this process ends. [ErrFilm] is returned when it is too large,
-// or no film that can be read.
-func openHTTPFilm(ctx context.Context, camera *httpcamera.Camera, s Spec, how Film) (_ Source, _ Info, err error) {
+// or no film that can be read, or can't be written.
+func openHTTPFilm(ctx context.Context, camera *httpcamera.Camera, s Spec, o Options) (_ Source, _ Info, err error) {
 	file, err := os.CreateTemp("", "spatialflow-film-")
 	if err == nil {
 		err = os.Remove(file.Name())
 	}
 	if err != nil {
 		camera.Close()
-		return nil, Info{}, fmt.Errorf("fetch the film: %w", err)
+		return nil, Info{}, fmt.Errorf("%w: fetch it: %w", ErrFilm, err)
 	}
 	defer func() {
 		if err != nil {
 			_ = file.Close()
 		}
 	}()
-	size, err := camera.Fetch(ctx, file, maxFilm)
+	to := &fetching{to: file, told: o.Fetching}
+	size, err := camera.Fetch(ctx, to, maxFilm)
 	camera.Close()
 	switch {
+	case to.err != nil:
+		return nil, Info{}, fmt.Errorf("%w: fetch it, %d bytes so far: %w", ErrFilm, size, to.err)
 	case errors.Is(err, httpcamera.ErrTooLarge):
 		return nil, Info{}, fmt.Errorf("%w: it has no end within %d GiB; give a stream's RTSP address", ErrFilm, maxFilm>>30)
 	case err != nil:
 		return nil, Info{}, fmt.Errorf("fetch the film, %d bytes so far: %w", size, err)
+	case o.Fetching != nil:
+		o.Fetching("")
 	}
-	film, info, err := openFilm(fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), file.Fd()), s.Name, s.Settings, how)
+	film, info, err := openFilm(fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), file.Fd()), s.Name, s.Settings, o.Film)
 	if err != nil {
 		return nil, Info{}, fmt.Errorf("%w of %d bytes: %w", ErrFilm, size, err)
 	}
 	return &fetched{film, file}, info, nil
+}
+
+// fetching is what a film is written to while it is fetched, which says how far that is.
+type fetching struct {
+	to   io.Writer
+	told func(note string) // nil: nobody
+	size int64
+	next int64 // bytes of which is told next
+	err  error // why nothing more can be written
+}
+
+func (f *fetching) Write(p []byte) (int, error) {
+	if f.told != nil && f.size >= f.next {
+		f.told(fmt.Sprintf("fetching the film, %d MiB of at most %d GiB", f.size>>20, maxFilm>>30))
+		f.next = f.size + fetchStep
+	}
+	n, err := f.to.Write(p)
+	f.size, f.err = f.size+int64(n), err
+	return n, err
 }
 
 // fetched is a film with the file that it is read from.

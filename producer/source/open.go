@@ -19,6 +19,9 @@ type Options struct {
 	Unpaced bool   // a lossless street runs ahead of its clock, as fast as its pictures are taken
 	Film    Film
 
+	// Fetching, unless nil, is told what there is to say while a film at an address is fetched, which may take long; empty: it is here.
+	Fetching func(note string)
+
 	// Load is what the cameras of a process share: whether there is time to decode every picture. nil: this one has its own.
 	Load *coded.Load
 }

@@ -161,11 +161,26 @@ func (c *Camera) Next(ctx context.Context) ([]byte, error) {
 // ErrTooLarge is returned when a film has more bytes than it may.
 var ErrTooLarge = errors.New("too large")
 
-// Fetch writes the whole of a Film, and says how many bytes were written. [ErrTooLarge] is returned when it has more than most.
+// sink is what a film is written to.
+type sink struct {
+	io.Writer
+	err error // why it can't be
+}
+
+func (s *sink) Write(p []byte) (n int, err error) {
+	n, s.err = s.Writer.Write(p)
+	return n, s.err
+}
+
+// Fetch writes the whole of a Film, and says how many bytes were written. [ErrTooLarge] is returned when it has more than most, and an
+// error of to as it is.
 func (c *Camera) Fetch(ctx context.Context, to io.Writer, most int64) (int64, error) {
 	defer context.AfterFunc(ctx, c.body.cancel)()
-	n, err := io.Copy(to, io.LimitReader(c.body.rest, most+1))
+	out := &sink{Writer: to}
+	n, err := io.Copy(out, io.LimitReader(c.body.rest, most+1))
 	switch {
+	case out.err != nil:
+		return n, out.err
 	case err != nil:
 		return n, c.endOf(ctx, err)
 	case n > most:

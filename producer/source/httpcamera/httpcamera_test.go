@@ -14,6 +14,7 @@ import (
 	"os"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -345,6 +346,24 @@ func TestFilm(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := c.Fetch(t.Context(), io.Discard, int64(len(film))-1); !errors.Is(err, httpcamera.ErrTooLarge) {
+		t.Error(err)
+	}
+}
+
+// full is a disk that is.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
+
+// What a film can't be written to is not the camera's fault.
+func TestFull(t *testing.T) {
+	t.Parallel()
+	s := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "\x1a\x45\xdf\xa3film") })
+	c, err := open(t, s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Fetch(t.Context(), full{}, 1<<20); !errors.Is(err, syscall.ENOSPC) || errors.Is(err, reason.ErrNetwork) {
 		t.Error(err)
 	}
 }
