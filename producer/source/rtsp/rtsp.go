@@ -84,7 +84,7 @@ func open(ctx context.Context, cfg Config, protocol gortsplib.Protocol) (*Client
 	c.rtsp = &gortsplib.Client{
 		Scheme: u.Scheme, Host: u.Host, Protocol: &protocol, ReadTimeout: cfg.Timeout, WriteTimeout: cfg.Timeout,
 		UserAgent:         "spatialflow",
-		DialContext:       c.dial,
+		DialContext:       c.dialPlain,
 		DialTLSContext:    c.dialTLS,
 		OnRequest:         c.onRequest,
 		OnPacketsLost:     func(uint64) { c.lost.Store(true) },
@@ -102,15 +102,26 @@ func open(ctx context.Context, cfg Config, protocol gortsplib.Protocol) (*Client
 	return c, nil
 }
 
-// errRedirect is returned when a camera sends its client elsewhere: another host does not get its password.
+// errRedirect is returned when a camera sends its client elsewhere: another host, or another port, does not get its password.
 var errRedirect = fmt.Errorf("%w: the camera redirects to another address: give that one", reason.ErrAnswer)
 
-func (c *Client) dial(ctx context.Context, network, address string) (net.Conn, error) {
+// ports are where a camera listens that does not say where (RFC 2326, section 3.2).
+var ports = map[string]string{"rtsp": "554", "rtsps": "322"}
+
+func (c *Client) dialPlain(ctx context.Context, network, address string) (net.Conn, error) {
+	return c.dial(ctx, network, address, "rtsp")
+}
+
+func (c *Client) dial(ctx context.Context, network, address, scheme string) (net.Conn, error) {
 	if c.dials++; c.dials > 1+mostRedirects {
 		return nil, fmt.Errorf("%w: more than %d redirects", reason.ErrAnswer, mostRedirects)
 	}
-	host, _, err := net.SplitHostPort(address)
-	if u := c.cfg.Address.URL(); err == nil && host != u.Hostname() {
+	u := c.cfg.Address.URL()
+	port := u.Port()
+	if port == "" {
+		port = ports[u.Scheme]
+	}
+	if scheme != u.Scheme || address != net.JoinHostPort(u.Hostname(), port) {
 		return nil, errRedirect
 	}
 	return new(net.Dialer).DialContext(ctx, network, address)
@@ -118,7 +129,7 @@ func (c *Client) dial(ctx context.Context, network, address string) (net.Conn, e
 
 // dialTLS shakes hands within ctx, too.
 func (c *Client) dialTLS(ctx context.Context, network, address string) (net.Conn, error) {
-	plain, err := c.dial(ctx, network, address)
+	plain, err := c.dial(ctx, network, address, "rtsps")
 	if err != nil {
 		return nil, err
 	}

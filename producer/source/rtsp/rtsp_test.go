@@ -159,7 +159,9 @@ func TestReasons(t *testing.T) {
 		"not trusted":        {camera(func(c *rtsptest.Camera) { c.TLS = &certificate }).URL(), reason.ErrNetwork, "TLS certificate"},
 		"no TLS there":       {"rtsps://" + web.Addr().String() + "/live", reason.ErrNetwork, "TLS"},
 		"redirect elsewhere": {camera(func(c *rtsptest.Camera) { c.Redirect = "rtsp://127.0.0.2:9/live" }).URL(), reason.ErrAnswer, "redirects"},
-		"redirects in rings": {camera(func(c *rtsptest.Camera) { c.Redirect = "rtsp://" + plain.Address() + "/other" }).URL(), reason.ErrNotFound, "404"},
+		"redirect to a port": {camera(func(c *rtsptest.Camera) { c.Redirect = plain.URL() }).URL(), reason.ErrAnswer, "redirects to another address"},
+		"redirect to a path": {camera(func(c *rtsptest.Camera) { c.Redirect = "/other" }).URL(), reason.ErrNotFound, "404"},
+		"redirects in rings": {camera(func(c *rtsptest.Camera) { c.Redirect = "/live" }).URL(), reason.ErrAnswer, "more than 4 redirects"},
 		"a web server":       {"rtsp://admin:p%40ss@" + web.Addr().String() + "/live", reason.ErrNetwork, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -26,7 +26,7 @@ type Camera struct {
 	Formats        []format.Format  // instead of the clip's: nothing is sent
 	Audio          bool             // it has no video
 	TLS            *tls.Certificate // rtsps
-	Redirect       string           // where it sends who asks
+	Redirect       string           // where it sends who asks for /live: a URL, or a path of its own
 
 	t       testing.TB
 	address string
@@ -174,11 +174,14 @@ func (c *Camera) knows(conn *gortsplib.ServerConn, request *base.Request) bool {
 
 func (c *Camera) OnDescribe(ctx *gortsplib.ServerHandlerOnDescribeCtx) (*base.Response, *gortsplib.ServerStream, error) {
 	c.set(func() { c.attempts++ })
-	if c.Redirect != "" {
-		return &base.Response{StatusCode: base.StatusMovedPermanently, Header: base.Header{"Location": base.HeaderValue{c.Redirect}}}, nil, nil
-	}
 	if ctx.Path != "/live" {
 		return &base.Response{StatusCode: base.StatusNotFound}, nil, nil
+	}
+	if to := c.Redirect; to != "" {
+		if to[0] == '/' {
+			to = "rtsp://" + c.address + to
+		}
+		return &base.Response{StatusCode: base.StatusMovedPermanently, Header: base.Header{"Location": base.HeaderValue{to}}}, nil, nil
 	}
 	return c.answer(ctx.Conn, ctx.Request)
 }
