@@ -86,9 +86,7 @@ func (c *Client) reader(f videoFormat) (func(*rtp.Packet), error) {
 		if waiting = waiting && !key; waiting {
 			return
 		}
-		select {
-		case c.units <- coded.Unit{Data: data, PTS: pts, Arrived: now, Key: key, Width: size.width, Height: size.height}:
-		default:
+		if !c.offer(coded.Unit{Data: data, PTS: pts, Arrived: now, Key: key, Width: size.width, Height: size.height}) {
 			c.overflown.Add(1)
 			waiting = true
 		}

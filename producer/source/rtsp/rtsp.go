@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,7 +24,8 @@ import (
 )
 
 const (
-	queued        = 64 // access units that may wait to be taken
+	queued        = 64       // access units that may wait to be taken
+	queuedBytes   = 16 << 20 // that they may have together
 	mostRedirects = 4
 )
 
@@ -48,9 +50,11 @@ type Info struct {
 type Client struct {
 	cfg       Config
 	rtsp      *gortsplib.Client
+	mu        sync.Mutex // guards info: keep-alives are requests too
 	info      Info
 	units     chan coded.Unit
-	failed    chan error // why the connection ended
+	waiting   atomic.Int64 // bytes of units
+	failed    chan error   // why the connection ended
 	heard     atomic.Int64
 	overflown atomic.Uint64
 	lost      atomic.Bool
@@ -144,6 +148,8 @@ func (c *Client) dialTLS(ctx context.Context, network, address string) (net.Conn
 // onRequest notes how the client says who it is.
 func (c *Client) onRequest(r *base.Request) {
 	if header := r.Header["Authorization"]; len(header) > 0 {
+		c.mu.Lock()
+		defer c.mu.Unlock()
 		c.info.Authentication = "basic"
 		if len(header[0]) > 6 && header[0][:6] == "Digest" {
 			c.info.Authentication = "digest"
@@ -177,7 +183,11 @@ func (c *Client) play(u *base.URL) error {
 }
 
 // Info is what the camera says of its video.
-func (c *Client) Info() Info { return c.info }
+func (c *Client) Info() Info {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.info
+}
 
 // Overflown is how many access units nobody took in time.
 func (c *Client) Overflown() uint64 { return c.overflown.Load() }
@@ -189,12 +199,12 @@ func (c *Client) Next(ctx context.Context) (coded.Unit, error) {
 	for {
 		select {
 		case u := <-c.units:
-			return u, nil
+			return c.taken(u), nil
 		default:
 		}
 		select {
 		case u := <-c.units:
-			return u, nil
+			return c.taken(u), nil
 		case <-ctx.Done():
 			return coded.Unit{}, context.Cause(ctx)
 		case err := <-c.failed:
@@ -208,6 +218,26 @@ func (c *Client) Next(ctx context.Context) (coded.Unit, error) {
 			timer.Reset(left)
 		}
 	}
+}
+
+// offer queues a unit, unless too much waits already.
+func (c *Client) offer(u coded.Unit) bool {
+	size := int64(len(u.Data))
+	if waiting := c.waiting.Add(size); waiting <= queuedBytes || waiting == size {
+		select {
+		case c.units <- u:
+			return true
+		default:
+		}
+	}
+	c.waiting.Add(-size)
+	return false
+}
+
+// taken is a unit that no longer waits.
+func (c *Client) taken(u coded.Unit) coded.Unit {
+	c.waiting.Add(-int64(len(u.Data)))
+	return u
 }
 
 // Close ends the connection, and waits until nothing of it runs.
