@@ -231,7 +231,7 @@ func TestArgumentsKeepEveryByte(t *testing.T) {
 		Source []string `name:"source" sep:"none"`
 		File   []string `arg:"" optional:""`
 	}
-	parser, err := Parser("test", "", &cli)
+	parser, err := service.Parser("test", "", &cli)
 	if err != nil {
 		t.Fatal(err)
 	}

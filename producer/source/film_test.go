@@ -124,6 +124,10 @@ func TestFilmFails(t *testing.T) {
 	for i := len(bad) / 2; i < len(bad)/2+1000; i++ {
 		bad[i] = byte(i * i >> 3)
 	}
+	most := bytes.Clone(data)
+	for i := len(most) / 4; i < len(most)*9/10; i++ {
+		most[i] = byte(i * i >> 3)
+	}
 	for name, test := range map[string]struct {
 		path    string
 		strict  bool
@@ -136,6 +140,7 @@ func TestFilmFails(t *testing.T) {
 		"whole, strict":  {path: whole, strict: true, least: 40, end: io.EOF},
 		"cut short":      {path: write("cut.mp4", data[:len(data)/2]), least: 1, end: ErrFilm, corrupt: true, says: "film cut.mp4: it ends early: at "},
 		"broken":         {path: write("bad.mp4", bad), least: 20, corrupt: true, end: io.EOF},
+		"mostly broken":  {path: write("most.mp4", most), least: 1, corrupt: true, end: io.EOF},
 		"broken, strict": {path: write("bad\n\xff.mp4", bad), strict: true, least: 20, corrupt: true, end: ErrCorrupt, says: `film "bad\n\xff.mp4": `},
 		"sound":          {path: filmed(t, "sound.mp4", "-f", "lavfi", "-i", "sine=d=1"), end: ErrOpen, says: "sound.mp4: no film: there is only sound in it"},
 		"empty":          {path: write("empty.mp4", nil), end: ErrOpen, says: "empty.mp4: no film: it is empty"},
