@@ -66,7 +66,7 @@ func openPlaying(ctx context.Context, client *rtsp.Client, s Spec, o Options) (S
 
 // rtsp is how a camera is asked over RTSP.
 func (s *Spec) rtsp() rtsp.Config {
-	return rtsp.Config{Address: *s.camera, Timeout: cameraTimeout, Silence: cameraSilence, Trust: s.Settings.Trust}
+	return rtsp.Config{Address: *s.camera, Timeout: cameraTimeout, Silence: cameraSilence, Whole: pictureWithin, Trust: s.Settings.Trust}
 }
 
 // http is how a camera is asked over HTTP.

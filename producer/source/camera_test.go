@@ -117,6 +117,17 @@ func TestRTSPCamera(t *testing.T) {
 	}
 }
 
+// A camera that sends no parameter sets is told so.
+func TestNoParameters(t *testing.T) {
+	t.Parallel()
+	camera := rtsptest.New(t, rtsptest.Encode(t, "h264", 64, 64, 10))
+	camera.Packets = rtsptest.NoParameters
+	camera.Start()
+	if _, _, err := openURI(t, camera.URL(), Options{}); !errors.Is(err, reason.ErrAnswer) || !strings.Contains(err.Error(), "parameter sets") {
+		t.Error(err)
+	}
+}
+
 // With decode=keys, and while there is not time for more, key frames alone are decoded, and that is said.
 func TestKeysOnly(t *testing.T) {
 	t.Parallel()

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/producer/source/coded"
 	"github.com/spatial-flow/spatial-flow/producer/source/ffmpeg"
+	"github.com/spatial-flow/spatial-flow/producer/source/reason"
 	"github.com/spatial-flow/spatial-flow/producer/source/rtsp"
 )
 
@@ -27,6 +28,9 @@ const (
 	noteLost = "pictures are lost: there is not time to decode as many (decode=keys takes less of it)"
 	lostFor  = 10 * time.Second // that is said after the last one
 )
+
+// errNoParameters is returned when a camera does not say what its decoder has to know.
+var errNoParameters = fmt.Errorf("%w: the camera sends a key frame without parameter sets (SPS), so its pictures can't be decoded", reason.ErrAnswer)
 
 // decoding is a camera whose pictures are decoded by an ffmpeg, which gets units and nothing else. Each size has one of its own.
 type decoding struct {
@@ -98,6 +102,9 @@ func (d *decoding) feed(ctx context.Context) error {
 				_ = s.CloseWrite()
 			}
 			width, height = u.Width, u.Height
+			if width == 0 && height == 0 {
+				return errNoParameters
+			}
 			if width < 1 || height < 1 || width > maxPixels/height {
 				return fmt.Errorf("%w: pictures of %dx%d, want 1 to %d pixels", ErrOpen, width, height, maxPixels)
 			}

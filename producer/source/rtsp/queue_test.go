@@ -3,6 +3,7 @@ package rtsp
 import (
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/bluenviron/gortsplib/v5/pkg/base"
 
@@ -31,7 +32,7 @@ func TestInfoWhileRequested(t *testing.T) {
 // Units that wait are bounded in bytes, too; one alone may be larger.
 func TestQueueBytes(t *testing.T) {
 	t.Parallel()
-	c := &Client{units: make(chan coded.Unit, queued)}
+	c := &Client{units: make(chan coded.Unit, queued), cfg: Config{Silence: time.Minute, Whole: time.Minute}}
 	large, huge := coded.Unit{Data: make([]byte, queuedBytes/4)}, coded.Unit{Data: make([]byte, queuedBytes+1)}
 	for range 3 {
 		n := 0

@@ -84,8 +84,11 @@ func (c *Client) reader(f videoFormat) (func(*rtp.Packet), error) {
 		}
 		pts := clock.Time(p.Timestamp)
 		if waiting = waiting && !key; waiting {
+			c.keyless.Store(true)
 			return
 		}
+		c.whole.Store(now.UnixNano())
+		c.keyless.Store(false)
 		if !c.offer(coded.Unit{Data: data, PTS: pts, Arrived: now, Key: key, Width: size.width, Height: size.height}) {
 			c.overflown.Add(1)
 			waiting = true

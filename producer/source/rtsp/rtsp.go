@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
 	"strings"
@@ -34,6 +35,7 @@ type Config struct {
 	Address address.Address
 	Timeout time.Duration // for each answer, the connection included
 	Silence time.Duration // without a packet of the video, after which the camera is lost
+	Whole   time.Duration // without a unit that can be decoded, though packets come, after which it is lost, too
 	Trust   bool          // take any certificate of rtsps
 }
 
@@ -55,7 +57,10 @@ type Client struct {
 	units     chan coded.Unit
 	waiting   atomic.Int64 // bytes of units
 	failed    chan error   // why the connection ended
-	heard     atomic.Int64
+	heard     atomic.Int64 // when the last packet came, in nanoseconds since 1970
+	whole     atomic.Int64 // when the last unit came that can be decoded
+	keyless   atomic.Bool  // units came since, but no key frame
+	reached   atomic.Bool  // there was a connection
 	overflown atomic.Uint64
 	lost      atomic.Bool
 	dials     int
@@ -128,7 +133,11 @@ func (c *Client) dial(ctx context.Context, network, address, scheme string) (net
 	if scheme != u.Scheme || address != net.JoinHostPort(u.Hostname(), port) {
 		return nil, errRedirect
 	}
-	return new(net.Dialer).DialContext(ctx, network, address)
+	conn, err := new(net.Dialer).DialContext(ctx, network, address)
+	if err == nil && scheme == "rtsp" {
+		c.reached.Store(true)
+	}
+	return conn, err
 }
 
 // dialTLS shakes hands within ctx, too.
@@ -142,6 +151,7 @@ func (c *Client) dialTLS(ctx context.Context, network, address string) (net.Conn
 		_ = plain.Close()
 		return nil, err
 	}
+	c.reached.Store(true)
 	return conn, nil
 }
 
@@ -177,7 +187,9 @@ func (c *Client) play(u *base.URL) error {
 	if _, err := c.rtsp.Play(nil); err != nil {
 		return c.why(err)
 	}
-	c.heard.Store(time.Now().UnixNano())
+	now := time.Now().UnixNano()
+	c.heard.Store(now)
+	c.whole.Store(now)
 	go func() { c.failed <- c.rtsp.Wait() }()
 	return nil
 }
@@ -192,9 +204,10 @@ func (c *Client) Info() Info {
 // Overflown is how many access units nobody took in time.
 func (c *Client) Overflown() uint64 { return c.overflown.Load() }
 
-// Next takes the next access unit. [reason.ErrSilent] or [reason.ErrNetwork] is returned when the camera is lost.
+// Next takes the next access unit. [reason.ErrSilent] or [reason.ErrNetwork] is returned when the camera is lost, [reason.ErrAnswer] when
+// what it sends can't be decoded.
 func (c *Client) Next(ctx context.Context) (coded.Unit, error) {
-	timer := time.NewTimer(c.cfg.Silence)
+	timer := time.NewTimer(min(c.cfg.Silence, c.cfg.Whole))
 	defer timer.Stop()
 	for {
 		select {
@@ -215,9 +228,22 @@ func (c *Client) Next(ctx context.Context) (coded.Unit, error) {
 			if left <= 0 {
 				return coded.Unit{}, fmt.Errorf("%w for %v", reason.ErrSilent, c.cfg.Silence)
 			}
-			timer.Reset(left)
+			whole := c.cfg.Whole - time.Since(time.Unix(0, c.whole.Load()))
+			if whole <= 0 {
+				return coded.Unit{}, c.whyNotWhole()
+			}
+			timer.Reset(min(left, whole))
 		}
 	}
+}
+
+// whyNotWhole is why no unit can be decoded, though packets come.
+func (c *Client) whyNotWhole() error {
+	what := "whole picture"
+	if c.keyless.Load() {
+		what = "key frame"
+	}
+	return fmt.Errorf("%w: the camera sends packets, but no %s within %v", reason.ErrAnswer, what, c.cfg.Whole)
 }
 
 // offer queues a unit, unless too much waits already.
@@ -308,7 +334,14 @@ func (c *Client) why(err error) error {
 	case errors.As(err, &sdp):
 		return fmt.Errorf("%w: its description can't be read: %.200s", reason.ErrAnswer, sdp.Err.Error())
 	}
-	return reason.Network(err)
+	var (
+		network net.Error
+		ended   liberrors.ErrClientTerminated
+	)
+	if !c.reached.Load() || errors.As(err, &network) || errors.As(err, &ended) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return reason.Network(err)
+	}
+	return fmt.Errorf("%w: it is no RTSP that can be read: %.200s", reason.ErrAnswer, err.Error())
 }
 
 // whyStatus is nil when a status says nothing that is known.

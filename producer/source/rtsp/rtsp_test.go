@@ -34,7 +34,7 @@ func open(t *testing.T, uri string) (*rtsp.Client, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := rtsp.Open(t.Context(), rtsp.Config{Address: a, Timeout: 5 * time.Second, Silence: 5 * time.Second})
+	c, err := rtsp.Open(t.Context(), rtsp.Config{Address: a, Timeout: 5 * time.Second, Silence: 5 * time.Second, Whole: time.Minute})
 	if err == nil {
 		t.Cleanup(c.Close)
 	} else if strings.Contains(err.Error(), "p@ss") || strings.Contains(err.Error(), "w%2Frd") {
@@ -128,22 +128,7 @@ func TestReasons(t *testing.T) {
 	plain, gone := camera(nil), camera(nil)
 	gone.Stop()
 	certificate := selfSigned(t)
-	web, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer web.Close()
-	go func() {
-		for {
-			conn, err := web.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = conn.Read(make([]byte, 1024))
-			_, _ = conn.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n"))
-			_ = conn.Close()
-		}
-	}()
+	web := answering(t, "HTTP/1.1 400 Bad Request\r\n\r\n")
 	for name, test := range map[string]struct {
 		uri  string
 		want error
@@ -157,12 +142,15 @@ func TestReasons(t *testing.T) {
 		"no video":           {camera(func(c *rtsptest.Camera) { c.Audio = true }).URL(), reason.ErrNoVideo, "no video"},
 		"VP9":                {camera(func(c *rtsptest.Camera) { c.Formats = []format.Format{&format.VP9{PayloadTyp: 96}} }).URL(), reason.ErrCodec, "VP9"},
 		"not trusted":        {camera(func(c *rtsptest.Camera) { c.TLS = &certificate }).URL(), reason.ErrNetwork, "TLS certificate"},
-		"no TLS there":       {"rtsps://" + web.Addr().String() + "/live", reason.ErrNetwork, "TLS"},
+		"no TLS there":       {"rtsps://" + web + "/live", reason.ErrNetwork, "TLS"},
 		"redirect elsewhere": {camera(func(c *rtsptest.Camera) { c.Redirect = "rtsp://127.0.0.2:9/live" }).URL(), reason.ErrAnswer, "redirects"},
 		"redirect to a port": {camera(func(c *rtsptest.Camera) { c.Redirect = plain.URL() }).URL(), reason.ErrAnswer, "redirects to another address"},
 		"redirect to a path": {camera(func(c *rtsptest.Camera) { c.Redirect = "/other" }).URL(), reason.ErrNotFound, "404"},
 		"redirects in rings": {camera(func(c *rtsptest.Camera) { c.Redirect = "/live" }).URL(), reason.ErrAnswer, "more than 4 redirects"},
-		"a web server":       {"rtsp://admin:p%40ss@" + web.Addr().String() + "/live", reason.ErrNetwork, ""},
+		"a web server":       {"rtsp://admin:p%40ss@" + web + "/live", reason.ErrNetwork, ""},
+		"a huge body":        {"rtsp://admin:p%40ss@" + answering(t, "RTSP/1.0 200 OK\r\nCSeq: 1\r\nContent-Length: 999999999\r\n\r\n") + "/live", reason.ErrAnswer, "Content-Length"},
+		"endless headers":    {"rtsp://admin:p%40ss@" + answering(t, "RTSP/1.0 200 OK\r\n"+strings.Repeat("A: b\r\n", 5000)) + "/live", reason.ErrAnswer, "headers"},
+		"nothing":            {"rtsp://admin:p%40ss@" + answering(t, "") + "/live", reason.ErrNetwork, "closed the connection"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := open(t, test.uri)
@@ -171,6 +159,28 @@ func TestReasons(t *testing.T) {
 			}
 		})
 	}
+}
+
+// answering is the address of a server that gives everybody this answer, and closes the connection.
+func answering(t *testing.T, answer string) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = conn.Read(make([]byte, 1024))
+			_, _ = conn.Write([]byte(answer))
+			_ = conn.Close()
+		}
+	}()
+	return l.Addr().String()
 }
 
 // A camera that sends no more is lost, and not before.
@@ -182,7 +192,7 @@ func TestSilence(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := rtsp.Open(t.Context(), rtsp.Config{Address: a, Timeout: 5 * time.Second, Silence: time.Second})
+	c, err := rtsp.Open(t.Context(), rtsp.Config{Address: a, Timeout: 5 * time.Second, Silence: 5 * time.Second, Whole: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,6 +206,40 @@ func TestSilence(t *testing.T) {
 	}
 	if !errors.Is(err, reason.ErrSilent) {
 		t.Error(err)
+	}
+}
+
+// A camera that sends packets of which no picture is made is lost, and says what lacks.
+func TestNothingWhole(t *testing.T) {
+	t.Parallel()
+	clip := rtsptest.Encode(t, "h264", 640, 480, 10)
+	for name, test := range map[string]struct {
+		packets rtsptest.Packets
+		says    string
+	}{
+		"first fragments": {rtsptest.Fragments, "no whole picture"},
+		"no key frames":   {rtsptest.NoKeys, "no key frame"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			camera := rtsptest.New(t, clip)
+			camera.Packets = test.packets
+			camera.Start()
+			a, err := address.Parse(camera.URL(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, err := rtsp.Open(t.Context(), rtsp.Config{Address: a, Timeout: 30 * time.Second, Silence: 30 * time.Second, Whole: 5 * time.Second})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			if u, err := c.Next(ctx); !errors.Is(err, reason.ErrAnswer) || !strings.Contains(err.Error(), test.says) {
+				t.Errorf("a unit of %d bytes, %v; want %q", len(u.Data), err, test.says)
+			}
+		})
 	}
 }
 

@@ -19,18 +19,46 @@ import (
 	"github.com/bluenviron/gortsplib/v5/pkg/liberrors"
 )
 
+// Packets is which packets of an H.264 clip are sent.
+type Packets int
+
+// What a camera may send.
+const (
+	All          Packets = iota
+	Fragments            // the first of each NAL unit that is larger than one: nothing becomes whole
+	NoKeys               // of units that are no key frames
+	NoParameters         // of all but the parameter sets
+)
+
+func (p Packets) sent(payload []byte) bool {
+	const idr, sps, pps, stapA, fuA = 5, 7, 8, 24, 28
+	kind := payload[0] & 0x1f
+	switch p {
+	case Fragments:
+		return kind == fuA && payload[1]&0x80 != 0
+	case NoKeys:
+		if kind == fuA {
+			kind = payload[1] & 0x1f
+		}
+		return kind != idr && kind != sps && kind != pps && kind != stapA
+	case NoParameters:
+		return kind != sps && kind != pps && kind != stapA
+	}
+	return true
+}
+
 // Camera is an RTSP server at an address that it keeps. Its fields are read when it starts.
 type Camera struct {
 	User, Password string
-	Basic          bool             // instead of digest
-	Formats        []format.Format  // instead of the clip's: nothing is sent
+	Basic          bool            // instead of digest
+	Formats        []format.Format // instead of the clip's: nothing is sent
+	Packets        Packets
 	Audio          bool             // it has no video
 	TLS            *tls.Certificate // rtsps
 	Redirect       string           // where it sends who asks for /live: a URL, or a path of its own
 
 	t       testing.TB
 	address string
-	udp     int
 	server  *gortsplib.Server
 	stream  *gortsplib.ServerStream
 	stop    chan struct{}
@@ -57,29 +85,14 @@ func New(t testing.TB, clip Clip) *Camera {
 // Start listens: again at the same address, when it has been stopped.
 func (c *Camera) Start() {
 	c.t.Helper()
-	if c.address == "" {
-		c.address, c.udp = "127.0.0.1:0", evenPort(c.t)
-	}
-	c.server = &gortsplib.Server{
-		Handler: c, RTSPAddress: c.address, UDPRTPAddress: "127.0.0.1:" + strconv.Itoa(c.udp), UDPRTCPAddress: "127.0.0.1:" + strconv.Itoa(c.udp+1),
-		AuthMethods: []auth.VerifyMethod{auth.VerifyMethodDigestMD5}, WriteQueueSize: 1 << 13,
-	}
-	if c.Basic {
-		c.server.AuthMethods = []auth.VerifyMethod{auth.VerifyMethodBasic}
-	}
-	if c.TLS != nil {
-		c.server.TLSConfig = &tls.Config{Certificates: []tls.Certificate{*c.TLS}}
-		c.server.UDPRTPAddress, c.server.UDPRTCPAddress = "", ""
-	}
-	c.server.Listen = func(network, address string) (net.Listener, error) {
-		l, err := net.Listen(network, address)
+	for begin := time.Now(); ; time.Sleep(50 * time.Millisecond) { // a port may be somebody else's for a while
+		err := c.listen()
 		if err == nil {
-			c.address = l.Addr().String()
+			break
 		}
-		return l, err
-	}
-	if err := c.server.Start(); err != nil {
-		c.t.Fatalf("start the RTSP server: %v", err)
+		if time.Since(begin) > time.Minute {
+			c.t.Fatalf("start the RTSP server: %v", err)
+		}
 	}
 	media := &description.Media{Type: description.MediaTypeVideo, Formats: c.Formats}
 	if c.Audio {
@@ -95,6 +108,36 @@ func (c *Camera) Start() {
 	if len(c.Formats) == 0 && !c.Audio {
 		c.sender.Go(func() { c.send(c.stream, media, c.stop) })
 	}
+}
+
+func (c *Camera) listen() error {
+	address, udp := c.address, evenPort(c.t)
+	if address == "" {
+		address = "127.0.0.1:0"
+	}
+	server := &gortsplib.Server{
+		Handler: c, RTSPAddress: address, UDPRTPAddress: "127.0.0.1:" + strconv.Itoa(udp), UDPRTCPAddress: "127.0.0.1:" + strconv.Itoa(udp+1),
+		AuthMethods: []auth.VerifyMethod{auth.VerifyMethodDigestMD5}, WriteQueueSize: 1 << 13,
+	}
+	if c.Basic {
+		server.AuthMethods = []auth.VerifyMethod{auth.VerifyMethodBasic}
+	}
+	if c.TLS != nil {
+		server.TLSConfig = &tls.Config{Certificates: []tls.Certificate{*c.TLS}}
+		server.UDPRTPAddress, server.UDPRTCPAddress = "", ""
+	}
+	server.Listen = func(network, _ string) (net.Listener, error) {
+		l, err := net.Listen(network, address)
+		if err == nil {
+			address = l.Addr().String()
+		}
+		return l, err
+	}
+	if err := server.Start(); err != nil {
+		return err
+	}
+	c.server, c.address = server, address
+	return nil
 }
 
 // Stop ends it, and all its connections.
@@ -231,6 +274,9 @@ func (c *Camera) send(stream *gortsplib.ServerStream, media *description.Media, 
 			continue
 		}
 		for _, packet := range encode(clip.units[i%len(clip.units)]) {
+			if !c.Packets.sent(packet.Payload) {
+				continue
+			}
 			packet.Timestamp = stamp + uint32(clip.shown(i%len(clip.units)))*step
 			_ = stream.WritePacketRTP(media, packet) // a client that is slow is cut off
 		}
