@@ -44,8 +44,15 @@ func nowhere(ffmpeg.Layout) []byte { return nil }
 // What hangs is killed, with what it has started.
 func TestHang(t *testing.T) {
 	pids := filepath.Join(t.TempDir(), "pids")
+	if err := syscall.Mkfifo(pids, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	pretend(t, "ffmpeg", "sleep 1000 & echo $$ $! >"+pids+"; wait")
 	s, err := ffmpeg.OpenStream(t.Context(), ffmpeg.StreamOptions{Format: ffmpeg.H264, Silence: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(pids) // waits for the writer
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,9 +62,8 @@ func TestHang(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
-	text, err := os.ReadFile(pids)
-	if err != nil {
-		t.Fatal(err)
+	if len(strings.Fields(string(text))) != 2 {
+		t.Errorf("the processes are %q", text)
 	}
 	for _, pid := range strings.Fields(string(text)) {
 		gone(t, pid)
