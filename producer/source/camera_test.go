@@ -131,7 +131,7 @@ func TestNoParameters(t *testing.T) {
 // With decode=keys, and while there is not time for more, key frames alone are decoded, and that is said.
 func TestKeysOnly(t *testing.T) {
 	t.Parallel()
-	camera := rtsptest.New(t, rtsptest.Encode(t, "h264", 160, 96, 30)) // a key frame at every tenth
+	camera := rtsptest.New(t, rtsptest.Encode(t, "h264", 160, 96, 30)) // 30 different pictures, a key frame at every tenth
 	camera.Start()
 	busy := new(coded.Load)
 	busy.Late(time.Now().Add(time.Hour)) // for long
@@ -140,8 +140,8 @@ func TestKeysOnly(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var before time.Time
-		for i := range 4 {
+		different := map[string]bool{}
+		for range 4 {
 			p, err := take(t, s)
 			if err != nil {
 				t.Fatal(err)
@@ -149,24 +149,22 @@ func TestKeysOnly(t *testing.T) {
 			if p.Note != note {
 				t.Errorf("%q: the note is %q", fragment, p.Note)
 			}
-			if between := p.Captured.Sub(before); i > 0 && between < 200*time.Millisecond {
-				t.Errorf("%q: %v lie between two pictures, want 400 ms", fragment, between)
-			}
-			before = p.Captured
+			different[string(p.Data)] = true
+		}
+		if len(different) > 3 {
+			t.Errorf("%q: %d different pictures, of 3 key frames", fragment, len(different))
 		}
 	}
 	s, _, err := openURI(t, camera.URL()+"#decode=all", Options{Load: busy})
 	if err != nil {
 		t.Fatal(err)
 	}
-	begin, n := time.Now(), 0
-	for ; time.Since(begin) < 2*time.Second; n++ {
-		if p, err := take(t, s); err != nil || p.Note != "" {
+	for different := map[string]bool{}; len(different) < 15; {
+		p, err := take(t, s)
+		if err != nil || p.Note != "" {
 			t.Fatal(p.Note, err)
 		}
-	}
-	if n < 15 {
-		t.Errorf("decode=all: %d pictures in 2 s", n)
+		different[string(p.Data)] = true
 	}
 }
 
@@ -245,10 +243,12 @@ func TestCameraReasons(t *testing.T) {
 	camera := rtsptest.New(t, rtsptest.Encode(t, "h264", 64, 64, 10))
 	camera.User, camera.Password = "admin", "right"
 	camera.Start()
+	nobody := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })) // it closes the connection
+	t.Cleanup(nobody.Close)
 	for uri, want := range map[string]error{
-		"rtsp://admin:S3cr/et@" + camera.Address() + "/live": ErrRefused,
-		"rtsp://admin:right@" + camera.Address() + "/S3cr":   reason.ErrNotFound,
-		"http://admin:S3cr#et@127.0.0.1:9/live?pw=S3cret":    reason.ErrNetwork,
+		"rtsp://admin:S3cr/et@" + camera.Address() + "/live":                          ErrRefused,
+		"rtsp://admin:right@" + camera.Address() + "/S3cr":                            reason.ErrNotFound,
+		"http://admin:S3cr#et@" + nobody.Listener.Addr().String() + "/live?pw=S3cret": reason.ErrNetwork,
 	} {
 		_, _, err := openURI(t, uri, Options{})
 		if !errors.Is(err, want) {
