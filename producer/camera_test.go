@@ -22,26 +22,29 @@ import (
 // password has every character that a URL has a meaning for.
 const password = "p@ss:w/rd#1%20"
 
-// alive keeps what producers say of themselves.
-type alive struct {
+// said is what a program has said so far.
+type said struct {
 	mu   sync.Mutex
-	said bytes.Buffer
+	text bytes.Buffer
 }
 
-func (a *alive) String() string {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.said.String()
+func (s *said) Write(data []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(data)
 }
 
-func (b bench) alive(t *testing.T) *alive {
+func (s *said) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
+}
+
+// alive keeps what producers say of themselves.
+func (b bench) alive(t *testing.T) *said {
 	t.Helper()
-	a := new(alive)
-	sub, err := b.bus.Conn().Subscribe("alive.>", func(msg *nats.Msg) {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		a.said.Write(msg.Data)
-	})
+	a := new(said)
+	sub, err := b.bus.Conn().Subscribe("alive.>", func(msg *nats.Msg) { _, _ = a.Write(msg.Data) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +77,7 @@ func TestCameraMisbehaves(t *testing.T) { // alone: it looks at all children of 
 	small, large := rtsptest.Encode(t, "h264", 160, 96, 30), rtsptest.Encode(t, "h264", 320, 240, 30)
 	b := newBench(t)
 	b.serve(t, &group{name: "detect"}, &group{name: "depth"})
-	said := b.alive(t)
+	alive := b.alive(t)
 	camera := rtsptest.New(t, small)
 	camera.User, camera.Password = "admin", password
 	camera.Start()
@@ -130,7 +133,7 @@ func TestCameraMisbehaves(t *testing.T) { // alone: it looks at all children of 
 		t.Fatal(err)
 	}
 	secrets(t, "status", string(status))
-	secrets(t, "alive", said.String())
+	secrets(t, "alive", alive.String())
 	secrets(t, "log", l.log.String())
 	if n := strings.Count(l.log.String(), "camera lost"); n < 3 || n > 20 {
 		t.Errorf("its losses are logged %d times, want once for each reason:\n%s", n, l.log.String())

@@ -104,7 +104,7 @@ func TestFilmCases(t *testing.T) {
 			}
 			l.ended <- nil
 			if strings.Contains(l.log.String(), "cut short") != (want.says == "it ends early") {
-				t.Errorf("the log: %s", l.log)
+				t.Errorf("the log: %s", l.log.String())
 			}
 			frames, _ := f.accepted("p")
 			if n := len(frames); n > 0 {

@@ -61,7 +61,7 @@ type life struct {
 	board   *producer.Board
 	metrics *prometheus.Registry
 	health  *telemetry.Health
-	log     *bytes.Buffer // to be read when it has ended
+	log     *said
 	cancel  context.CancelFunc
 	ended   chan error
 }
@@ -82,7 +82,7 @@ func (b bench) start(t *testing.T, change func(*producer.Config), sources ...str
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	l := &life{t, connection, cfg.Status, prometheus.NewRegistry(), new(telemetry.Health), new(bytes.Buffer), cancel, make(chan error, 1)}
+	l := &life{t, connection, cfg.Status, prometheus.NewRegistry(), new(telemetry.Health), new(said), cancel, make(chan error, 1)}
 	go func() {
 		l.ended <- producer.Run(ctx, cfg, service.Env{Bus: connection, Log: slog.New(slog.NewTextHandler(l.log, nil)), Metrics: l.metrics, Health: l.health})
 	}()
