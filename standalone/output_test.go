@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	ossignal "os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -106,6 +107,9 @@ func TestReaderGoes(t *testing.T) {
 // Whatever ends the program, no temporary folder stays: of one that is killed, the next removes it.
 func TestNothingTemporaryStays(t *testing.T) {
 	t.Parallel()
+	hangups := make(chan os.Signal, 1) // who is waited for by nohup hands on that SIGHUP is ignored, unless it takes it
+	ossignal.Notify(hangups, syscall.SIGHUP)
+	t.Cleanup(func() { ossignal.Stop(hangups) })
 	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGKILL} {
 		t.Run(signal.String(), func(t *testing.T) {
 			t.Parallel()
