@@ -131,7 +131,7 @@ func (d *decoding) feed(ctx context.Context) error {
 
 // begin begins a decoder.
 func (d *decoding) begin(ctx context.Context) (*stream, error) {
-	f, err := ffmpeg.OpenStream(ctx, ffmpeg.StreamOptions{Format: formats[d.client.Info().Codec], Threads: 1, Silence: pictureWithin, Args: d.args})
+	f, err := ffmpeg.OpenStream(ctx, ffmpeg.StreamOptions{Format: formats[d.client.Info().Codec], Silence: pictureWithin, Args: d.args})
 	if err != nil {
 		return nil, err
 	}

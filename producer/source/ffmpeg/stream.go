@@ -3,18 +3,15 @@ package ffmpeg
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"sync"
 	"time"
 
 	"github.com/spatial-flow/spatial-flow/producer/source/ffmpeg/nut"
 )
 
-// StreamOptions are what a coded stream is decoded with.
+// StreamOptions are what a coded stream is decoded with, by one thread.
 type StreamOptions struct {
 	Format Format
-	// Threads that decode; 0: one.
-	Threads int
 	// Silence is how long nothing may come while a picture is waited for; 0: as long as it takes.
 	Silence time.Duration
 	// Args are further words before the input: see [DecodeArgs].
@@ -52,7 +49,7 @@ func OpenStream(ctx context.Context, o StreamOptions) (*Stream, error) {
 	args := []string{
 		"-nostdin", "-hide_banner", "-loglevel", logLevel, "-max_error_rate", "1", "-protocol_whitelist", "pipe", "-flags", "+low_delay",
 		// Each unit is a picture: no parser, which would wait for the next to know that this one has ended.
-		"-fflags", "+nofillin+noparse", "-probesize", "32", "-analyzeduration", "0", "-threads", strconv.Itoa(max(1, o.Threads)),
+		"-fflags", "+nofillin+noparse", "-probesize", "32", "-analyzeduration", "0", "-threads", "1",
 	}
 	args = append(args, o.Args...)
 	args = append(args, "-copyts", "-f", "nut", "-i", "pipe:0", "-map", "0:v:0")
