@@ -22,7 +22,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/producer"
 	"github.com/spatial-flow/spatial-flow/workers"
 	"github.com/spatial-flow/spatial-flow/workers/models"
-	"github.com/spatial-flow/spatial-flow/workers/tensor"
+	"github.com/spatial-flow/spatial-flow/workers/picture"
 )
 
 const (
@@ -159,7 +159,7 @@ func (p *pipeline) startServices() error {
 	for _, group := range here(p.groups) {
 		names = append(names, group.Name)
 	}
-	shared := tensor.NewShared(names...)
+	shared := picture.NewShared(names...)
 	for _, group := range here(p.groups) {
 		cfg, err := p.up.worker(group)
 		if err != nil {

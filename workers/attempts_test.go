@@ -19,7 +19,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/flow/natsserver"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/flow/telemetry"
-	"github.com/spatial-flow/spatial-flow/workers/tensor"
+	"github.com/spatial-flow/spatial-flow/workers/picture"
 )
 
 const patience = 20 * time.Second
@@ -30,7 +30,7 @@ type fatal struct {
 	die   chan struct{}
 }
 
-func (f fatal) Answer(*tensor.Picture, *flow.Result, func(string)) error {
+func (f fatal) Answer(*picture.Picture, *flow.Result, func(string)) error {
 	f.begun <- struct{}{}
 	<-f.die
 	return nil
@@ -40,7 +40,7 @@ func (fatal) Close() error { return nil }
 // testWorker is one slot on a connection of its own.
 func testWorker(env service.Env, s slot) *worker {
 	return &worker{
-		cfg: Config{Group: flow.GroupDetect}, env: env, picture: tensor.NewPicture(), slot: s,
+		cfg: Config{Group: flow.GroupDetect}, env: env, picture: picture.NewPicture(), slot: s,
 		load: newLoad(time.Now()), delays: new(delays), newer: new(bus.Newer),
 		metrics: metrics{
 			seconds: telemetry.NewStageSeconds(env.Metrics, flow.GroupDetect), refused: telemetry.NewRefused(env.Metrics),

@@ -11,9 +11,9 @@ import (
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 	"github.com/spatial-flow/spatial-flow/workers/depth"
 	"github.com/spatial-flow/spatial-flow/workers/detect"
+	"github.com/spatial-flow/spatial-flow/workers/engine"
 	"github.com/spatial-flow/spatial-flow/workers/models"
-	"github.com/spatial-flow/spatial-flow/workers/onnx"
-	"github.com/spatial-flow/spatial-flow/workers/tensor"
+	"github.com/spatial-flow/spatial-flow/workers/picture"
 )
 
 // BenchmarkFrame is what a slot does to a frame of 768x576 with the models of no cost: all but its way from NATS and
@@ -30,7 +30,7 @@ func BenchmarkFrame(b *testing.B) {
 		b.Fatal(err)
 	}
 	b.Run(detects, func(b *testing.B) {
-		session := openSession(b, onnx.File{Name: "nocost_detect.onnx", Data: models.NoCostDetect})
+		session := openSession(b, engine.File{Name: "nocost_detect.onnx", Data: models.NoCostDetect})
 		model, err := detect.Open(session, detect.Settings{Confidence: 0.25, IoU: 0.7, Most: 300, Size: 640})
 		if err != nil {
 			b.Fatal(err)
@@ -40,7 +40,7 @@ func BenchmarkFrame(b *testing.B) {
 		benchmarkSlot(b, data.Bytes(), slot)
 	})
 	b.Run(estimates+"252", func(b *testing.B) {
-		session := openSession(b, onnx.File{Name: "nocost_depth.onnx", Data: models.NoCostDepth})
+		session := openSession(b, engine.File{Name: "nocost_depth.onnx", Data: models.NoCostDepth})
 		model, err := depth.Open(session, depth.Settings{Size: 252, Bits: depthmap.DefaultBits})
 		if err != nil {
 			b.Fatal(err)
@@ -52,9 +52,9 @@ func BenchmarkFrame(b *testing.B) {
 }
 
 func benchmarkSlot(b *testing.B, data []byte, slot interface {
-	Answer(*tensor.Picture, *flow.Result, func(string)) error
+	Answer(*picture.Picture, *flow.Result, func(string)) error
 }) {
-	picture := tensor.NewPicture()
+	picture := picture.NewPicture()
 	defer picture.Close()
 	steps, last := map[string]int64{}, b.Elapsed()
 	lap := func(step string) {

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
-	"github.com/spatial-flow/spatial-flow/workers/tensor"
+	"github.com/spatial-flow/spatial-flow/workers/picture"
 )
 
 // Config is a worker's settings.
@@ -32,7 +32,7 @@ type Config struct {
 	// ModelData, when set, is the model itself; Model then only names it.
 	ModelData []byte `kong:"-"`
 	// Shared, when set, is what the groups of one process share their decoded pictures by.
-	Shared *tensor.Shared `kong:"-"`
+	Shared *picture.Shared `kong:"-"`
 }
 
 // Validate returns [ErrConfig], naming the flag, when the settings can't be run.

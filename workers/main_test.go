@@ -125,8 +125,8 @@ func (l *life) kill() {
 	l.cancel()
 }
 
-// picture is a grey JPEG.
-func picture(t testing.TB, width, height int) []byte {
+// jpegOf is a grey JPEG.
+func jpegOf(t testing.TB, width, height int) []byte {
 	t.Helper()
 	m := image.NewGray(image.Rect(0, 0, width, height))
 	for i := range m.Pix {
@@ -144,7 +144,7 @@ func frame(t testing.TB, seq uint64, plan ...string) *flow.Frame {
 	return &flow.Frame{
 		Version: flow.Wire, Source: "cam1", Session: "s", Seq: seq, Mode: lossless, Captured: 1700000000e9, Sent: time.Now().UnixNano(),
 		Partition: flow.Partition("cam1", flow.DefaultPartitions),
-		Width:     64, Height: 48, Plan: plan, Picture: picture(t, 64, 48), Ledger: []flow.Hop{{Stage: "producer", Work: time.Millisecond}},
+		Width:     64, Height: 48, Plan: plan, Picture: jpegOf(t, 64, 48), Ledger: []flow.Hop{{Stage: "producer", Work: time.Millisecond}},
 	}
 }
 

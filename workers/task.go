@@ -14,7 +14,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/flow/clock"
 	"github.com/spatial-flow/spatial-flow/flow/service"
-	"github.com/spatial-flow/spatial-flow/workers/tensor"
+	"github.com/spatial-flow/spatial-flow/workers/picture"
 )
 
 const (
@@ -28,7 +28,7 @@ type worker struct {
 	env     service.Env
 	metrics metrics
 	model   string
-	picture *tensor.Picture
+	picture *picture.Picture
 	slot    slot
 	load    *load
 	works   []time.Duration // of the last frames that were looked at

@@ -19,7 +19,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/flow/telemetry"
-	"github.com/spatial-flow/spatial-flow/workers/tensor"
+	"github.com/spatial-flow/spatial-flow/workers/picture"
 )
 
 // heldMsg counts how often the server was told that it is worked on.
@@ -85,7 +85,7 @@ func TestAfterwardsLivesOn(t *testing.T) {
 // slotFunc is a slot that does what a test wants.
 type slotFunc func(result *flow.Result) error
 
-func (f slotFunc) Answer(_ *tensor.Picture, result *flow.Result, _ func(string)) error {
+func (f slotFunc) Answer(_ *picture.Picture, result *flow.Result, _ func(string)) error {
 	return f(result)
 }
 func (f slotFunc) Close() error { return nil }
@@ -116,7 +116,7 @@ func TestAnswerTurnsTroubleIntoAnError(t *testing.T) {
 	} {
 		registry := prometheus.NewRegistry()
 		w := &worker{
-			cfg: Config{Group: flow.GroupDetect}, env: service.Env{Log: slog.New(slog.DiscardHandler)}, picture: tensor.NewPicture(), slot: test.slot,
+			cfg: Config{Group: flow.GroupDetect}, env: service.Env{Log: slog.New(slog.DiscardHandler)}, picture: picture.NewPicture(), slot: test.slot,
 			metrics: metrics{seconds: telemetry.NewStageSeconds(registry, flow.GroupDetect)},
 		}
 		err := w.answer(frame, w.result(frame, time.Now()), time.Now())

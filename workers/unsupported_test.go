@@ -11,12 +11,12 @@ import (
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 	"github.com/spatial-flow/spatial-flow/workers/depth"
 	"github.com/spatial-flow/spatial-flow/workers/detect"
+	"github.com/spatial-flow/spatial-flow/workers/engine"
 	"github.com/spatial-flow/spatial-flow/workers/models"
-	"github.com/spatial-flow/spatial-flow/workers/onnx"
 )
 
 // openAs opens a model as a group would.
-func openAs(session *onnx.Session, group string) error {
+func openAs(session *engine.Session, group string) error {
 	if group == flow.GroupDepth {
 		_, err := depth.Open(session, depth.Settings{Size: 518, Bits: depthmap.DefaultBits})
 		return err
@@ -58,7 +58,7 @@ func TestOtherModelsAreRefused(t *testing.T) {
 		{"dfine_320", estimates, "2 inputs and 3 outputs"},
 	} {
 		t.Run(test.group+"/"+test.name, func(t *testing.T) {
-			session := openSession(t, onnx.File{Path: filepath.Join(folder, "vectors", test.name, "model.onnx")})
+			session := openSession(t, engine.File{Path: filepath.Join(folder, "vectors", test.name, "model.onnx")})
 			err := openAs(session, test.group)
 			unsupported, wanted := detect.ErrUnsupported, "supported: the raw head of YOLOv8"
 			if test.group == estimates {
@@ -99,7 +99,7 @@ func TestMetadataDecides(t *testing.T) {
 		"names of more than it has":  {"names", "{0: 'a', 1: 'b', 2: 'c', 3: 'd', 4: 'e', 5: 'f'}", "6 names"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			session := openSession(t, onnx.File{Name: "nocost_detect.onnx", Data: models.NoCostDetect})
+			session := openSession(t, engine.File{Name: "nocost_detect.onnx", Data: models.NoCostDetect})
 			if test.key != "" {
 				session.Metadata[test.key] = test.value
 			}
@@ -138,7 +138,7 @@ func TestShapesDecide(t *testing.T) {
 		"depth, no multiple of the patch":      {flow.GroupDepth, shape(1, 3, 256, 252), shape(1, 256, 252), "multiples of 14"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			file := onnx.File{Name: "nocost.onnx", Data: models.NoCostDetect}
+			file := engine.File{Name: "nocost.onnx", Data: models.NoCostDetect}
 			if test.group == flow.GroupDepth {
 				file.Data = models.NoCostDepth
 			}
@@ -159,7 +159,7 @@ func TestDetectSizeIsRoundedUpToTheStride(t *testing.T) {
 	if !ok {
 		return
 	}
-	session := openSession(t, onnx.File{Path: filepath.Join(folder, "vectors", "yolov8_dynamic", "model.onnx")})
+	session := openSession(t, engine.File{Path: filepath.Join(folder, "vectors", "yolov8_dynamic", "model.onnx")})
 	image := decoded(t, filepath.Join(folder, "data", "images", "000000005001.jpg"))
 	var answers [2]flow.Result
 	for i, size := range []int{300, 320} {

@@ -14,8 +14,8 @@ import (
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 	"github.com/spatial-flow/spatial-flow/workers/depth"
 	"github.com/spatial-flow/spatial-flow/workers/detect"
-	"github.com/spatial-flow/spatial-flow/workers/onnx"
-	"github.com/spatial-flow/spatial-flow/workers/tensor"
+	"github.com/spatial-flow/spatial-flow/workers/engine"
+	"github.com/spatial-flow/spatial-flow/workers/picture"
 )
 
 // shared is the folder of reference vectors beside the project. Without it a test says so, loudly, and ends.
@@ -43,9 +43,9 @@ func read(t *testing.T, into any, path ...string) {
 	}
 }
 
-func openSession(t testing.TB, file onnx.File) *onnx.Session {
+func openSession(t testing.TB, file engine.File) *engine.Session {
 	t.Helper()
-	session, err := onnx.Open(file, onnx.Options{Provider: "cpu", Threads: 2})
+	session, err := engine.Open(file, engine.Options{Provider: "cpu", Threads: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,13 +53,13 @@ func openSession(t testing.TB, file onnx.File) *onnx.Session {
 	return session
 }
 
-func decoded(t *testing.T, path string) *tensor.Picture {
+func decoded(t *testing.T, path string) *picture.Picture {
 	t.Helper()
 	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	picture := tensor.NewPicture()
+	picture := picture.NewPicture()
 	t.Cleanup(func() { picture.Close() })
 	if err := picture.Decode(data); err != nil {
 		t.Fatal(err)
@@ -97,7 +97,7 @@ func TestDetectionAgreesWithReference(t *testing.T) {
 			if test.name == "yolov8n_int8" {
 				path = filepath.Join(folder, "models", "yolov8n_int8.onnx")
 			}
-			session := openSession(t, onnx.File{Path: path})
+			session := openSession(t, engine.File{Path: path})
 			model, err := detect.Open(session, detect.Settings{Confidence: 0.25, IoU: 0.7, Most: 300, Size: test.size})
 			if err != nil {
 				t.Fatal(err)
@@ -177,7 +177,7 @@ func TestDepthAgreesWithReferenceAfterTheWire(t *testing.T) {
 		size      int
 	}{{"da_v2_dynamic", "official252", 252}, {"da_v2_dynamic", "official518", 518}, {"da_v2_static252", "stretch252", 518}} {
 		t.Run(test.name+"/"+test.set, func(t *testing.T) {
-			session := openSession(t, onnx.File{Path: filepath.Join(folder, "vectors", test.name, "model.onnx")})
+			session := openSession(t, engine.File{Path: filepath.Join(folder, "vectors", test.name, "model.onnx")})
 			model, err := depth.Open(session, depth.Settings{Size: test.size, Bits: depthmap.DefaultBits})
 			if err != nil {
 				t.Fatal(err)
@@ -238,7 +238,7 @@ func TestDepthAnythingV1Loads(t *testing.T) {
 	if !ok {
 		return
 	}
-	session := openSession(t, onnx.File{Path: filepath.Join(folder, "vectors", "da_v1_dynamic", "model.onnx")})
+	session := openSession(t, engine.File{Path: filepath.Join(folder, "vectors", "da_v1_dynamic", "model.onnx")})
 	model, err := depth.Open(session, depth.Settings{Size: 252, Bits: depthmap.DefaultBits})
 	if err != nil {
 		t.Fatal(err)

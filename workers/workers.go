@@ -14,14 +14,14 @@ import (
 	"github.com/spatial-flow/spatial-flow/flow/telemetry"
 	"github.com/spatial-flow/spatial-flow/workers/depth"
 	"github.com/spatial-flow/spatial-flow/workers/detect"
-	"github.com/spatial-flow/spatial-flow/workers/onnx"
-	"github.com/spatial-flow/spatial-flow/workers/tensor"
+	"github.com/spatial-flow/spatial-flow/workers/engine"
+	"github.com/spatial-flow/spatial-flow/workers/picture"
 )
 
 // slot is what one goroutine needs to answer frames: detect's or depth's.
 type slot interface {
 	// Answer fills in what the group has to say of the picture; lap is called after each step with its name.
-	Answer(picture *tensor.Picture, result *flow.Result, lap func(step string)) error
+	Answer(p *picture.Picture, result *flow.Result, lap func(step string)) error
 	Close() error
 }
 
@@ -33,7 +33,7 @@ type metrics struct {
 	busy        prometheus.Gauge
 }
 
-func newMetrics(registry prometheus.Registerer, cfg Config, session *onnx.Session, family string) metrics {
+func newMetrics(registry prometheus.Registerer, cfg Config, session *engine.Session, family string) metrics {
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "spatialflow_model_info", Help: "What really runs.",
 		ConstLabels: prometheus.Labels{"group": cfg.Group, "family": family, "file": session.Name, "provider": session.Provider},
@@ -61,8 +61,8 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
-	session, err := onnx.Open(onnx.File{Path: cfg.Model, Name: cfg.Model, Data: cfg.ModelData},
-		onnx.Options{Library: cfg.Onnxruntime, Provider: cfg.Provider, Threads: cfg.threads()})
+	session, err := engine.Open(engine.File{Path: cfg.Model, Name: cfg.Model, Data: cfg.ModelData},
+		engine.Options{Library: cfg.Onnxruntime, Provider: cfg.Provider, Threads: cfg.threads()})
 	if err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	for range cfg.Parallel {
 		tasks.Go(func() error {
 			w := &worker{
-				cfg: cfg, env: env, metrics: m, model: session.Name, picture: tensor.NewPicture(), slot: newSlot(),
+				cfg: cfg, env: env, metrics: m, model: session.Name, picture: picture.NewPicture(), slot: newSlot(),
 				load: did, delays: waits, newer: unread, reached: func() { env.Health.SetReady(true) },
 			}
 			defer w.close()
@@ -102,7 +102,7 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 }
 
 // openModel says how slots of the group's model are made.
-func openModel(session *onnx.Session, cfg Config) (newSlot func() slot, family string, err error) {
+func openModel(session *engine.Session, cfg Config) (newSlot func() slot, family string, err error) {
 	if cfg.task() == flow.TaskDepth {
 		model, err := depth.Open(session, depth.Settings{Size: cfg.DepthSize, Bits: cfg.DepthBits})
 		return func() slot { return model.NewSlot() }, depth.Family, err

@@ -20,8 +20,8 @@ import (
 	"github.com/spatial-flow/spatial-flow/workers"
 	"github.com/spatial-flow/spatial-flow/workers/depth"
 	"github.com/spatial-flow/spatial-flow/workers/detect"
+	"github.com/spatial-flow/spatial-flow/workers/engine"
 	"github.com/spatial-flow/spatial-flow/workers/models"
-	"github.com/spatial-flow/spatial-flow/workers/onnx"
 )
 
 const (
@@ -120,7 +120,7 @@ func TestFrameThatCannotBeLookedAtIsAnsweredWithTheReason(t *testing.T) {
 	cfg := settings(t, estimates)
 	cfg.Parallel, cfg.DepthSize = 1, 518
 	defer b.start(t, cfg).stop(t)
-	whole := picture(t, 512, 512)
+	whole := jpegOf(t, 512, 512)
 	says := map[uint64]string{2: "bad picture", 3: "cut short", 4: "file of 0 bytes", 5: "at most 6 times longer than wide", 6: "bad picture"}
 	for seq := uint64(1); seq <= 7; seq++ {
 		f := frame(t, seq, estimates)
@@ -132,7 +132,7 @@ func TestFrameThatCannotBeLookedAtIsAnsweredWithTheReason(t *testing.T) {
 		case 4: // said by the producer
 			f.Picture, f.Error, f.Width, f.Height = nil, "street.jpg: file of 0 bytes", 0, 0
 		case 5:
-			f.Picture = picture(t, 1, 200)
+			f.Picture = jpegOf(t, 1, 200)
 		case 6:
 			f.Picture = nil
 		}
@@ -251,11 +251,11 @@ func TestRunRefuses(t *testing.T) {
 		want   error
 	}{
 		"settings that can't be run": {func(c *workers.Config) { c.Parallel = 0 }, workers.ErrConfig},
-		"a model that is missing":    {func(c *workers.Config) { c.ModelData, c.Model = nil, "none.onnx" }, onnx.ErrModel},
-		"a provider that is none":    {func(c *workers.Config) { c.Provider = "abacus" }, onnx.ErrProvider},
+		"a model that is missing":    {func(c *workers.Config) { c.ModelData, c.Model = nil, "none.onnx" }, engine.ErrModel},
+		"a provider that is none":    {func(c *workers.Config) { c.Provider = "abacus" }, engine.ErrProvider},
 		"the other group's model":    {func(c *workers.Config) { c.ModelData = models.NoCostDepth }, detect.ErrUnsupported},
 		"depth, the other's model":   {func(c *workers.Config) { c.Group = estimates }, depth.ErrUnsupported},
-		"a library that is missing":  {func(c *workers.Config) { c.Onnxruntime = "/none/libonnxruntime.so" }, onnx.ErrLibrary},
+		"a library that is missing":  {func(c *workers.Config) { c.Onnxruntime = "/none/libonnxruntime.so" }, engine.ErrLibrary},
 	} {
 		cfg := settings(t, detects)
 		test.change(&cfg)

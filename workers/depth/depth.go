@@ -7,8 +7,8 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
-	"github.com/spatial-flow/spatial-flow/workers/onnx"
-	"github.com/spatial-flow/spatial-flow/workers/tensor"
+	"github.com/spatial-flow/spatial-flow/workers/engine"
+	"github.com/spatial-flow/spatial-flow/workers/picture"
 )
 
 // ErrUnsupported is returned when a model is no Depth Anything.
@@ -29,13 +29,13 @@ type Settings struct {
 
 // Model is a loaded Depth Anything. It may be used by many goroutines, each with a [Slot] of its own.
 type Model struct {
-	session       *onnx.Session
+	session       *engine.Session
 	settings      Settings
 	width, height int // of the input; 0: free
 }
 
 // Open takes a loaded model. [ErrUnsupported] is returned, naming the file, what was found and what is supported.
-func Open(session *onnx.Session, settings Settings) (*Model, error) {
+func Open(session *engine.Session, settings Settings) (*Model, error) {
 	m := &Model{session: session, settings: settings}
 	if err := m.read(); err != nil {
 		return nil, fmt.Errorf("%w %s: %w (supported: Depth Anything V1 and V2, float32 `pixel_values` [1,3,H,W] to `predicted_depth` [1,H,W])", ErrUnsupported, session.Name, err)
@@ -77,7 +77,7 @@ func (m *Model) inputSize(width, height int) (int, int, error) {
 	if longer, shorter := max(width, height), min(width, height); longer > maxShape*shorter {
 		return 0, 0, fmt.Errorf("a picture of %dx%d: depth is for those at most %d times longer than wide", width, height, maxShape)
 	}
-	w, h := tensor.LowerBound(width, height, m.settings.Size, patch)
+	w, h := picture.LowerBound(width, height, m.settings.Size, patch)
 	if max(w, h) > depthmap.MaxSide || w*h > depthmap.MaxSamples {
 		return 0, 0, fmt.Errorf("a picture of %dx%d would need a depth map of %dx%d: choose a smaller --depth-size", width, height, w, h)
 	}
@@ -87,7 +87,7 @@ func (m *Model) inputSize(width, height int) (int, int, error) {
 // Slot estimates one frame after the other. It serves one goroutine.
 type Slot struct {
 	model  *Model
-	runner *onnx.Runner
+	runner *engine.Runner
 	packer depthmap.Packer
 }
 
@@ -99,9 +99,9 @@ func (s *Slot) Close() error { return s.runner.Close() }
 
 // Answer estimates the depth of a picture and fills in the result's Depth, at the model's own resolution. lap is called
 // after each step with its name.
-func (s *Slot) Answer(picture *tensor.Picture, result *flow.Result, lap func(step string)) error {
+func (s *Slot) Answer(p *picture.Picture, result *flow.Result, lap func(step string)) error {
 	m := s.model
-	width, height, err := m.inputSize(picture.Size())
+	width, height, err := m.inputSize(p.Size())
 	if err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func (s *Slot) Answer(picture *tensor.Picture, result *flow.Result, lap func(ste
 	if err != nil {
 		return err
 	}
-	if err := picture.Cubic(input, width, height); err != nil {
+	if err := p.Cubic(input, width, height); err != nil {
 		return err
 	}
 	lap("preprocess")

@@ -7,8 +7,8 @@ import (
 	"strconv"
 
 	"github.com/spatial-flow/spatial-flow/flow"
-	"github.com/spatial-flow/spatial-flow/workers/onnx"
-	"github.com/spatial-flow/spatial-flow/workers/tensor"
+	"github.com/spatial-flow/spatial-flow/workers/engine"
+	"github.com/spatial-flow/spatial-flow/workers/picture"
 )
 
 // ErrUnsupported is returned when a model is no detector with a raw YOLOv8 head.
@@ -27,7 +27,7 @@ type Settings struct {
 
 // Model is a loaded detector. It may be used by many goroutines, each with a [Slot] of its own.
 type Model struct {
-	session       *onnx.Session
+	session       *engine.Session
 	settings      Settings
 	labels        []string
 	stride        int
@@ -35,7 +35,7 @@ type Model struct {
 }
 
 // Open takes a loaded model. [ErrUnsupported] is returned, naming the file, what was found and what is supported.
-func Open(session *onnx.Session, settings Settings) (*Model, error) {
+func Open(session *engine.Session, settings Settings) (*Model, error) {
 	m := &Model{session: session, settings: settings}
 	if err := m.read(); err != nil {
 		return nil, fmt.Errorf("%w %s: %w (supported: the raw head of YOLOv8 and its family, float32 `images` [1,3,H,W] to `output0` [1,4+classes,anchors])", ErrUnsupported, session.Name, err)
@@ -139,7 +139,7 @@ func (m *Model) anchors() (sum int64) {
 // Slot detects in one frame after the other. It serves one goroutine.
 type Slot struct {
 	model      *Model
-	runner     *onnx.Runner
+	runner     *engine.Runner
 	best       Best
 	candidates []Candidate
 }
@@ -152,18 +152,18 @@ func (s *Slot) Close() error { return s.runner.Close() }
 
 // Answer detects in a picture and fills in the result's Detections, boxes in pixels of the picture. lap is called
 // after each step with its name.
-func (s *Slot) Answer(picture *tensor.Picture, result *flow.Result, lap func(step string)) error {
+func (s *Slot) Answer(p *picture.Picture, result *flow.Result, lap func(step string)) error {
 	m := s.model
 	width, height := m.width, m.height
 	if width == 0 {
-		w, h := picture.Size()
-		width, height = tensor.RectBox(w, h, m.settings.Size, m.stride)
+		w, h := p.Size()
+		width, height = picture.RectBox(w, h, m.settings.Size, m.stride)
 	}
 	input, err := s.runner.Input(1, 3, int64(height), int64(width))
 	if err != nil {
 		return err
 	}
-	fit, err := picture.Letterbox(input, width, height)
+	fit, err := p.Letterbox(input, width, height)
 	if err != nil {
 		return err
 	}

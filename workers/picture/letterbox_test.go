@@ -1,4 +1,4 @@
-package tensor_test
+package picture_test
 
 import (
 	"image"
@@ -7,7 +7,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"github.com/spatial-flow/spatial-flow/workers/tensor"
+	"github.com/spatial-flow/spatial-flow/workers/picture"
 )
 
 // Hand-worked from Ultralytics' LetterBox: scale, size rounded half to even, bars of round(half-0.1).
@@ -31,8 +31,8 @@ func TestNewFit(t *testing.T) {
 		{"a line keeps a pixel", 30000, 1, 640, 640, 640, 1, 0, 319}, // 319.5-0.1
 		{"a column keeps a pixel", 1, 30000, 640, 640, 1, 640, 319, 0},
 	} {
-		got := tensor.NewFit(test.width, test.height, test.boxW, test.boxH)
-		want := tensor.Fit{PictureWidth: test.width, PictureHeight: test.height, Width: test.wantW, Height: test.wantH, Left: test.wantX, Top: test.wantY}
+		got := picture.NewFit(test.width, test.height, test.boxW, test.boxH)
+		want := picture.Fit{PictureWidth: test.width, PictureHeight: test.height, Width: test.wantW, Height: test.wantH, Left: test.wantX, Top: test.wantY}
 		if got != want {
 			t.Errorf("%s: %+v, want %+v", test.name, got, want)
 		}
@@ -53,7 +53,7 @@ func TestRectBox(t *testing.T) {
 		{1, 30000, 640, 32, 32, 640},
 		{1920, 1080, 1280, 64, 1280, 768},
 	} {
-		w, h := tensor.RectBox(test.width, test.height, test.size, test.stride)
+		w, h := picture.RectBox(test.width, test.height, test.size, test.stride)
 		if w != test.wantW || h != test.wantH {
 			t.Errorf("%dx%d at %d: %dx%d, want %dx%d", test.width, test.height, test.size, w, h, test.wantW, test.wantH)
 		}
@@ -62,10 +62,10 @@ func TestRectBox(t *testing.T) {
 
 func TestBack(t *testing.T) {
 	t.Parallel()
-	wide := tensor.NewFit(1920, 1080, 640, 640) // a third of its size, 140 down
+	wide := picture.NewFit(1920, 1080, 640, 640) // a third of its size, 140 down
 	for _, test := range []struct {
 		name string
-		fit  tensor.Fit
+		fit  picture.Fit
 		box  [4]float32
 		want [4]float32
 	}{
@@ -75,7 +75,7 @@ func TestBack(t *testing.T) {
 		{"wholly in the upper bar: no height", wide, [4]float32{10, 10, 90, 130}, [4]float32{30, 0, 270, 0}},
 		{"wholly in the lower bar: no height", wide, [4]float32{10, 510, 90, 600}, [4]float32{30, 1080, 270, 1080}},
 		// 101 rows become 50: a gain per axis, 50/101, where one gain for both would be 0.5.
-		{"a gain per axis", tensor.NewFit(200, 101, 100, 100), [4]float32{0, 25, 100, 75}, [4]float32{0, 0, 200, 101}},
+		{"a gain per axis", picture.NewFit(200, 101, 100, 100), [4]float32{0, 25, 100, 75}, [4]float32{0, 0, 200, 101}},
 	} {
 		got := test.fit.Back(test.box)
 		for i := range got {
@@ -94,7 +94,7 @@ func TestFitAndBackAgree(t *testing.T) {
 	for range 5000 {
 		width, height := 1+random.IntN(4000), 1+random.IntN(4000)
 		boxW, boxH := 32*(1+random.IntN(40)), 32*(1+random.IntN(40))
-		f := tensor.NewFit(width, height, boxW, boxH)
+		f := picture.NewFit(width, height, boxW, boxH)
 		if f.Left < 0 || f.Top < 0 || f.Left+f.Width > boxW || f.Top+f.Height > boxH || f.Width < 1 || f.Height < 1 {
 			t.Fatalf("%dx%d lies outside of %dx%d: %+v", width, height, boxW, boxH, f)
 		}
@@ -108,7 +108,7 @@ func TestFitAndBackAgree(t *testing.T) {
 				t.Fatalf("%+v: box %v comes back as %v", f, box, back)
 			}
 		}
-		rectW, rectH := tensor.RectBox(width, height, 640, 32)
+		rectW, rectH := picture.RectBox(width, height, 640, 32)
 		if rectW%32 != 0 || rectH%32 != 0 || rectW > 640 || rectH > 640 || max(rectW, rectH) != 640 {
 			t.Fatalf("%dx%d gets a box of %dx%d", width, height, rectW, rectH)
 		}
@@ -131,7 +131,7 @@ func TestLowerBound(t *testing.T) {
 		{640, 640, 14, 14, 14},
 		{1, 100, 14, 14, 1400},
 	} {
-		w, h := tensor.LowerBound(test.width, test.height, test.size, 14)
+		w, h := picture.LowerBound(test.width, test.height, test.size, 14)
 		if w != test.wantW || h != test.wantH {
 			t.Errorf("%dx%d at %d: %dx%d, want %dx%d", test.width, test.height, test.size, w, h, test.wantW, test.wantH)
 		}
@@ -139,7 +139,7 @@ func TestLowerBound(t *testing.T) {
 }
 
 // uniform is a decoded picture of one colour.
-func uniform(t *testing.T, width, height int, c color.RGBA) *tensor.Picture {
+func uniform(t *testing.T, width, height int, c color.RGBA) *picture.Picture {
 	t.Helper()
 	m := image.NewRGBA(image.Rect(0, 0, width, height))
 	for y := range height {

@@ -1,6 +1,6 @@
-// Package tensor turns pictures into the float tensors that models take. All pixels are OpenCV's: its decoder and its
+// Package picture turns pictures into the float tensors that models take. All pixels are OpenCV's: its decoder and its
 // resizing are what the models' own authors use, and other arithmetic moves boxes.
-package tensor
+package picture
 
 import (
 	"errors"

@@ -1,9 +1,9 @@
-package tensor_test
+package picture_test
 
 import (
 	"testing"
 
-	"github.com/spatial-flow/spatial-flow/workers/tensor"
+	"github.com/spatial-flow/spatial-flow/workers/picture"
 )
 
 // What a frame of 1080p costs before the model sees it.
@@ -12,13 +12,13 @@ func BenchmarkTensor(b *testing.B) {
 	for _, bench := range []struct {
 		name          string
 		width, height int
-		write         func(p *tensor.Picture, dst []float32, width, height int) error
+		write         func(p *picture.Picture, dst []float32, width, height int) error
 	}{
-		{"detect640", 640, 640, func(p *tensor.Picture, dst []float32, width, height int) error {
+		{"detect640", 640, 640, func(p *picture.Picture, dst []float32, width, height int) error {
 			_, err := p.Letterbox(dst, width, height)
 			return err
 		}},
-		{"depth252", 448, 252, (*tensor.Picture).Cubic},
+		{"depth252", 448, 252, (*picture.Picture).Cubic},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			p, dst := newPicture(b), make([]float32, 3*bench.width*bench.height)

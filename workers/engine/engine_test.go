@@ -1,4 +1,4 @@
-package onnx_test
+package engine_test
 
 import (
 	"bytes"
@@ -14,14 +14,14 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/spatial-flow/spatial-flow/workers/engine"
 	"github.com/spatial-flow/spatial-flow/workers/models"
-	"github.com/spatial-flow/spatial-flow/workers/onnx"
 )
 
 func TestMain(m *testing.M) {
 	if library := os.Getenv(childLibrary); library != "" {
-		_, err := onnx.Open(depthModel, onnx.Options{Library: library, Provider: "cpu", Threads: 1})
-		fmt.Println(errors.Is(err, onnx.ErrLibrary), err)
+		_, err := engine.Open(depthModel, engine.Options{Library: library, Provider: "cpu", Threads: 1})
+		fmt.Println(errors.Is(err, engine.ErrLibrary), err)
 		os.Exit(0)
 	}
 	goleak.VerifyTestMain(m)
@@ -32,14 +32,14 @@ func TestMain(m *testing.M) {
 const childLibrary = "SPATIALFLOW_TEST_LIBRARY"
 
 var (
-	cpu         = onnx.Options{Provider: "cpu", Threads: 1}
-	depthModel  = onnx.File{Name: "nocost_depth.onnx", Data: models.NoCostDepth}
-	detectModel = onnx.File{Name: "nocost_detect.onnx", Data: models.NoCostDetect}
+	cpu         = engine.Options{Provider: "cpu", Threads: 1}
+	depthModel  = engine.File{Name: "nocost_depth.onnx", Data: models.NoCostDepth}
+	detectModel = engine.File{Name: "nocost_detect.onnx", Data: models.NoCostDetect}
 )
 
-func open(t *testing.T, file onnx.File) *onnx.Session {
+func open(t *testing.T, file engine.File) *engine.Session {
 	t.Helper()
-	session, err := onnx.Open(file, cpu)
+	session, err := engine.Open(file, cpu)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,35 +75,35 @@ func expect(t *testing.T, err, is error, says ...string) {
 
 func TestFindLibrary(t *testing.T) {
 	given := writeFile(t, "libonnxruntime.so", nil)
-	if got, err := onnx.FindLibrary(given); err != nil || got != given {
+	if got, err := engine.FindLibrary(given); err != nil || got != given {
 		t.Errorf("a path that is given: %q, %v; want %s", got, err, given)
 	}
 	missing := filepath.Join(t.TempDir(), "libnone.so")
-	_, err := onnx.FindLibrary(missing)
-	expect(t, err, onnx.ErrLibrary, "--onnxruntime", missing)
+	_, err := engine.FindLibrary(missing)
+	expect(t, err, engine.ErrLibrary, "--onnxruntime", missing)
 
 	cache := t.TempDir()
 	t.Setenv("XDG_CACHE_HOME", cache)
 	t.Setenv("HOME", cache)
-	if elsewhere, err := onnx.FindLibrary(""); err == nil { // one of the system is taken, but only of the system
+	if elsewhere, err := engine.FindLibrary(""); err == nil { // one of the system is taken, but only of the system
 		if strings.HasPrefix(elsewhere, cache) {
 			t.Errorf("%s is found in an empty cache folder", elsewhere)
 		}
 	} else {
-		expect(t, err, onnx.ErrLibrary, "make install", "--onnxruntime", "SPATIALFLOW_ONNXRUNTIME", cache, "libonnxruntime.so."+onnx.Version, "/usr/local/lib")
+		expect(t, err, engine.ErrLibrary, "make install", "--onnxruntime", "SPATIALFLOW_ONNXRUNTIME", cache, "libonnxruntime.so."+engine.Version, "/usr/local/lib")
 	}
 	user, err := os.UserCacheDir()
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := filepath.Join(user, "spatial-flow", "libonnxruntime.so."+onnx.Version)
+	want := filepath.Join(user, "spatial-flow", "libonnxruntime.so."+engine.Version)
 	if err := os.MkdirAll(filepath.Dir(want), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(want, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := onnx.FindLibrary(""); err != nil || got != want {
+	if got, err := engine.FindLibrary(""); err != nil || got != want {
 		t.Errorf("%q, %v; want the cache folder's before the system's: %s", got, err, want)
 	}
 }
@@ -123,31 +123,31 @@ func TestSecondLibraryIsRefused(t *testing.T) {
 	t.Parallel()
 	open(t, depthModel)
 	other := writeFile(t, "other.so", nil)
-	_, err := onnx.Open(depthModel, onnx.Options{Library: other, Provider: "cpu", Threads: 1})
-	expect(t, err, onnx.ErrLibrary, "loaded already", other)
+	_, err := engine.Open(depthModel, engine.Options{Library: other, Provider: "cpu", Threads: 1})
+	expect(t, err, engine.ErrLibrary, "loaded already", other)
 }
 
 func TestOpenRefuses(t *testing.T) {
 	t.Parallel()
 	missing := filepath.Join(t.TempDir(), "none.onnx")
 	for name, test := range map[string]struct {
-		file onnx.File
+		file engine.File
 		says []string
 	}{
-		"a file that is missing": {onnx.File{Path: missing}, []string{"none.onnx", missing, "doesn't exist"}},
-		"a folder":               {onnx.File{Path: t.TempDir()}, []string{"directory"}},
-		"text":                   {onnx.File{Path: writeFile(t, "text.onnx", []byte("version https://git-lfs.github.com/spec/v1\n"))}, []string{"text.onnx", "arsing failed"}},
-		"an empty file":          {onnx.File{Path: writeFile(t, "empty.onnx", nil)}, []string{"empty.onnx"}},
-		"half a file":            {onnx.File{Path: writeFile(t, "half.onnx", models.NoCostDetect[:len(models.NoCostDetect)/2])}, []string{"half.onnx", "arsing failed"}},
-		"half of the bytes":      {onnx.File{Name: "half", Data: models.NoCostDetect[:len(models.NoCostDetect)/2]}, []string{"half", "parsing failed"}},
-		"no bytes":               {onnx.File{Name: "nothing", Data: []byte{}}, []string{"nothing"}},
+		"a file that is missing": {engine.File{Path: missing}, []string{"none.onnx", missing, "doesn't exist"}},
+		"a folder":               {engine.File{Path: t.TempDir()}, []string{"directory"}},
+		"text":                   {engine.File{Path: writeFile(t, "text.onnx", []byte("version https://git-lfs.github.com/spec/v1\n"))}, []string{"text.onnx", "arsing failed"}},
+		"an empty file":          {engine.File{Path: writeFile(t, "empty.onnx", nil)}, []string{"empty.onnx"}},
+		"half a file":            {engine.File{Path: writeFile(t, "half.onnx", models.NoCostDetect[:len(models.NoCostDetect)/2])}, []string{"half.onnx", "arsing failed"}},
+		"half of the bytes":      {engine.File{Name: "half", Data: models.NoCostDetect[:len(models.NoCostDetect)/2]}, []string{"half", "parsing failed"}},
+		"no bytes":               {engine.File{Name: "nothing", Data: []byte{}}, []string{"nothing"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			session, err := onnx.Open(test.file, cpu)
+			session, err := engine.Open(test.file, cpu)
 			if err == nil {
 				session.Close()
 			}
-			expect(t, err, onnx.ErrModel, test.says...)
+			expect(t, err, engine.ErrModel, test.says...)
 		})
 	}
 }
@@ -156,7 +156,7 @@ func TestOpenRefuses(t *testing.T) {
 func TestOpenSaysThatAProviderIsAbsent(t *testing.T) {
 	t.Parallel()
 	for _, provider := range []string{"cuda", "tensorrt", "abacus"} {
-		session, err := onnx.Open(depthModel, onnx.Options{Provider: provider, Threads: 1})
+		session, err := engine.Open(depthModel, engine.Options{Provider: provider, Threads: 1})
 		if err == nil {
 			session.Close() // a library and a machine that have it
 			if provider == "abacus" {
@@ -165,14 +165,14 @@ func TestOpenSaysThatAProviderIsAbsent(t *testing.T) {
 			fmt.Fprintf(os.Stderr, "!!! %s: %s is present here, so its absence is not tested\n", t.Name(), provider)
 			continue
 		}
-		expect(t, err, onnx.ErrProvider, provider, "--provider cpu")
+		expect(t, err, engine.ErrProvider, provider, "--provider cpu")
 	}
 }
 
 func TestOpenDescribesTheModel(t *testing.T) {
 	t.Parallel()
 	path := writeFile(t, "renamed.onnx", models.NoCostDetect)
-	for name, session := range map[string]*onnx.Session{"nocost_detect.onnx": open(t, detectModel), "renamed.onnx": open(t, onnx.File{Path: path})} {
+	for name, session := range map[string]*engine.Session{"nocost_detect.onnx": open(t, detectModel), "renamed.onnx": open(t, engine.File{Path: path})} {
 		got := fmt.Sprintf("%s %s %v %v %s", session.Name, session.Provider, session.Inputs, session.Outputs, session.Metadata["task"])
 		if want := name + " cpu [{images true [1 3 640 640]}] [{output0 true [1 84 8400]}] detect"; got != want {
 			t.Errorf("%s, want %s", got, want)
@@ -184,7 +184,7 @@ func TestOpenDescribesTheModel(t *testing.T) {
 }
 
 // depth runs the model of no cost, whose output is the mean of the channels, over a picture of one value.
-func depth(r *onnx.Runner, value float32, width, height int64) error {
+func depth(r *engine.Runner, value float32, width, height int64) error {
 	input, err := r.Input(1, 3, height, width)
 	if err != nil {
 		return err

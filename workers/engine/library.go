@@ -1,5 +1,5 @@
-// Package onnx runs ONNX files with ONNX Runtime.
-package onnx
+// Package engine runs ONNX files with ONNX Runtime.
+package engine
 
 import (
 	"errors"

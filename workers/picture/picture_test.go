@@ -1,4 +1,4 @@
-package tensor_test
+package picture_test
 
 import (
 	"bytes"
@@ -15,8 +15,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/spatial-flow/spatial-flow/flow/picture"
-	"github.com/spatial-flow/spatial-flow/workers/tensor"
+	encoded "github.com/spatial-flow/spatial-flow/flow/picture"
+	"github.com/spatial-flow/spatial-flow/workers/picture"
 )
 
 // scene is a picture with something of everything in it: gradients and noise.
@@ -50,9 +50,9 @@ func encodePNG(t testing.TB, m image.Image) []byte {
 	return out.Bytes()
 }
 
-func newPicture(t testing.TB) *tensor.Picture {
+func newPicture(t testing.TB) *picture.Picture {
 	t.Helper()
-	p := tensor.NewPicture()
+	p := picture.NewPicture()
 	t.Cleanup(func() {
 		if err := p.Close(); err != nil {
 			t.Error(err)
@@ -143,7 +143,7 @@ func TestDecodeRefuses(t *testing.T) {
 			check := func(when string) {
 				t.Helper()
 				err := p.Decode(test.data)
-				if !errors.Is(err, tensor.ErrPicture) || !strings.Contains(err.Error(), test.says) {
+				if !errors.Is(err, picture.ErrPicture) || !strings.Contains(err.Error(), test.says) {
 					t.Fatalf("%s: %v, want ErrPicture that says %q", when, err, test.says)
 				}
 			}
@@ -163,7 +163,7 @@ func TestDecodeRefuses(t *testing.T) {
 func TestDecodeOfAHugeClaimAllocatesNothing(t *testing.T) {
 	t.Parallel()
 	p, bomb := newPicture(t), claims(65500, 65500)
-	if err := p.Decode(bomb); !errors.Is(err, tensor.ErrPicture) {
+	if err := p.Decode(bomb); !errors.Is(err, picture.ErrPicture) {
 		t.Fatalf("%v, want ErrPicture", err)
 	}
 	if w, h := p.Size(); w != 0 || h != 0 {
@@ -205,7 +205,7 @@ func FuzzDecode(f *testing.F) {
 		}
 		err := p.Decode(data)
 		switch w, h := p.Size(); {
-		case err != nil && !errors.Is(err, tensor.ErrPicture):
+		case err != nil && !errors.Is(err, picture.ErrPicture):
 			t.Fatalf("%v, want ErrPicture", err)
 		case err == nil && headerErr != nil:
 			t.Fatalf("taken, but its header is bad: %v", headerErr)
@@ -228,9 +228,9 @@ func TestDecodeSeesWhatPeopleSee(t *testing.T) {
 			t.Fatal(err)
 		}
 		p := newPicture(t)
-		file, refused := picture.Open(data)
+		file, refused := encoded.Open(data)
 		if err := p.Decode(data); refused != nil {
-			if !errors.Is(err, tensor.ErrPicture) || !strings.Contains(err.Error(), refused.Error()) {
+			if !errors.Is(err, picture.ErrPicture) || !strings.Contains(err.Error(), refused.Error()) {
 				t.Errorf("%s: %v, want %v", name, err, refused)
 			}
 			continue
