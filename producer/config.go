@@ -30,35 +30,39 @@ const MaxSources = 64
 // mostSources bounds what --max-sources and --ingest-sources may say.
 const mostSources = 1024
 
+// Capture is what sources there are and how they are read: the settings that every program with a producer in it has.
+type Capture struct {
+	Sources      []string           `name:"source" sep:"none" placeholder:"[NAME=]URI[#KEY=VALUE&…]" help:"A video file, a folder of pictures (JPEG, PNG, BMP, WebP, TIFF, GIF; in order of their names, numbers by value), a picture, a camera (rtsp://…, rtsps://…; http://… or https://…, as MJPEG or a picture for each request; or the number of a device), a film at http://…, or a generated street that never ends (street:?seed=7&fps=30&size=640x360&split=all); may be repeated. Settings of its own follow a #: rtsp://…#fps=10&max_side=1280 (mode, fps, loop, quality, max_side; of a folder watch=true: take the files that come later too; of cameras also decode=all, keys or auto, which goes to key frames while there is not time for all, and verify=false, which takes any TLS certificate). NAME ([A-Za-z0-9_-], at most 64) is how the source is called everywhere; without it, it is the base name."`
+	SourceFile   string             `placeholder:"FILE" help:"File of further sources, one a line as --source takes it; empty lines, and those that begin with #, are passed over. It is read again when it changes, and sources come and go with their lines; a line that is wrong is logged, and the others go on; but with --exit-when-done it is read once, as a whole. Keep passwords of cameras there, or in the environment (rtsp://$${CAM_USER}:$${CAM_PASSWORD}@…): everybody on a machine sees its command lines."`
+	Run          string             `placeholder:"NAME" help:"Names this run, so that the same sources, started again, go on where they stopped (of up: with --data-dir); without it every start begins anew."`
+	Mode         flow.Mode          `enum:",live,lossless" default:"" help:"What happens when the pipeline is busy: lossless waits and loses nothing; live takes the newest picture and skips others. Without it: lossless for files and folders, live for cameras and streets."`
+	FPS          float64            `name:"fps" default:"0" help:"live: pictures a second of a file, 0 as fast as it says; of a camera, at most, 0 all."`
+	Loop         bool               `help:"live: a file begins again at its end, as a new session."`
+	MaxSide      int                `default:"0" placeholder:"PIXELS" help:"Pictures whose longer side is longer are made smaller before they are sent; 0: none."`
+	Required     []string           `placeholder:"GROUP" help:"live: take only frames that these groups take too."`
+	MaxRate      map[string]float64 `placeholder:"GROUP=RATE" help:"live: frames a second that a group is given at most."`
+	Window       int                `default:"32" help:"Frames of a source, 1 to 1024, that may be under way at once: admitted, and their scene not yet stored."`
+	Frames       uint64             `placeholder:"N" help:"Take only the first N pictures of each source."`
+	Quality      int                `default:"90" help:"JPEG quality, 1 to 100, of frames that are encoded here: video, and pictures that are no JPEG or must be turned."`
+	Strict       bool               `help:"A film with broken packets fails, once all of it is read; without it they are counted and warned of. One that ends early, or has no picture, fails anyway."`
+	DecodeArgs   string             `placeholder:"WORDS" help:"Further options for the ffmpeg that decodes films, put before its input: --decode-args='-hwaccel cuda'."`
+	ExitWhenDone bool               `help:"End when every source has ended, instead of staying to be seen: with 0 when all are complete, with 1 when one failed or a stop came first."`
+}
+
 // Config is the producer's settings.
 type Config struct {
-	Sources       []string           `name:"source" sep:"none" placeholder:"[NAME=]URI[#KEY=VALUE&…]" help:"A video file, a folder of pictures (JPEG, PNG, BMP, WebP, TIFF, GIF; in order of their names, numbers by value), a picture, a camera (rtsp://…, rtsps://…; http://… or https://…, as MJPEG or a picture for each request; or the number of a device), a film at http://…, or a generated street that never ends (street:?seed=7&fps=30&size=640x360&split=all); may be repeated. Settings of its own follow a #: rtsp://…#fps=10&max_side=1280 (mode, fps, loop, quality, max_side; of a folder watch=true: take the files that come later too; of cameras also decode=all, keys or auto, which goes to key frames while there is not time for all, and verify=false, which takes any TLS certificate). NAME ([A-Za-z0-9_-], at most 64) is how the source is called everywhere; without it, it is the base name."`
-	SourceFile    string             `placeholder:"FILE" help:"File of further sources, one a line as --source takes it; empty lines, and those that begin with #, are passed over. It is read again when it changes, and sources come and go with their lines; a line that is wrong is logged, and the others go on; but with --exit-when-done it is read once, as a whole. Keep passwords of cameras there, or in the environment (rtsp://$${CAM_USER}:$${CAM_PASSWORD}@…): everybody on a machine sees its command lines."`
-	Run           string             `placeholder:"NAME" help:"Names this run, so that the same sources, started again, go on where they stopped; without it every start begins anew."`
-	Ingest        bool               `help:"Take the pictures that anyone publishes to ingest.<source>; of several producers with it one does, the others stand by."`
-	Mode          flow.Mode          `enum:",live,lossless" default:"" help:"What happens when the pipeline is busy: lossless waits and loses nothing; live takes the newest picture and skips others. Without it: lossless for files and folders, live for cameras and streets."`
-	FPS           float64            `name:"fps" default:"0" help:"live: pictures a second of a file, 0 as fast as it says; of a camera, at most, 0 all."`
-	Loop          bool               `help:"live: a file begins again at its end, as a new session."`
-	MaxSide       int                `default:"0" placeholder:"PIXELS" help:"Pictures whose longer side is longer are made smaller before they are sent; 0: none."`
-	Budget        time.Duration      `default:"500ms" help:"live: how long a frame may wait, in each of its queues; a worker that comes to it later drops it."`
-	Required      []string           `placeholder:"GROUP" help:"live: take only frames that these groups take too."`
-	MaxRate       map[string]float64 `placeholder:"GROUP=RATE" help:"live: frames a second that a group is given at most."`
-	Window        int                `default:"32" help:"Frames of a source, 1 to 1024, that may be under way at once: admitted, and their scene not yet stored."`
-	WindowMemory  int64              `default:"536870912" placeholder:"BYTES" help:"What the pictures of all lossless frames under way may take together, 1 to 2^40: they are kept until they have their scenes. Each source has an equal part, at most 32 MiB, and may have one picture beyond it all, while it has no other under way."`
-	Takeover      string             `enum:"share,never" default:"share" help:"What happens when another producer has a source of the same name: share stands by for it, and producers with the same sources have equal parts of them (a lossless one needs --run for it); never fails the source."`
-	MaxSources    int                `default:"64" placeholder:"N" help:"Sources at most, 1 to 1024."`
-	IngestSources int                `default:"64" placeholder:"N" help:"Sources at most, 1 to 1024, that are ingested at once; one that is silent for a minute makes room for another, one that is for ten is forgotten."`
-	Frames        uint64             `placeholder:"N" help:"Take only the first N pictures of each source."`
-	Quality       int                `default:"90" help:"JPEG quality, 1 to 100, of frames that are encoded here: video, and pictures that are no JPEG or must be turned."`
+	Capture
 
-	Strict     bool   `help:"A film with broken packets fails, once all of it is read; without it they are counted and warned of. One that ends early, or has no picture, fails anyway."`
-	DecodeArgs string `placeholder:"WORDS" help:"Further options for the ffmpeg that decodes films, put before its input: --decode-args='-hwaccel cuda'."`
-
+	Ingest          bool          `help:"Take the pictures that anyone publishes to ingest.<source>; of several producers with it one does, the others stand by."`
+	Budget          time.Duration `default:"500ms" help:"live: how long a frame may wait, in each of its queues; a worker that comes to it later drops it."`
+	WindowMemory    int64         `default:"536870912" placeholder:"BYTES" help:"What the pictures of all lossless frames under way may take together, 1 to 2^40: they are kept until they have their scenes. Each source has an equal part, at most 32 MiB, and may have one picture beyond it all, while it has no other under way."`
+	Takeover        string        `enum:"share,never" default:"share" help:"What happens when another producer has a source of the same name: share stands by for it, and producers with the same sources have equal parts of them (a lossless one needs --run for it); never fails the source."`
+	MaxSources      int           `default:"64" placeholder:"N" help:"Sources at most, 1 to 1024."`
+	IngestSources   int           `default:"64" placeholder:"N" help:"Sources at most, 1 to 1024, that are ingested at once; one that is silent for a minute makes room for another, one that is for ten is forgotten."`
 	StoreTimeout    time.Duration `default:"60s" help:"How long a frame is tried to be stored while NATS is away, before its source fails."`
 	Silence         time.Duration `default:"2s" help:"A frame that nothing was heard of for so long is looked up among the stored scenes."`
 	PositionTimeout time.Duration `default:"5s" help:"How long, at the end of a source, its position may take to reach the last frame."`
 	Drain           time.Duration `default:"30s" help:"How long a stop waits for the frames that are under way."`
-	ExitWhenDone    bool          `help:"End when every source has ended, instead of staying to be seen: with 0 when all are complete, with 1 when one failed or a stop came first."`
 
 	// Unpaced lets generated sources run ahead of their clock, as fast as the pipeline takes their pictures.
 	Unpaced bool `kong:"-"`

@@ -52,7 +52,7 @@ func TestWatchedFolder(t *testing.T) {
 // A picture's number in a watched folder is its turn to come: no run can go on with it.
 func TestWatchedFolderHasNoRun(t *testing.T) {
 	t.Parallel()
-	cfg := producer.Config{Sources: []string{t.TempDir() + "#watch=true"}, Run: "r"}
+	cfg := producer.Config{Capture: producer.Capture{Sources: []string{t.TempDir() + "#watch=true"}, Run: "r"}}
 	if err := cfg.Validate(); !errors.Is(err, producer.ErrConfig) {
 		t.Error(err)
 	}
