@@ -11,23 +11,37 @@ import (
 	"github.com/spatial-flow/spatial-flow/workers/picture"
 )
 
+// Inference is how models are run: the settings that every program with models in it has.
+type Inference struct {
+	Provider    string `enum:"cpu,cuda,tensorrt" default:"cpu" help:"ONNX Runtime execution provider: cpu, cuda or tensorrt (the latter two have not run on hardware yet)."`
+	Parallel    int    `default:"2" help:"Frames in hand at once."`
+	Threads     int    `default:"0" help:"Threads of one inference; 0: the CPUs of this process (cgroup) shared among --parallel."`
+	Onnxruntime string `placeholder:"FILE" help:"libonnxruntime; else it is looked for in the user's cache folder and in the system's places."`
+}
+
+// Detection is what a detector's answer holds.
+type Detection struct {
+	Confidence float32 `default:"0.25" help:"detect: a box must score more than this, 0 to 1."`
+	IoU        float32 `name:"iou" default:"0.7" help:"detect: of two boxes of a class whose IoU is above this, one goes; 0 to 1."`
+	MaxDet     int     `default:"300" help:"detect: most boxes of a frame."`
+	DetectSize int     `default:"640" help:"detect: longer side in pixels of the input of models of free size."`
+}
+
+// Depth is what a depth map is like.
+type Depth struct {
+	DepthSize int `default:"518" help:"depth: shorter side in pixels of the input of models of free size."`
+	DepthBits int `default:"10" help:"depth: significant bits of a map's samples, 8 to 16."`
+}
+
 // Config is a worker's settings.
 type Config struct {
 	Group string    `default:"detect" help:"Group of the deployment that this worker belongs to."`
 	Task  flow.Task `enum:",detect,depth" default:"" help:"What it answers: detect or depth. Without it: what the group's name says."`
 	Model string    `placeholder:"FILE" help:"ONNX file: YOLOv8 and its family with a raw head for detect, Depth Anything V1 or V2 for depth."`
 
-	Parallel    int    `default:"2" help:"Frames in hand at once."`
-	Threads     int    `default:"0" help:"Threads of one inference; 0: the CPUs of this process (cgroup) shared among --parallel."`
-	Provider    string `enum:"cpu,cuda,tensorrt" default:"cpu" help:"ONNX Runtime execution provider: cpu, cuda or tensorrt (the latter two have not run on hardware yet)."`
-	Onnxruntime string `placeholder:"FILE" help:"libonnxruntime; else it is looked for in the user's cache folder and in the system's places."`
-
-	Confidence float32 `default:"0.25" help:"detect: a box must score more than this, 0 to 1."`
-	IoU        float32 `name:"iou" default:"0.7" help:"detect: of two boxes of a class whose IoU is above this, one goes; 0 to 1."`
-	MaxDet     int     `default:"300" help:"detect: most boxes of a frame."`
-	DetectSize int     `default:"640" help:"detect: longer side in pixels of the input of models of free size."`
-	DepthSize  int     `default:"518" help:"depth: shorter side in pixels of the input of models of free size."`
-	DepthBits  int     `default:"10" help:"depth: significant bits of a map's samples, 8 to 16."`
+	Inference
+	Detection
+	Depth
 
 	// ModelData, when set, is the model itself; Model then only names it.
 	ModelData []byte `kong:"-"`
