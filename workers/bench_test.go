@@ -2,6 +2,7 @@ package workers_test
 
 import (
 	"bytes"
+	"context"
 	"image"
 	"image/color"
 	"image/jpeg"
@@ -31,29 +32,23 @@ func BenchmarkFrame(b *testing.B) {
 	}
 	b.Run(detects, func(b *testing.B) {
 		session := openSession(b, engine.File{Name: "nocost_detect.onnx", Data: models.NoCostDetect})
-		model, err := detect.Open(session, detect.Settings{Confidence: 0.25, IoU: 0.7, Most: 300, Size: 640})
+		model, err := detect.Open(session.Graph, detect.Settings{Confidence: 0.25, IoU: 0.7, Most: 300, Size: 640})
 		if err != nil {
 			b.Fatal(err)
 		}
-		slot := model.NewSlot()
-		defer slot.Close()
-		benchmarkSlot(b, data.Bytes(), slot)
+		benchmarkFrame(b, data.Bytes(), session, model)
 	})
 	b.Run(estimates+"252", func(b *testing.B) {
 		session := openSession(b, engine.File{Name: "nocost_depth.onnx", Data: models.NoCostDepth})
-		model, err := depth.Open(session, depth.Settings{Size: 252, Bits: depthmap.DefaultBits})
+		model, err := depth.Open(session.Graph, depth.Settings{Size: 252, Bits: depthmap.DefaultBits})
 		if err != nil {
 			b.Fatal(err)
 		}
-		slot := model.NewSlot()
-		defer slot.Close()
-		benchmarkSlot(b, data.Bytes(), slot)
+		benchmarkFrame(b, data.Bytes(), session, model)
 	})
 }
 
-func benchmarkSlot(b *testing.B, data []byte, slot interface {
-	Answer(*picture.Picture, *flow.Result, func(string)) error
-}) {
+func benchmarkFrame(b *testing.B, data []byte, session *engine.Session, model answerer) {
 	picture := picture.NewPicture()
 	defer picture.Close()
 	steps, last := map[string]int64{}, b.Elapsed()
@@ -69,9 +64,29 @@ func benchmarkSlot(b *testing.B, data []byte, slot interface {
 			b.Fatal(err)
 		}
 		lap("decode")
-		if err := slot.Answer(picture, new(flow.Result), lap); err != nil {
+		height, width, err := model.Shape(picture.Size())
+		if err != nil {
 			b.Fatal(err)
 		}
+		tensors, err := session.Tensors([4]int{1, 3, height, width})
+		if err != nil {
+			b.Fatal(err)
+		}
+		fit, err := model.Prepare(picture, tensors.Input(), height, width)
+		if err != nil {
+			b.Fatal(err)
+		}
+		lap("preprocess")
+		output, shape, err := session.Run(context.Background(), tensors)
+		if err != nil {
+			b.Fatal(err)
+		}
+		lap("infer")
+		if err := model.Answer(output, shape, fit, new(flow.Result)); err != nil {
+			b.Fatal(err)
+		}
+		lap("postprocess")
+		tensors.Release()
 	}
 	for step, spent := range steps {
 		b.ReportMetric(float64(spent)/float64(b.N)/1e3, step+"-µs/op")

@@ -18,10 +18,10 @@ import (
 // openAs opens a model as a group would.
 func openAs(session *engine.Session, group string) error {
 	if group == flow.GroupDepth {
-		_, err := depth.Open(session, depth.Settings{Size: 518, Bits: depthmap.DefaultBits})
+		_, err := depth.Open(session.Graph, depth.Settings{Size: 518, Bits: depthmap.DefaultBits})
 		return err
 	}
-	_, err := detect.Open(session, detect.Settings{Confidence: 0.25, IoU: 0.7, Most: 300, Size: 640})
+	_, err := detect.Open(session.Graph, detect.Settings{Confidence: 0.25, IoU: 0.7, Most: 300, Size: 640})
 	return err
 }
 
@@ -163,13 +163,11 @@ func TestDetectSizeIsRoundedUpToTheStride(t *testing.T) {
 	image := decoded(t, filepath.Join(folder, "data", "images", "000000005001.jpg"))
 	var answers [2]flow.Result
 	for i, size := range []int{300, 320} {
-		model, err := detect.Open(session, detect.Settings{Confidence: 0.25, IoU: 0.7, Most: 300, Size: size})
+		model, err := detect.Open(session.Graph, detect.Settings{Confidence: 0.25, IoU: 0.7, Most: 300, Size: size})
 		if err != nil {
 			t.Fatal(err)
 		}
-		slot := model.NewSlot()
-		defer slot.Close()
-		if err := slot.Answer(image, &answers[i], noLap); err != nil {
+		if err := answer(session, model, image, &answers[i]); err != nil {
 			t.Fatalf("size %d: %v", size, err)
 		}
 	}

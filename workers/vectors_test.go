@@ -1,6 +1,7 @@
 package workers_test
 
 import (
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -67,7 +68,34 @@ func decoded(t *testing.T, path string) *picture.Picture {
 	return picture
 }
 
-func noLap(string) {}
+// answerer is detect's model or depth's.
+type answerer interface {
+	Shape(width, height int) (inputHeight, inputWidth int, err error)
+	Prepare(p *picture.Picture, row []float32, inputHeight, inputWidth int) (picture.Fit, error)
+	Answer(output []float32, shape []int64, fit picture.Fit, result *flow.Result) error
+}
+
+// answer runs a model on a picture.
+func answer(session *engine.Session, m answerer, p *picture.Picture, result *flow.Result) error {
+	height, width, err := m.Shape(p.Size())
+	if err != nil {
+		return err
+	}
+	tensors, err := session.Tensors([4]int{1, 3, height, width})
+	if err != nil {
+		return err
+	}
+	defer tensors.Release()
+	fit, err := m.Prepare(p, tensors.Input(), height, width)
+	if err != nil {
+		return err
+	}
+	output, shape, err := session.Run(context.Background(), tensors)
+	if err != nil {
+		return err
+	}
+	return m.Answer(output, shape, fit, result)
+}
 
 type expectedBox struct {
 	Box   [4]float32 `json:"xyxy"`
@@ -98,12 +126,10 @@ func TestDetectionAgreesWithReference(t *testing.T) {
 				path = filepath.Join(folder, "models", "yolov8n_int8.onnx")
 			}
 			session := openSession(t, engine.File{Path: path})
-			model, err := detect.Open(session, detect.Settings{Confidence: 0.25, IoU: 0.7, Most: 300, Size: test.size})
+			model, err := detect.Open(session.Graph, detect.Settings{Confidence: 0.25, IoU: 0.7, Most: 300, Size: test.size})
 			if err != nil {
 				t.Fatal(err)
 			}
-			slot := model.NewSlot()
-			defer slot.Close()
 			var expected struct {
 				Images map[string]struct {
 					Safe       bool          `json:"safe"`
@@ -115,7 +141,7 @@ func TestDetectionAgreesWithReference(t *testing.T) {
 			for image, want := range expected.Images {
 				boxes := slices.DeleteFunc(want.Detections, func(b expectedBox) bool { return b.Empty })
 				var result flow.Result
-				if err := slot.Answer(decoded(t, filepath.Join(folder, "data", "images", image)), &result, noLap); err != nil {
+				if err := answer(session, model, decoded(t, filepath.Join(folder, "data", "images", image)), &result); err != nil {
 					t.Fatal(err)
 				}
 				found := match(boxes, result.Detections)
@@ -178,12 +204,10 @@ func TestDepthAgreesWithReferenceAfterTheWire(t *testing.T) {
 	}{{"da_v2_dynamic", "official252", 252}, {"da_v2_dynamic", "official518", 518}, {"da_v2_static252", "stretch252", 518}} {
 		t.Run(test.name+"/"+test.set, func(t *testing.T) {
 			session := openSession(t, engine.File{Path: filepath.Join(folder, "vectors", test.name, "model.onnx")})
-			model, err := depth.Open(session, depth.Settings{Size: test.size, Bits: depthmap.DefaultBits})
+			model, err := depth.Open(session.Graph, depth.Settings{Size: test.size, Bits: depthmap.DefaultBits})
 			if err != nil {
 				t.Fatal(err)
 			}
-			slot := model.NewSlot()
-			defer slot.Close()
 			var expected struct {
 				Images map[string]struct {
 					File  string `json:"file"`
@@ -193,7 +217,7 @@ func TestDepthAgreesWithReferenceAfterTheWire(t *testing.T) {
 			read(t, &expected, folder, "vectors", test.name, test.set+".json")
 			for image, want := range expected.Images {
 				var result flow.Result
-				if err := slot.Answer(decoded(t, filepath.Join(folder, "data", "images", image)), &result, noLap); err != nil {
+				if err := answer(session, model, decoded(t, filepath.Join(folder, "data", "images", image)), &result); err != nil {
 					t.Fatal(err)
 				}
 				if got := [2]int{result.Depth.Height, result.Depth.Width}; got != want.Shape {
@@ -239,14 +263,12 @@ func TestDepthAnythingV1Loads(t *testing.T) {
 		return
 	}
 	session := openSession(t, engine.File{Path: filepath.Join(folder, "vectors", "da_v1_dynamic", "model.onnx")})
-	model, err := depth.Open(session, depth.Settings{Size: 252, Bits: depthmap.DefaultBits})
+	model, err := depth.Open(session.Graph, depth.Settings{Size: 252, Bits: depthmap.DefaultBits})
 	if err != nil {
 		t.Fatal(err)
 	}
-	slot := model.NewSlot()
-	defer slot.Close()
 	var result flow.Result
-	if err := slot.Answer(decoded(t, filepath.Join(folder, "data", "images", "000000005001.jpg")), &result, noLap); err != nil {
+	if err := answer(session, model, decoded(t, filepath.Join(folder, "data", "images", "000000005001.jpg")), &result); err != nil {
 		t.Fatal(err)
 	}
 	if result.Depth.Scale <= 0 || result.Depth.Validate() != nil {

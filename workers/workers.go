@@ -15,6 +15,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/workers/depth"
 	"github.com/spatial-flow/spatial-flow/workers/detect"
 	"github.com/spatial-flow/spatial-flow/workers/engine"
+	"github.com/spatial-flow/spatial-flow/workers/model"
 	"github.com/spatial-flow/spatial-flow/workers/picture"
 )
 
@@ -66,18 +67,19 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	if err != nil {
 		return err
 	}
-	newSlot, family, err := openModel(session, cfg)
+	opened, err := openModel(session.Graph, cfg)
 	if err != nil {
 		return errors.Join(err, session.Close())
 	}
 	env.Log.Info("model loaded", "group", cfg.Group, "model", session.Name, "provider", cfg.Provider, "parallel", cfg.Parallel, "threads", cfg.threads())
+	family := opened.Description().Family
 	m := newMetrics(env.Metrics, cfg, session, family)
 	did, waits, unread := newLoad(time.Now()), new(delays), new(bus.Newer)
 	var tasks errgroup.Group // a slot that ends does not end the others: ctx does
 	for range cfg.Parallel {
 		tasks.Go(func() error {
 			w := &worker{
-				cfg: cfg, env: env, metrics: m, model: session.Name, picture: picture.NewPicture(), slot: newSlot(),
+				cfg: cfg, env: env, metrics: m, model: session.Name, picture: picture.NewPicture(), slot: modelSlot{session, opened},
 				load: did, delays: waits, newer: unread, reached: func() { env.Health.SetReady(true) },
 			}
 			defer w.close()
@@ -101,12 +103,55 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	return errors.Join(tasks.Wait(), session.Close())
 }
 
-// openModel says how slots of the group's model are made.
-func openModel(session *engine.Session, cfg Config) (newSlot func() slot, family string, err error) {
-	if cfg.task() == flow.TaskDepth {
-		model, err := depth.Open(session, depth.Settings{Size: cfg.DepthSize, Bits: cfg.DepthBits})
-		return func() slot { return model.NewSlot() }, depth.Family, err
-	}
-	model, err := detect.Open(session, detect.Settings{Confidence: cfg.Confidence, IoU: cfg.IoU, Most: cfg.MaxDet, Size: cfg.DetectSize})
-	return func() slot { return model.NewSlot() }, detect.Family, err
+// answerer is what makes inputs of pictures and answers of outputs: detect's model or depth's. It serves many goroutines.
+type answerer interface {
+	// Shape is the input's height and width for a picture; an error is the picture's.
+	Shape(width, height int) (inputHeight, inputWidth int, err error)
+	// Prepare writes the picture into an input row.
+	Prepare(p *picture.Picture, row []float32, inputHeight, inputWidth int) (picture.Fit, error)
+	// Answer fills in what an output says of the picture.
+	Answer(output []float32, shape []int64, fit picture.Fit, result *flow.Result) error
+	// FirstShapes are heights and widths of inputs to be run before the first frame.
+	FirstShapes() [][2]int
+	Description() model.Description
 }
+
+func openModel(graph engine.Graph, cfg Config) (answerer, error) {
+	if cfg.task() == flow.TaskDepth {
+		return depth.Open(graph, depth.Settings{Size: cfg.DepthSize, Bits: cfg.DepthBits})
+	}
+	return detect.Open(graph, detect.Settings{Confidence: cfg.Confidence, IoU: cfg.IoU, Most: cfg.MaxDet, Size: cfg.DetectSize})
+}
+
+// modelSlot answers one frame after the other with a model.
+type modelSlot struct {
+	session *engine.Session
+	model   answerer
+}
+
+func (s modelSlot) Answer(p *picture.Picture, result *flow.Result, lap func(step string)) error {
+	height, width, err := s.model.Shape(p.Size())
+	if err != nil {
+		return err
+	}
+	tensors, err := s.session.Tensors([4]int{1, 3, height, width})
+	if err != nil {
+		return err
+	}
+	defer tensors.Release()
+	fit, err := s.model.Prepare(p, tensors.Input(), height, width)
+	if err != nil {
+		return err
+	}
+	lap("preprocess")
+	output, shape, err := s.session.Run(context.Background(), tensors)
+	if err != nil {
+		return err
+	}
+	lap("infer")
+	err = s.model.Answer(output, shape, fit, result)
+	lap("postprocess")
+	return err
+}
+
+func (modelSlot) Close() error { return nil }

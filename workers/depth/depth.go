@@ -4,10 +4,12 @@ package depth
 import (
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 	"github.com/spatial-flow/spatial-flow/workers/engine"
+	"github.com/spatial-flow/spatial-flow/workers/model"
 	"github.com/spatial-flow/spatial-flow/workers/picture"
 )
 
@@ -27,27 +29,29 @@ type Settings struct {
 	Bits int // of the map's samples: 8 to 16
 }
 
-// Model is a loaded Depth Anything. It may be used by many goroutines, each with a [Slot] of its own.
+// Model is a Depth Anything: what makes its inputs and reads its outputs. It may be used by many goroutines.
 type Model struct {
-	session       *engine.Session
+	graph         engine.Graph
 	settings      Settings
-	width, height int // of the input; 0: free
+	width, height int       // of the input; 0: free
+	packers       sync.Pool // of *depthmap.Packer
 }
 
-// Open takes a loaded model. [ErrUnsupported] is returned, naming the file, what was found and what is supported.
-func Open(session *engine.Session, settings Settings) (*Model, error) {
-	m := &Model{session: session, settings: settings}
+// Open takes a model by what its file says. [ErrUnsupported] is returned, naming the file, what was found and what is
+// supported.
+func Open(graph engine.Graph, settings Settings) (*Model, error) {
+	m := &Model{graph: graph, settings: settings, packers: sync.Pool{New: func() any { return new(depthmap.Packer) }}}
 	if err := m.read(); err != nil {
-		return nil, fmt.Errorf("%w %s: %w (supported: Depth Anything V1 and V2, float32 `pixel_values` [1,3,H,W] to `predicted_depth` [1,H,W])", ErrUnsupported, session.Name, err)
+		return nil, fmt.Errorf("%w %s: %w (supported: Depth Anything V1 and V2, float32 `pixel_values` [1,3,H,W] to `predicted_depth` [1,H,W])", ErrUnsupported, graph.Name, err)
 	}
 	return m, nil
 }
 
 func (m *Model) read() error {
-	if len(m.session.Inputs) != 1 || len(m.session.Outputs) != 1 {
-		return fmt.Errorf("it has %d inputs and %d outputs", len(m.session.Inputs), len(m.session.Outputs))
+	if len(m.graph.Inputs) != 1 || len(m.graph.Outputs) != 1 {
+		return fmt.Errorf("it has %d inputs and %d outputs", len(m.graph.Inputs), len(m.graph.Outputs))
 	}
-	in, out := m.session.Inputs[0], m.session.Outputs[0]
+	in, out := m.graph.Inputs[0], m.graph.Outputs[0]
 	switch {
 	case in.Name != "pixel_values" || out.Name != "predicted_depth":
 		return fmt.Errorf("its input is called %s, its output %s", in.Name, out.Name)
@@ -68,60 +72,69 @@ func (m *Model) read() error {
 // patches, at 6:1 and the usual size already to some 0.3 GB per head.
 const maxShape = 6
 
-// inputSize is the size at which the model looks at a picture of width × height. An error is returned when the picture's
+// Shape is the height and width of the input for a picture of width × height. [model.ErrShape] is returned when the picture's
 // shape would make that too large.
-func (m *Model) inputSize(width, height int) (int, int, error) {
+func (m *Model) Shape(width, height int) (inputHeight, inputWidth int, err error) {
 	if m.width > 0 {
-		return m.width, m.height, nil
+		return m.height, m.width, nil
 	}
 	if longer, shorter := max(width, height), min(width, height); longer > maxShape*shorter {
-		return 0, 0, fmt.Errorf("a picture of %dx%d: depth is for those at most %d times longer than wide", width, height, maxShape)
+		return 0, 0, fmt.Errorf("%w: %dx%d: depth is for those at most %d times longer than wide", model.ErrShape, width, height, maxShape)
 	}
 	w, h := picture.LowerBound(width, height, m.settings.Size, patch)
 	if max(w, h) > depthmap.MaxSide || w*h > depthmap.MaxSamples {
-		return 0, 0, fmt.Errorf("a picture of %dx%d would need a depth map of %dx%d: choose a smaller --depth-size", width, height, w, h)
+		return 0, 0, fmt.Errorf("%w: %dx%d would need a depth map of %dx%d: choose a smaller --depth-size", model.ErrShape, width, height, w, h)
 	}
-	return w, h, nil
+	return h, w, nil
 }
 
-// Slot estimates one frame after the other. It serves one goroutine.
-type Slot struct {
-	model  *Model
-	runner *engine.Runner
-	packer depthmap.Packer
+// FirstShapes are the inputs' heights and widths that are to be run before the first frame: of a free size those of pictures
+// of 16:9 and 4:3.
+func (m *Model) FirstShapes() [][2]int {
+	if m.width > 0 {
+		return [][2]int{{m.height, m.width}}
+	}
+	wide, wideHigh := picture.LowerBound(1920, 1080, m.settings.Size, patch)
+	narrow, narrowHigh := picture.LowerBound(640, 480, m.settings.Size, patch)
+	if wide == narrow && wideHigh == narrowHigh {
+		return [][2]int{{wideHigh, wide}}
+	}
+	return [][2]int{{wideHigh, wide}, {narrowHigh, narrow}}
 }
 
-// NewSlot makes a slot; Close frees it.
-func (m *Model) NewSlot() *Slot { return &Slot{model: m, runner: m.session.NewRunner()} }
+// Description is what was understood of the file.
+func (m *Model) Description() model.Description {
+	d := model.Description{
+		File: m.graph.Name, Task: flow.TaskDepth, Family: Family,
+		Input: model.Input{
+			Name: m.graph.Inputs[0].Name, Width: m.width, Height: m.height, Size: m.settings.Size, Multiple: patch,
+			Resize: model.LowerBound, Scale: model.ImageNet,
+		},
+		Output: m.graph.Outputs[0].Name, Kind: depthmap.InverseRelative, Bits: m.settings.Bits,
+	}
+	if m.width > 0 {
+		d.Input.Resize = model.Stretch
+	}
+	return d
+}
 
-// Close frees the slot's tensors.
-func (s *Slot) Close() error { return s.runner.Close() }
+// Prepare writes a picture, stretched, into an input row [3, inputHeight, inputWidth].
+func (m *Model) Prepare(p *picture.Picture, row []float32, inputHeight, inputWidth int) (picture.Fit, error) {
+	return picture.Fit{}, p.Cubic(row, inputWidth, inputHeight)
+}
 
-// Answer estimates the depth of a picture and fills in the result's Depth, at the model's own resolution. lap is called
-// after each step with its name.
-func (s *Slot) Answer(p *picture.Picture, result *flow.Result, lap func(step string)) error {
-	m := s.model
-	width, height, err := m.inputSize(p.Size())
-	if err != nil {
-		return err
-	}
-	input, err := s.runner.Input(1, 3, int64(height), int64(width))
-	if err != nil {
-		return err
-	}
-	if err := p.Cubic(input, width, height); err != nil {
-		return err
-	}
-	lap("preprocess")
-	output, shape, err := s.runner.Run()
-	if err != nil {
-		return err
-	}
-	lap("infer")
+// Answer packs an output [1, H, W] into the result's Depth, at the model's own resolution. [model.ErrOutput] is returned when
+// the output is of another shape, or holds nothing that can be packed.
+func (m *Model) Answer(output []float32, shape []int64, _ picture.Fit, result *flow.Result) error {
 	if len(shape) != 3 {
-		return fmt.Errorf("decode %s: output is %v, want [1,H,W]", m.session.Name, shape)
+		return fmt.Errorf("%w: %s: it is %v, want [1,H,W]", model.ErrOutput, m.graph.Name, shape)
 	}
-	result.Depth, err = s.packer.Pack(output, int(shape[2]), int(shape[1]), depthmap.InverseRelative, m.settings.Bits)
-	lap("postprocess")
-	return err
+	packer := m.packers.Get().(*depthmap.Packer)
+	defer m.packers.Put(packer)
+	packed, err := packer.Pack(output, int(shape[2]), int(shape[1]), depthmap.InverseRelative, m.settings.Bits)
+	if err != nil {
+		return fmt.Errorf("%w: %s: %w", model.ErrOutput, m.graph.Name, err)
+	}
+	result.Depth = packed
+	return nil
 }

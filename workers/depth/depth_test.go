@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestInputSize(t *testing.T) {
+func TestShape(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name                string
@@ -21,7 +21,7 @@ func TestInputSize(t *testing.T) {
 		{"too many samples", 1080, 1920, 2048, 0, 0, "smaller --depth-size"},
 	} {
 		m := &Model{settings: Settings{Size: test.size}}
-		width, height, err := m.inputSize(test.width, test.height)
+		height, width, err := m.Shape(test.width, test.height)
 		if test.says == "" && (err != nil || width != test.wantWidth || height != test.wantHigh) {
 			t.Errorf("%s: %dx%d, %v, want %dx%d", test.name, width, height, err, test.wantWidth, test.wantHigh)
 		}
@@ -29,7 +29,7 @@ func TestInputSize(t *testing.T) {
 			t.Errorf("%s: %v, want an error that says %q", test.name, err, test.says)
 		}
 	}
-	if width, height, err := (&Model{width: 252, height: 252}).inputSize(1, 1000); width != 252 || height != 252 || err != nil {
+	if height, width, err := (&Model{width: 252, height: 252}).Shape(1, 1000); width != 252 || height != 252 || err != nil {
 		t.Errorf("a model of fixed size: %dx%d, %v", width, height, err)
 	}
 }

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/workers/engine"
+	"github.com/spatial-flow/spatial-flow/workers/model"
 	"github.com/spatial-flow/spatial-flow/workers/picture"
 )
 
@@ -25,29 +27,47 @@ type Settings struct {
 	Size       int     // longer side in pixels of the input of models of free size: 640
 }
 
-// Model is a loaded detector. It may be used by many goroutines, each with a [Slot] of its own.
+// Model is a detector: what makes its inputs and reads its outputs. It may be used by many goroutines.
 type Model struct {
-	session       *engine.Session
+	graph         engine.Graph
 	settings      Settings
 	labels        []string
 	stride        int
 	width, height int // of the input; 0: free
+	scratch       sync.Pool
 }
 
-// Open takes a loaded model. [ErrUnsupported] is returned, naming the file, what was found and what is supported.
-func Open(session *engine.Session, settings Settings) (*Model, error) {
-	m := &Model{session: session, settings: settings}
+// scratch is the memory that reading an output takes.
+type scratch struct {
+	best       Best
+	candidates []Candidate
+}
+
+// Open takes a model by what its file says. [ErrUnsupported] is returned, naming the file, what was found and what is
+// supported.
+func Open(graph engine.Graph, settings Settings) (*Model, error) {
+	m := &Model{graph: graph, settings: settings, scratch: sync.Pool{New: func() any { return new(scratch) }}}
 	if err := m.read(); err != nil {
-		return nil, fmt.Errorf("%w %s: %w (supported: the raw head of YOLOv8 and its family, float32 `images` [1,3,H,W] to `output0` [1,4+classes,anchors])", ErrUnsupported, session.Name, err)
+		return nil, fmt.Errorf("%w %s: %w (supported: the raw head of YOLOv8 and its family, float32 `images` [1,3,H,W] to `output0` [1,4+classes,anchors])", ErrUnsupported, graph.Name, err)
 	}
 	return m, nil
 }
 
-// Labels are the model's class names, by class ID.
-func (m *Model) Labels() []string { return m.labels }
+// Description is what was understood of the file.
+func (m *Model) Description() model.Description {
+	return model.Description{
+		File: m.graph.Name, Task: flow.TaskDetect, Family: Family,
+		Input: model.Input{
+			Name: m.graph.Inputs[0].Name, Width: m.width, Height: m.height, Size: m.settings.Size, Multiple: m.stride,
+			Resize: model.Letterbox, Scale: model.Unit,
+		},
+		Output: m.graph.Outputs[0].Name, Labels: m.labels,
+		Confidence: m.settings.Confidence, IoU: m.settings.IoU, Most: m.settings.Most,
+	}
+}
 
 func (m *Model) read() error {
-	metadata := m.session.Metadata
+	metadata := m.graph.Metadata
 	if task, ok := metadata["task"]; ok && task != "detect" {
 		return fmt.Errorf("its task is %q", task)
 	}
@@ -81,10 +101,10 @@ func orNone(text string) string {
 }
 
 func (m *Model) readInput() error {
-	if len(m.session.Inputs) != 1 {
-		return fmt.Errorf("it has %d inputs", len(m.session.Inputs))
+	if len(m.graph.Inputs) != 1 {
+		return fmt.Errorf("it has %d inputs", len(m.graph.Inputs))
 	}
-	in := m.session.Inputs[0]
+	in := m.graph.Inputs[0]
 	switch {
 	case !in.Float:
 		return fmt.Errorf("input %s is no float32 (a half-precision export?)", in.Name)
@@ -98,9 +118,9 @@ func (m *Model) readInput() error {
 }
 
 func (m *Model) readHead(names string) error {
-	out := m.session.Outputs[0]
-	if !out.Float || len(m.session.Outputs) != 1 || len(out.Shape) != 3 {
-		return fmt.Errorf("%d outputs, the first, %s, is %v", len(m.session.Outputs), out.Name, out.Shape)
+	out := m.graph.Outputs[0]
+	if !out.Float || len(m.graph.Outputs) != 1 || len(out.Shape) != 3 {
+		return fmt.Errorf("%d outputs, the first, %s, is %v", len(m.graph.Outputs), out.Name, out.Shape)
 	}
 	classes := int(out.Shape[1]) - 4
 	parsed, err := ParseLiteral(orNone(names))
@@ -136,46 +156,42 @@ func (m *Model) anchors() (sum int64) {
 	return sum
 }
 
-// Slot detects in one frame after the other. It serves one goroutine.
-type Slot struct {
-	model      *Model
-	runner     *engine.Runner
-	best       Best
-	candidates []Candidate
+// Shape is the height and width of the input for a picture of width × height.
+func (m *Model) Shape(width, height int) (inputHeight, inputWidth int, err error) {
+	if m.width > 0 {
+		return m.height, m.width, nil
+	}
+	inputWidth, inputHeight = picture.RectBox(width, height, m.settings.Size, m.stride)
+	return inputHeight, inputWidth, nil
 }
 
-// NewSlot makes a slot; Close frees it.
-func (m *Model) NewSlot() *Slot { return &Slot{model: m, runner: m.session.NewRunner()} }
+// FirstShapes are the inputs' heights and widths that are to be run before the first frame: of a free size those of pictures
+// of 16:9 and 4:3.
+func (m *Model) FirstShapes() [][2]int {
+	if m.width > 0 {
+		return [][2]int{{m.height, m.width}}
+	}
+	wide, wideHigh := picture.RectBox(1920, 1080, m.settings.Size, m.stride)
+	narrow, narrowHigh := picture.RectBox(640, 480, m.settings.Size, m.stride)
+	if wide == narrow && wideHigh == narrowHigh {
+		return [][2]int{{wideHigh, wide}}
+	}
+	return [][2]int{{wideHigh, wide}, {narrowHigh, narrow}}
+}
 
-// Close frees the slot's tensors.
-func (s *Slot) Close() error { return s.runner.Close() }
+// Prepare writes a picture into an input row [3, inputHeight, inputWidth] and tells where it lies there.
+func (m *Model) Prepare(p *picture.Picture, row []float32, inputHeight, inputWidth int) (picture.Fit, error) {
+	return p.Letterbox(row, inputWidth, inputHeight)
+}
 
-// Answer detects in a picture and fills in the result's Detections, boxes in pixels of the picture. lap is called
-// after each step with its name.
-func (s *Slot) Answer(p *picture.Picture, result *flow.Result, lap func(step string)) error {
-	m := s.model
-	width, height := m.width, m.height
-	if width == 0 {
-		w, h := p.Size()
-		width, height = picture.RectBox(w, h, m.settings.Size, m.stride)
+// Answer reads an output [1, 4+classes, anchors] and appends what it holds to the result's Detections, boxes in pixels of the
+// picture. [model.ErrOutput] is returned when the output is of another shape.
+func (m *Model) Answer(output []float32, shape []int64, fit picture.Fit, result *flow.Result) error {
+	if len(shape) != 3 || int(shape[1]) != 4+len(m.labels) || len(output) < int(shape[1]*shape[2]) {
+		return fmt.Errorf("%w: %s: it is %v, want [1,%d,anchors]", model.ErrOutput, m.graph.Name, shape, 4+len(m.labels))
 	}
-	input, err := s.runner.Input(1, 3, int64(height), int64(width))
-	if err != nil {
-		return err
-	}
-	fit, err := p.Letterbox(input, width, height)
-	if err != nil {
-		return err
-	}
-	lap("preprocess")
-	output, shape, err := s.runner.Run()
-	if err != nil {
-		return err
-	}
-	lap("infer")
-	if len(shape) != 3 || int(shape[1]) != 4+len(m.labels) {
-		return fmt.Errorf("decode %s: output is %v, want [1,%d,anchors]", m.session.Name, shape, 4+len(m.labels))
-	}
+	s := m.scratch.Get().(*scratch)
+	defer m.scratch.Put(s)
 	s.candidates = DecodeHead(s.candidates[:0], &s.best, output, len(m.labels), int(shape[2]), m.settings.Confidence)
 	for _, c := range Suppress(s.candidates, m.settings.IoU, m.settings.Most) {
 		box := fit.Back(c.Box)
@@ -184,6 +200,5 @@ func (s *Slot) Answer(p *picture.Picture, result *flow.Result, lap func(step str
 		}
 		result.Detections = append(result.Detections, flow.Detection{Label: m.labels[c.Class], ClassID: c.Class, Score: c.Score, Box: box})
 	}
-	lap("postprocess")
 	return nil
 }

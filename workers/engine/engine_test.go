@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -184,19 +185,16 @@ func TestOpenDescribesTheModel(t *testing.T) {
 }
 
 // depth runs the model of no cost, whose output is the mean of the channels, over a picture of one value.
-func depth(r *engine.Runner, value float32, width, height int64) error {
-	input, err := r.Input(1, 3, height, width)
-	if err != nil {
-		return err
-	}
+func depth(s *engine.Session, t *engine.Tensors, value float32, width, height int) error {
+	input := t.Input()
 	for i := range input {
 		input[i] = value
 	}
-	output, shape, err := r.Run()
+	output, shape, err := s.Run(context.Background(), t)
 	if err != nil {
 		return err
 	}
-	if len(shape) != 3 || shape[1] != height || shape[2] != width || len(output) != int(width*height) {
+	if len(shape) != 3 || shape[1] != int64(height) || shape[2] != int64(width) || len(output) != width*height {
 		return fmt.Errorf("output is %v with %d values, want [1 %d %d]", shape, len(output), height, width)
 	}
 	for i, got := range output {
@@ -207,8 +205,8 @@ func depth(r *engine.Runner, value float32, width, height int64) error {
 	return nil
 }
 
-// Runners of one session do not disturb each other, whatever sizes they come from and go to.
-func TestRunnersSideBySide(t *testing.T) {
+// Runs of one session do not disturb each other, whatever sizes they come from and go to.
+func TestRunsSideBySide(t *testing.T) {
 	t.Parallel()
 	session := open(t, depthModel)
 	const runners, runs = 8, 40
@@ -216,16 +214,17 @@ func TestRunnersSideBySide(t *testing.T) {
 	var group sync.WaitGroup
 	for n := range runners {
 		group.Go(func() {
-			r := session.NewRunner()
 			for i := range runs {
-				size := int64(14 * (1 + (n+i/4)%5)) // the same a few times, then another
-				if err := depth(r, float32(100*n+i), size, 2*size); err != nil {
+				size := 14 * (1 + (n+i/4)%5) // the same a few times, then another
+				tensors, err := session.Tensors([4]int{1, 3, size, 2 * size})
+				if err == nil {
+					err = depth(session, tensors, float32(100*n+i), 2*size, size)
+					tensors.Release()
+				}
+				if err != nil {
 					errs <- fmt.Errorf("runner %d, run %d: %w", n, i, err)
 					break
 				}
-			}
-			if err := r.Close(); err != nil {
-				errs <- err
 			}
 		})
 	}
@@ -236,54 +235,75 @@ func TestRunnersSideBySide(t *testing.T) {
 	}
 }
 
-// Memory is kept from run to run, and a runner that was closed begins anew.
-func TestRunnerKeepsItsTensors(t *testing.T) {
+// Each shape has its memory, which is kept from run to run however shapes follow each other.
+func TestTensorsAreKeptByShape(t *testing.T) {
 	t.Parallel()
-	r := open(t, depthModel).NewRunner()
-	defer r.Close()
-	run := func(width int64) (in, out *float32) {
+	session := open(t, depthModel)
+	run := func(width int) [2]*float32 {
 		t.Helper()
-		if err := depth(r, 7, width, 14); err != nil {
-			t.Fatal(err)
-		}
-		input, err := r.Input(1, 3, 14, width)
+		tensors, err := session.Tensors([4]int{1, 3, 14, width})
 		if err != nil {
 			t.Fatal(err)
 		}
-		output, _, err := r.Run()
+		defer tensors.Release()
+		if err := depth(session, tensors, 7, width, 14); err != nil {
+			t.Fatal(err)
+		}
+		output, _, err := session.Run(t.Context(), tensors)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return &input[0], &output[0]
+		return [2]*float32{&tensors.Input()[0], &output[0]}
 	}
-	in, out := run(28)
-	if in2, out2 := run(28); in2 != in || out2 != out {
-		t.Error("the same shape gets new tensors")
+	wide, narrow := run(28), run(14)
+	if wide == narrow {
+		t.Error("two shapes share memory")
 	}
-	run(14)
-	run(28)
-	for range 2 {
-		if err := r.Close(); err != nil {
-			t.Errorf("close: %v", err)
+	for range 3 {
+		if run(28) != wide || run(14) != narrow {
+			t.Error("the same shape gets new tensors")
 		}
 	}
-	run(28)
 }
 
 func TestRunOfAShapeThatTheModelRefuses(t *testing.T) {
 	t.Parallel()
-	r := open(t, detectModel).NewRunner()
-	defer r.Close()
-	if _, err := r.Input(1, 3, 64, 64); err != nil {
+	session := open(t, detectModel)
+	small, err := session.Tensors([4]int{1, 3, 64, 64})
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := r.Run(); err == nil || !strings.Contains(err.Error(), "nocost_detect.onnx") {
-		t.Errorf("%v, want an error that names the model", err)
+	defer small.Release()
+	_, _, err = session.Run(t.Context(), small)
+	expect(t, err, engine.ErrRun, "nocost_detect.onnx")
+	if cause := engine.Cause(err); cause != engine.FaultModel {
+		t.Errorf("%v is about %q, want the model", err, cause)
 	}
-	if _, err := r.Input(1, 3, 640, 640); err != nil {
+	right, err := session.Tensors([4]int{1, 3, 640, 640})
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, shape, err := r.Run(); err != nil || fmt.Sprint(shape) != "[1 84 8400]" {
+	defer right.Release()
+	if _, shape, err := session.Run(t.Context(), right); err != nil || fmt.Sprint(shape) != "[1 84 8400]" {
 		t.Errorf("after that: %v, %v; want it to go on", shape, err)
+	}
+}
+
+func TestRunAfterItsContextEnded(t *testing.T) {
+	t.Parallel()
+	session := open(t, depthModel)
+	tensors, err := session.Tensors([4]int{1, 3, 14, 14})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tensors.Release()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	late := errors.New("too late")
+	cancel(late)
+	_, _, err = session.Run(ctx, tensors)
+	expect(t, err, engine.ErrTerminated, "nocost_depth.onnx")
+	expect(t, err, late)
+	if err := depth(session, tensors, 3, 14, 14); err != nil {
+		t.Errorf("after that: %v", err)
 	}
 }

@@ -37,15 +37,21 @@ type Value struct {
 	Shape []int64
 }
 
-// Session is a loaded model. It may be used by many goroutines, each with a [Runner] of its own.
-type Session struct {
+// Graph is what a model's file says of it.
+type Graph struct {
 	Name     string // base name of the file
-	Provider string
 	Inputs   []Value
 	Outputs  []Value
-	Metadata map[string]string // the file's custom metadata
+	Metadata map[string]string // custom metadata
+}
+
+// Session is a loaded model. It may be used by many goroutines, each with [Tensors] of its own.
+type Session struct {
+	Graph
+	Provider string
 
 	session *ort.DynamicAdvancedSession
+	store   store
 }
 
 // Open loads a model. [ErrLibrary], [ErrModel] or [ErrProvider] is returned, naming the file, when that fails.
@@ -57,9 +63,12 @@ func Open(file File, o Options) (*Session, error) {
 	if err := load(library); err != nil {
 		return nil, err
 	}
-	s := &Session{Name: file.name(), Provider: o.Provider}
+	s := &Session{Graph: Graph{Name: file.name()}, Provider: o.Provider, store: store{most: keptBytes}}
 	if err := s.describe(file); err != nil {
 		return nil, fmt.Errorf("%w %s: %w", ErrModel, s.Name, err)
+	}
+	if len(s.Outputs) == 0 {
+		return nil, fmt.Errorf("%w %s: it has no output", ErrModel, s.Name)
 	}
 	options, err := sessionOptions(o)
 	if err != nil {
@@ -67,9 +76,9 @@ func Open(file File, o Options) (*Session, error) {
 	}
 	defer options.Destroy()
 	if file.Data != nil {
-		s.session, err = ort.NewDynamicAdvancedSessionWithONNXData(file.Data, names(s.Inputs), names(s.Outputs), options)
+		s.session, err = ort.NewDynamicAdvancedSessionWithONNXData(file.Data, names(s.Inputs), names(s.Outputs[:1]), options)
 	} else {
-		s.session, err = ort.NewDynamicAdvancedSession(file.Path, names(s.Inputs), names(s.Outputs), options)
+		s.session, err = ort.NewDynamicAdvancedSession(file.Path, names(s.Inputs), names(s.Outputs[:1]), options)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w %s: %w", ErrModel, s.Name, err)
@@ -166,8 +175,11 @@ func configure(options *ort.SessionOptions, o Options) error {
 	return nil
 }
 
-// Close frees the model; its runners must be closed before.
-func (s *Session) Close() error { return s.session.Destroy() }
+// Close frees the model. No run may be under way; tensors that are released later are freed then.
+func (s *Session) Close() error {
+	s.store.close()
+	return s.session.Destroy()
+}
 
 // providerHint is what usually is behind an error of an execution provider.
 func providerHint(err error) string {

@@ -37,18 +37,18 @@ func (p *Picture) Cubic(dst []float32, width, height int) error {
 		return fmt.Errorf("cubic: a tensor of %d values for 3x%dx%d", len(dst), height, width)
 	}
 	if err := p.pixels.ConvertToWithParams(&p.floats, gocv.MatTypeCV32FC3, 1./255, 0); err != nil {
-		return fmt.Errorf("cubic: %w", err)
+		return fmt.Errorf("%w: cubic: %w", ErrPicture, err)
 	}
 	source := p.floats
 	if pictureWidth, pictureHeight := p.Size(); pictureWidth != width || pictureHeight != height {
 		if err := gocv.Resize(p.floats, &p.cubic, image.Pt(width, height), 0, 0, gocv.InterpolationCubic); err != nil {
-			return fmt.Errorf("cubic: %w", err)
+			return fmt.Errorf("%w: cubic: %w", ErrPicture, err)
 		}
 		source = p.cubic
 	}
 	values, err := source.DataPtrFloat32()
 	if err != nil {
-		return fmt.Errorf("cubic: %w", err)
+		return fmt.Errorf("%w: cubic: %w", ErrPicture, err)
 	}
 	plane := width * height
 	red, green, blue := dst[:plane], dst[plane:2*plane], dst[2*plane:3*plane]

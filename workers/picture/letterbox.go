@@ -54,13 +54,13 @@ func (p *Picture) Letterbox(dst []float32, boxWidth, boxHeight int) (Fit, error)
 	source := p.pixels
 	if f.Width != width || f.Height != height {
 		if err := gocv.Resize(p.pixels, &p.scaled, image.Pt(f.Width, f.Height), 0, 0, gocv.InterpolationLinear); err != nil {
-			return f, fmt.Errorf("letterbox: %w", err)
+			return f, fmt.Errorf("%w: letterbox: %w", ErrPicture, err)
 		}
 		source = p.scaled
 	}
 	pixels, err := source.DataPtrUint8()
 	if err != nil {
-		return f, fmt.Errorf("letterbox: %w", err)
+		return f, fmt.Errorf("%w: letterbox: %w", ErrPicture, err)
 	}
 	plane := boxWidth * boxHeight
 	if len(dst) != 3*plane {
