@@ -25,7 +25,7 @@ func TestProtocol(t *testing.T) {
 	tables := protocolTables(string(data))
 	for _, message := range []any{
 		flow.Frame{}, flow.Result{}, flow.Detection{}, flow.BoxDepth{}, depthmap.Map{}, flow.Scene{},
-		flow.Done{}, flow.Hop{}, flow.Held{}, depthmap.Range{},
+		flow.Done{}, flow.Hop{}, flow.Held{}, flow.Failure{}, depthmap.Range{},
 	} {
 		typ := reflect.TypeOf(message)
 		documented, ok := tables[documentedName(typ)]

@@ -28,6 +28,8 @@ type Result struct {
 	File       string        `msgpack:"file,omitempty"` // of the frame
 	Model      string        `msgpack:"mdl,omitempty"`  // base name of the model file
 	Error      string        `msgpack:"err,omitempty"`  // why there is no answer
+	Class      Class         `msgpack:"cls,omitempty"`  // of the error; older workers leave it out
+	Cause      Cause         `msgpack:"cau,omitempty"`  // of an error of class lost
 	Dropped    string        `msgpack:"drop,omitempty"` // live mode: why the frame was not looked at
 	Detections []Detection   `msgpack:"det,omitempty"`
 	Depth      *depthmap.Map `msgpack:"dep,omitempty"`
@@ -42,6 +44,9 @@ func (r *Result) ID() FrameID { return FrameID{r.Source, r.Session, r.Seq} }
 
 // Place is the partition of the frame's results and scene.
 func (r *Result) Place() int { return place(r.Version, r.Partition, r.Source) }
+
+// Failure is what kind of error the answer's is; its zero value without an error, or from an older worker.
+func (r *Result) Failure() Failure { return Failure{r.Class, r.Cause} }
 
 // MessageID is the Nats-Msg-Id of the result: that of the frame, and the group.
 func (r *Result) MessageID() string { return messageID(r.ID(), r.Copy) + "/" + r.Group }
@@ -68,7 +73,7 @@ func (r *Result) Validate() error {
 	}
 	return cmp.Or(
 		validPlace(r.Version, r.Partition, r.Copy), validSize(r.Width, r.Height), validFile(r.File),
-		validText("model", r.Model), validText("error", r.Error), validText("reason", r.Dropped),
+		validText("model", r.Model), validText("error", r.Error), r.Failure().validate(), validText("reason", r.Dropped),
 		validDetections(r.Detections), validAnswers(r.Answers), validLedger(r.Ledger), validPlan(r.Plan),
 	)
 }

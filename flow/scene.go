@@ -21,8 +21,11 @@ const (
 	OutcomeDropped Outcome = "dropped"
 )
 
-// DroppedExpired is why a group drops a live frame: it waited longer than its budget.
-const DroppedExpired = "expired"
+// Why a group drops a live frame.
+const (
+	DroppedExpired = "expired" // it waited longer than its budget
+	DroppedWarming = "warming" // the model is being made ready for its shape
+)
 
 // Held says that a scene's nearness comes from an older depth map than its own frame's.
 type Held struct {
@@ -32,25 +35,26 @@ type Held struct {
 
 // Scene is all that is known of one frame.
 type Scene struct {
-	Version    int               `msgpack:"v"` // of the frame
-	Source     string            `msgpack:"src"`
-	Session    string            `msgpack:"ses"`
-	Seq        uint64            `msgpack:"seq"`
-	Mode       Mode              `msgpack:"mode"`
-	Captured   int64             `msgpack:"cap"` // UTC, nanoseconds
-	Fused      int64             `msgpack:"fus"` // UTC, nanoseconds: when the fuser joined it
-	Width      int               `msgpack:"w"`
-	Height     int               `msgpack:"h"`
-	Plan       []string          `msgpack:"plan"`
-	Partition  int               `msgpack:"par,omitempty"`  // of the frame; see [Scene.Place]
-	File       string            `msgpack:"file,omitempty"` // of the frame
-	Outcome    Outcome           `msgpack:"out"`
-	Missing    []string          `msgpack:"mis,omitempty"` // groups of the plan without an answer in this scene
-	Errors     map[string]string `msgpack:"errs,omitempty"`
-	Detections []Detection       `msgpack:"det"`
-	Depth      *depthmap.Map     `msgpack:"dep,omitempty"`
-	Range      *depthmap.Range   `msgpack:"rng,omitempty"`
-	Held       *Held             `msgpack:"held,omitempty"`
+	Version    int                `msgpack:"v"` // of the frame
+	Source     string             `msgpack:"src"`
+	Session    string             `msgpack:"ses"`
+	Seq        uint64             `msgpack:"seq"`
+	Mode       Mode               `msgpack:"mode"`
+	Captured   int64              `msgpack:"cap"` // UTC, nanoseconds
+	Fused      int64              `msgpack:"fus"` // UTC, nanoseconds: when the fuser joined it
+	Width      int                `msgpack:"w"`
+	Height     int                `msgpack:"h"`
+	Plan       []string           `msgpack:"plan"`
+	Partition  int                `msgpack:"par,omitempty"`  // of the frame; see [Scene.Place]
+	File       string             `msgpack:"file,omitempty"` // of the frame
+	Outcome    Outcome            `msgpack:"out"`
+	Missing    []string           `msgpack:"mis,omitempty"` // groups of the plan without an answer in this scene
+	Errors     map[string]string  `msgpack:"errs,omitempty"`
+	Failures   map[string]Failure `msgpack:"fail,omitempty"` // what kinds of errors those are; older workers and fusers do not tell
+	Detections []Detection        `msgpack:"det"`
+	Depth      *depthmap.Map      `msgpack:"dep,omitempty"`
+	Range      *depthmap.Range    `msgpack:"rng,omitempty"`
+	Held       *Held              `msgpack:"held,omitempty"`
 	// Answers are what groups say beside detections and depth, by the group's name and their own.
 	Answers map[string]map[string]msgpack.RawMessage `msgpack:"ans,omitempty"`
 	Ledger  []Hop                                    `msgpack:"led"`
@@ -87,8 +91,13 @@ func (s *Scene) Validate() error {
 	if s.Range != nil && !(finite(s.Range.Low) && finite(s.Range.High)) {
 		return fmt.Errorf("%w: depth range %v to %v", ErrMessage, s.Range.Low, s.Range.High)
 	}
-	if len(s.Answers) > MaxGroups || len(s.Errors) > MaxGroups+1 || len(s.Missing) > MaxGroups {
+	if len(s.Answers) > MaxGroups || len(s.Errors) > MaxGroups+1 || len(s.Failures) > MaxGroups || len(s.Missing) > MaxGroups {
 		return fmt.Errorf("%w: %d groups answered, %d failed, %d are missing, at most %d", ErrMessage, len(s.Answers), len(s.Errors), len(s.Missing), MaxGroups)
+	}
+	for group, failure := range s.Failures {
+		if err := cmp.Or(ValidGroup(group), failure.validate()); err != nil {
+			return fmt.Errorf("%w: group %.16q: %w", ErrMessage, group, err)
+		}
 	}
 	for group, answers := range s.Answers {
 		if err := cmp.Or(ValidGroup(group), validAnswers(answers)); err != nil {

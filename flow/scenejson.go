@@ -13,15 +13,16 @@ import (
 
 // SceneJSON is a scene as people and programs read it: in the gateway's answers and in scene files.
 type SceneJSON struct {
-	Frame      FrameJSON         `json:"frame"`
-	Captured   time.Time         `json:"captured"` // RFC 3339, UTC
-	Size       [2]int            `json:"size"`     // width, height of the picture in pixels
-	Plan       []string          `json:"plan"`
-	Detections []Detection       `json:"detections"`
-	Outcome    Outcome           `json:"outcome"`
-	Missing    []string          `json:"missing"`
-	Errors     map[string]string `json:"errors,omitempty"` // by group
-	Held       *Held             `json:"held"`             // null: the depth map is the frame's own
+	Frame      FrameJSON          `json:"frame"`
+	Captured   time.Time          `json:"captured"` // RFC 3339, UTC
+	Size       [2]int             `json:"size"`     // width, height of the picture in pixels
+	Plan       []string           `json:"plan"`
+	Detections []Detection        `json:"detections"`
+	Outcome    Outcome            `json:"outcome"`
+	Missing    []string           `json:"missing"`
+	Errors     map[string]string  `json:"errors,omitempty"`   // by group
+	Failures   map[string]Failure `json:"failures,omitempty"` // what kinds of errors those are
+	Held       *Held              `json:"held"`               // null: the depth map is the frame's own
 	// Answers are what groups say beside detections and depth, by the group's name and their own.
 	Answers map[string]map[string]json.RawMessage `json:"answers,omitempty"`
 	Ledger  []Hop                                 `json:"ledger"`
@@ -38,7 +39,7 @@ func (s *Scene) JSON() SceneJSON {
 	return SceneJSON{
 		Frame: FrameJSON{s.ID(), s.File}, Captured: time.Unix(0, s.Captured).UTC(), Size: [2]int{s.Width, s.Height},
 		Plan: notNil(s.Plan), Detections: notNil(s.Detections), Outcome: s.Outcome, Missing: notNil(s.Missing),
-		Errors: s.Errors, Held: s.Held, Answers: answersJSON(s.Answers), Ledger: notNil(s.Ledger),
+		Errors: s.Errors, Failures: s.Failures, Held: s.Held, Answers: answersJSON(s.Answers), Ledger: notNil(s.Ledger),
 	}
 }
 

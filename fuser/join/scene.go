@@ -28,11 +28,14 @@ func Fuse(joined Joined, needs Needs, last *depthmap.Range, unpacker *depthmap.U
 		Mode: first.Mode, Captured: first.Captured, Fused: clock.Stamp(now), Plan: joined.Plan,
 		Outcome: flow.OutcomeComplete, Range: last,
 	}
-	fail := func(group, reason string) {
+	fail := func(group, reason string, failure flow.Failure) {
 		if scene.Errors == nil {
-			scene.Errors = map[string]string{}
+			scene.Errors, scene.Failures = map[string]string{}, map[string]flow.Failure{}
 		}
 		scene.Errors[group], scene.Outcome = flow.CutText(reason), flow.OutcomeError
+		if failure.Class != "" {
+			scene.Failures[group] = failure
+		}
 	}
 	for _, r := range results {
 		if scene.File == "" { // workers of others may leave it out
@@ -43,7 +46,7 @@ func Fuse(joined Joined, needs Needs, last *depthmap.Range, unpacker *depthmap.U
 		}
 		scene.Width, scene.Height = max(scene.Width, r.Width), max(scene.Height, r.Height)
 		if r.Error != "" {
-			fail(r.Group, r.Error)
+			fail(r.Group, r.Error, r.Failure())
 			continue
 		}
 		if len(r.Answers) > 0 {
@@ -58,7 +61,7 @@ func Fuse(joined Joined, needs Needs, last *depthmap.Range, unpacker *depthmap.U
 		}
 		unpacked, err := unpacker.Unpack(r.Depth)
 		if err != nil {
-			fail(r.Group, err.Error())
+			fail(r.Group, err.Error(), flow.Failure{Class: flow.ClassLost, Cause: flow.CauseModel})
 			continue
 		}
 		samples, scene.Depth = unpacked, r.Depth

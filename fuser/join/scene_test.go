@@ -104,13 +104,28 @@ func TestErrorsMakeAnErrorSceneThatKeepsTheRest(t *testing.T) {
 	var unpacker depthmap.Unpacker
 	good := ramp(t, 32, 24, depthmap.InverseRelative, [4]int{}, 0)
 	failed := withDepth(good, [4]float32{1, 1, 9, 9})
-	failed[1].Depth, failed[1].Error = nil, "picture is broken"
+	failed[1].Depth, failed[1].Error, failed[1].Class = nil, "picture is broken", flow.ClassPicture
+	lost := withDepth(good, [4]float32{1, 1, 9, 9})
+	lost[1].Depth, lost[1].Error, lost[1].Class, lost[1].Cause = nil, "given up", flow.ClassLost, flow.CauseDeadline
+	older := withDepth(good, [4]float32{1, 1, 9, 9})
+	older[1].Depth, older[1].Error = nil, "picture is broken"
 	torn := withDepth(good, [4]float32{1, 1, 9, 9})
 	cut := *good
 	cut.Data = cut.Data[:len(cut.Data)/2]
 	torn[1].Depth = &cut
-	for name, results := range map[string][]*flow.Result{"group error": failed, "torn map": torn} {
-		scene := fuse(results, nil, &unpacker, time.Now())
+	for name, test := range map[string]struct {
+		results []*flow.Result
+		want    flow.Failure
+	}{
+		"group error":     {failed, flow.Failure{Class: flow.ClassPicture}},
+		"given up":        {lost, flow.Failure{Class: flow.ClassLost, Cause: flow.CauseDeadline}},
+		"an older worker": {older, flow.Failure{}},
+		"torn map":        {torn, flow.Failure{Class: flow.ClassLost, Cause: flow.CauseModel}},
+	} {
+		scene := fuse(test.results, nil, &unpacker, time.Now())
+		if got, told := scene.Failures[flow.GroupDepth]; got != test.want || told != (test.want.Class != "") || len(scene.Failures) > 1 {
+			t.Errorf("%s: failures %v, want %+v", name, scene.Failures, test.want)
+		}
 		if scene.Outcome != flow.OutcomeError || scene.Errors[flow.GroupDepth] == "" || scene.Depth != nil {
 			t.Errorf("%s: outcome %s, errors %v, depth %v", name, scene.Outcome, scene.Errors, scene.Depth)
 		}

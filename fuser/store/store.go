@@ -79,7 +79,7 @@ func shrink(scene *flow.Scene, step int) bool {
 	}
 	if step <= 3 {
 		scene.Depth, scene.Detections, scene.Answers, scene.Held = nil, []flow.Detection{}, nil, nil
-		scene.Errors = map[string]string{join.Stage: scene.Errors[join.Stage]}
+		scene.Errors, scene.Failures = map[string]string{join.Stage: scene.Errors[join.Stage]}, nil
 		scene.Ledger = scene.Ledger[max(0, len(scene.Ledger)-1):]
 		return true
 	}
