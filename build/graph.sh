@@ -19,18 +19,39 @@ for leaf in flow/clock flow/depthmap flow/picture producer/live/credit; do
 done
 
 # Within a service a package imports what lies beside or below it, never what lies above; its commands are at the top.
-# dataset writes what its street draws; smoke reads the answers of a gateway, whose types have no package of their own yet.
+# dataset writes what its street draws.
 # shellcheck disable=SC2016 # $p is of the template
 go list -tags "${TAGS:-}" -f '{{$p := .ImportPath}}{{range .Imports}}{{$p}} {{.}}{{"\n"}}{{end}}' ./producer/... ./workers/... ./fuser/... ./gateway/... ./standalone/... |
-	grep " $ROOT/" | grep -v '/cmd/' | grep -Ev "^$ROOT/(producer/street/dataset|gateway/smoke) " | while read -r package import; do
+	grep " $ROOT/" | grep -v '/cmd/' | grep -v "^$ROOT/producer/street/dataset " | while read -r package import; do
 	case $package in "$import"/*) echo "${package#"$ROOT"/} imports upwards: ${import#"$ROOT"/}" ;; esac
 done >.graph
 [ ! -s .graph ] || { cat .graph; bad=1; }
 
-# A folder has at most 15 Go files beside its tests. producer/street is one idea in many; gateway is to get rooms of its own.
-go list -tags "${TAGS:-}" -f '{{len .GoFiles}} {{len .CgoFiles}} {{.ImportPath}}' ./flow/... ./producer/... ./workers/... ./fuser/... ./gateway/... ./standalone/... |
-	awk '$1 + $2 > 15 && $3 !~ /(producer\/street|\/gateway)$/ { print $3 " has " $1 + $2 " files, at most 15: it holds more than one idea" }' >.graph
+# The rooms of a service: a package, and those of its own that it may import.
+cat >.rooms <<EOF
+gateway live predict overview rest
+gateway/rest live predict overview web
+gateway/overview live
+gateway/smoke live predict
+workers detect depth model engine picture
+workers/detect model engine picture
+workers/depth model engine picture
+workers/model picture
+EOF
+# shellcheck disable=SC2016 # $p is of the template
+go list -tags "${TAGS:-}" -f '{{$p := .ImportPath}}{{range .Imports}}{{$p}} {{.}}{{"\n"}}{{end}}' ./gateway/... ./workers/... |
+	sed "s,$ROOT/,,g" | awk '
+		{ split($1, path, "/"); service = path[1] "/" }
+		FNR == NR { for (i = 2; i <= NF; i++) may[$1, service $i] = 1; next }
+		path[2] != "cmd" && index($2, service) == 1 && !may[$1, $2] { print $1 " must not import " $2 ": it is in another room" }
+		$1 == "workers/engine" && $2 ~ /^(flow|workers)(\/|$)/ { print $1 " must not import " $2 ": it knows ONNX Runtime alone" }
+	' .rooms - >.graph
 [ ! -s .graph ] || { cat .graph; bad=1; }
 
-rm -f .graph
+# A folder has at most 15 Go files beside its tests. producer/street is one idea in many.
+go list -tags "${TAGS:-}" -f '{{len .GoFiles}} {{len .CgoFiles}} {{.ImportPath}}' ./flow/... ./producer/... ./workers/... ./fuser/... ./gateway/... ./standalone/... |
+	awk '$1 + $2 > 15 && $3 !~ /producer\/street$/ { print $3 " has " $1 + $2 " files, at most 15: it holds more than one idea" }' >.graph
+[ ! -s .graph ] || { cat .graph; bad=1; }
+
+rm -f .graph .rooms
 exit $bad

@@ -26,7 +26,7 @@ func BenchmarkViewers(b *testing.B) {
 	}{{"alone", false, false}, {"idle=1000", true, false}, {"idle=1000+slow", true, true}} {
 		b.Run(beside.name, func(b *testing.B) {
 			nats := newProvisionedBench(b)
-			r := nats.startReady(b, func(cfg *gateway.Config) { cfg.MaxViewers = 2000 })
+			r := nats.startReady(b, func(cfg *gateway.Config) { cfg.Live.MaxViewers = 2000 })
 			if beside.idle {
 				r.startCrowd(b)
 			}

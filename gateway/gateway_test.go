@@ -15,6 +15,8 @@ import (
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 	"github.com/spatial-flow/spatial-flow/gateway"
+	"github.com/spatial-flow/spatial-flow/gateway/live"
+	"github.com/spatial-flow/spatial-flow/gateway/predict"
 )
 
 func TestScenesComeWithTheirOwnPictures(t *testing.T) {
@@ -117,11 +119,11 @@ func TestStartedGatewayShowsTheNewestSources(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	r := b.startReady(t, func(c *gateway.Config) { c.MaxSources = 3 })
+	r := b.startReady(t, func(c *gateway.Config) { c.Live.MaxSources = 3 })
 	var names []string
 	r.eventually("three sources", func() bool {
 		_, _, body := r.get("/api/v1/sources")
-		var status gateway.Status
+		var status live.Status
 		if err := json.Unmarshal([]byte(body), &status); err != nil {
 			t.Fatal(err)
 		}
@@ -206,7 +208,7 @@ func TestBadMessagesAreCounted(t *testing.T) {
 func TestFirstMessage(t *testing.T) {
 	t.Parallel()
 	b := newProvisionedBench(t)
-	r := b.startReady(t, func(c *gateway.Config) { c.WatchWithin, c.MaxWatched = 2*time.Second, 3 })
+	r := b.startReady(t, func(c *gateway.Config) { c.Live.WatchWithin, c.Live.MaxWatched = 2*time.Second, 3 })
 	for name, first := range map[string]string{
 		"no JSON":    "hello",
 		"no list":    `{}`,
@@ -218,15 +220,15 @@ func TestFirstMessage(t *testing.T) {
 	} {
 		c := r.dial()
 		c.write([]byte(first))
-		if code, reason := c.closed(); code != websocket.StatusPolicyViolation || !strings.Contains(reason, gateway.ErrWatch.Error()) {
+		if code, reason := c.closed(); code != websocket.StatusPolicyViolation || !strings.Contains(reason, live.ErrWatch.Error()) {
 			t.Errorf("%s: closed with %v %q", name, code, reason)
 		}
 	}
-	if code, reason := r.dial().closed(); code != websocket.StatusPolicyViolation || !strings.Contains(reason, gateway.ErrNoWatch.Error()) {
+	if code, reason := r.dial().closed(); code != websocket.StatusPolicyViolation || !strings.Contains(reason, live.ErrNoWatch.Error()) {
 		t.Errorf("silence: closed with %v %q", code, reason)
 	}
 	c := r.dial()
-	c.write([]byte(`{"sources":["` + strings.Repeat("a", gateway.MaxWatchBytes) + `"]}`))
+	c.write([]byte(`{"sources":["` + strings.Repeat("a", live.MaxWatchBytes) + `"]}`))
 	if code, _ := c.closed(); code != websocket.StatusMessageTooBig {
 		t.Errorf("too long: closed with %v", code)
 	}
@@ -260,7 +262,7 @@ func TestViewerChangesSources(t *testing.T) {
 func TestSlowViewerIsDisconnectedAndHoldsNobodyUp(t *testing.T) {
 	t.Parallel()
 	b := newProvisionedBench(t)
-	r := b.startReady(t, func(c *gateway.Config) { c.WriteTimeout = 500 * time.Millisecond })
+	r := b.startReady(t, func(c *gateway.Config) { c.Live.WriteTimeout = 500 * time.Millisecond })
 	r.watch("cam1") // and never reads again
 	quick := r.watch("cam1")
 	big := newFrame(t, "cam1", "s", 1)
@@ -282,7 +284,9 @@ func TestSlowViewerIsDisconnectedAndHoldsNobodyUp(t *testing.T) {
 func TestViewerThatAnswersNoPingIsDisconnected(t *testing.T) {
 	t.Parallel()
 	b := newProvisionedBench(t)
-	r := b.startReady(t, func(c *gateway.Config) { c.PingEvery, c.WriteTimeout = 50*time.Millisecond, 200*time.Millisecond })
+	r := b.startReady(t, func(c *gateway.Config) {
+		c.Live.PingEvery, c.Live.WriteTimeout = 50*time.Millisecond, 200*time.Millisecond
+	})
 	r.watch("cam1") // only reading answers pings
 	r.eventually("leaving", func() bool { return r.metric("spatialflow_viewers") == 0 })
 }
@@ -303,10 +307,10 @@ func TestStatusFollowsProducers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	state := func(want flow.State) gateway.SourceInfo {
+	state := func(want flow.State) live.SourceInfo {
 		t.Helper()
-		var info gateway.SourceInfo
-		c.status(func(s gateway.Status) bool {
+		var info live.SourceInfo
+		c.status(func(s live.Status) bool {
 			if len(s.Sources) == 1 {
 				info = s.Sources[0]
 			}
@@ -320,7 +324,7 @@ func TestStatusFollowsProducers(t *testing.T) {
 	say(flow.StateRunning, "")
 	say(flow.StateFailed, "the file ends in the middle of a frame")
 	info := state(flow.StateFailed)
-	want := gateway.SourceInfo{
+	want := live.SourceInfo{
 		Source: "clip", Mode: flow.ModeLossless, State: flow.StateFailed, Reason: "the file ends in the middle of a frame",
 		Session: "s", Seq: 1, Frames: 9, Account: &flow.Account{Captured: 1, Admitted: 1, Complete: 1}, ScenesPerSecond: info.ScenesPerSecond,
 	}
@@ -329,7 +333,7 @@ func TestStatusFollowsProducers(t *testing.T) {
 	}
 	say(flow.StateRunning, "")
 	state(flow.StateRunning)
-	state(gateway.StateGone) // nothing is said for 3 s
+	state(live.StateGone) // nothing is said for 3 s
 }
 
 func TestLiveFramesOfWatchedSources(t *testing.T) {
@@ -393,16 +397,18 @@ func TestGroupIsAdded(t *testing.T) {
 func TestConfigValidate(t *testing.T) {
 	t.Parallel()
 	for _, change := range []func(*gateway.Config){
-		func(c *gateway.Config) { c.MaxViewers = 0 },
-		func(c *gateway.Config) { c.Queue = -1 },
-		func(c *gateway.Config) { c.PingEvery = 0 },
-		func(c *gateway.Config) { c.PredictInflight = 0 },
+		func(c *gateway.Config) { c.Live.MaxViewers = 0 },
+		func(c *gateway.Config) { c.Live.Queue = -1 },
+		func(c *gateway.Config) { c.Live.PingEvery = 0 },
+		func(c *gateway.Config) { c.Predict.Inflight = 0 },
 		func(c *gateway.Config) { c.Origins = []string{"[a"} },
 	} {
 		cfg := gateway.Config{
-			MaxViewers: 1, MaxWatched: 1, MaxSources: 1, FrameBytes: 1, TotalFrameBytes: 1, Queue: 1,
-			WatchWithin: 1, WriteTimeout: 1, PingEvery: 1,
-			PredictInflight: 1, PredictQueue: 1,
+			Live: live.Config{
+				MaxViewers: 1, MaxWatched: 1, MaxSources: 1, FrameBytes: 1, TotalFrameBytes: 1, Queue: 1,
+				WatchWithin: 1, WriteTimeout: 1, PingEvery: 1,
+			},
+			Predict: predict.Config{Inflight: 1, Queue: 1},
 		}
 		if err := cfg.Validate(); err != nil {
 			t.Fatal(err)

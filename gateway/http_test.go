@@ -18,12 +18,13 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/gateway"
+	"github.com/spatial-flow/spatial-flow/gateway/overview"
 )
 
 func TestTooManyViewers(t *testing.T) {
 	t.Parallel()
 	b := newProvisionedBench(t)
-	r := b.startReady(t, func(c *gateway.Config) { c.MaxViewers = 1 })
+	r := b.startReady(t, func(c *gateway.Config) { c.Live.MaxViewers = 1 })
 	first := r.watch("cam1")
 	code, header, body := r.get("/ws")
 	if code != http.StatusServiceUnavailable || header.Get("Retry-After") == "" || !strings.Contains(body, `"error"`) {
@@ -153,7 +154,7 @@ func (r *runner) dialTCP(within time.Duration) net.Conn {
 func TestCallerThatDoesNotRead(t *testing.T) {
 	t.Parallel()
 	b := newProvisionedBench(t)
-	r := b.startReady(t, func(c *gateway.Config) { c.WriteTimeout = 200 * time.Millisecond })
+	r := b.startReady(t, func(c *gateway.Config) { c.Live.WriteTimeout = 200 * time.Millisecond })
 	conn := r.dialTCP(patience)
 	var err error
 	for err == nil {
@@ -168,7 +169,7 @@ func TestCallerThatDoesNotRead(t *testing.T) {
 func TestCallerThatDoesNotSend(t *testing.T) {
 	t.Parallel()
 	b := newProvisionedBench(t)
-	r := b.startReady(t, func(c *gateway.Config) { c.WriteTimeout = 200 * time.Millisecond })
+	r := b.startReady(t, func(c *gateway.Config) { c.Live.WriteTimeout = 200 * time.Millisecond })
 	for _, head := range []string{"POST /predict?x=1", "GET /openapi.yaml"} {
 		conn := r.dialTCP(patience)
 		if _, err := conn.Write([]byte(head + " HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n")); err != nil {
@@ -185,7 +186,7 @@ func TestCallerThatDoesNotSend(t *testing.T) {
 func TestStatusIsNotHeldUp(t *testing.T) {
 	t.Parallel()
 	b := newProvisionedBench(t)
-	r := b.startReady(t, func(c *gateway.Config) { c.WriteTimeout = time.Hour })
+	r := b.startReady(t, func(c *gateway.Config) { c.Live.WriteTimeout = time.Hour })
 	for i := range 30 {
 		b.publish(t, fmt.Sprint("cam", i), "S", 1)
 	}
@@ -250,7 +251,7 @@ func TestStatusIsWhatMetricsSay(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.eventually("the refusal", func() bool { return r.metric("spatialflow_refused_total", "door", "alive", "reason", "malformed") == 1 })
-	var status gateway.Overview
+	var status overview.Overview
 	r.eventually("a status that is younger", func() bool {
 		_, _, body := r.get("/api/v1/status")
 		if err := json.Unmarshal([]byte(body), &status); err != nil {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/gateway"
+	"github.com/spatial-flow/spatial-flow/gateway/predict"
 )
 
 // answer is what POST /predict said.
@@ -26,7 +27,7 @@ type answer struct {
 	code   int
 	header http.Header
 	body   string
-	gateway.Prediction
+	predict.Prediction
 	Error string `json:"error"`
 }
 
@@ -307,7 +308,7 @@ func TestPredictAsksOptionalGroups(t *testing.T) {
 func TestPredictUnderLoad(t *testing.T) {
 	t.Parallel()
 	m := &models{after: 30 * time.Millisecond}
-	r := newProvisionedBench(t).startPredict(t, m, func(c *gateway.Config) { c.PredictQueue = 20 })
+	r := newProvisionedBench(t).startPredict(t, m, func(c *gateway.Config) { c.Predict.Queue = 20 })
 	data := picture(t, 2)
 	codes := make(chan int, 64)
 	var callers sync.WaitGroup
@@ -341,7 +342,7 @@ func TestPredictUnderLoad(t *testing.T) {
 func TestPredictCallerGone(t *testing.T) {
 	t.Parallel()
 	m := &models{after: 3 * time.Second}
-	r := newProvisionedBench(t).startPredict(t, m, func(c *gateway.Config) { c.PredictInflight = 2 })
+	r := newProvisionedBench(t).startPredict(t, m, func(c *gateway.Config) { c.Predict.Inflight = 2 })
 	var body bytes.Buffer
 	form := multipart.NewWriter(&body)
 	part, err := form.CreateFormFile("file", "a.jpg")

@@ -12,7 +12,7 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
-	"github.com/spatial-flow/spatial-flow/gateway"
+	"github.com/spatial-flow/spatial-flow/gateway/live"
 )
 
 // A group is added, shadows, and goes again, while a film and a camera run: they go on, and their viewers have pictures.
@@ -92,7 +92,7 @@ func (v seen) pictures(t *testing.T, when string) {
 		if kind != websocket.MessageBinary {
 			continue
 		}
-		var header gateway.SceneHeader
+		var header live.SceneHeader
 		if err := json.Unmarshal(data[4:4+binary.LittleEndian.Uint32(data)], &header); err != nil {
 			t.Fatal(err)
 		}

@@ -17,7 +17,7 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/clock"
-	"github.com/spatial-flow/spatial-flow/gateway"
+	"github.com/spatial-flow/spatial-flow/gateway/live"
 	"github.com/spatial-flow/spatial-flow/standalone/drawing"
 )
 
@@ -91,7 +91,7 @@ func (c *watched) choose(ctx context.Context) (string, error) {
 	if response.StatusCode != http.StatusOK {
 		return "", fmt.Errorf("%w: %s answers %s", errMessage, request.URL, response.Status)
 	}
-	var status gateway.Status
+	var status live.Status
 	if err := json.NewDecoder(io.LimitReader(response.Body, watchLargest)).Decode(&status); err != nil {
 		return "", fmt.Errorf("%w: %s: %w", errMessage, request.URL, err)
 	}
@@ -100,7 +100,7 @@ func (c *watched) choose(ctx context.Context) (string, error) {
 		switch {
 		case s.State == flow.StateRunning:
 			return s.Source, nil
-		case ended == "" && s.State != gateway.StateGone && s.Seq > 0:
+		case ended == "" && s.State != live.StateGone && s.Seq > 0:
 			ended = s.Source
 		}
 	}
@@ -149,7 +149,7 @@ func (c *watched) connect(ctx context.Context) (connected bool, err error) {
 	}
 	defer conn.CloseNow()
 	conn.SetReadLimit(watchLargest)
-	ask, err := json.Marshal(gateway.Watch{Sources: []string{c.source}})
+	ask, err := json.Marshal(live.Watch{Sources: []string{c.source}})
 	if err != nil {
 		return connected, err
 	}
@@ -181,7 +181,7 @@ func (c *watched) connect(ctx context.Context) (connected bool, err error) {
 
 // status returns errWatched when the source has ended and its last scene was shown.
 func (c *watched) status(data []byte) error {
-	var status gateway.Status
+	var status live.Status
 	if err := json.Unmarshal(data, &status); err != nil {
 		return fmt.Errorf("status: %w", err)
 	}
@@ -209,7 +209,7 @@ func (c *watched) status(data []byte) error {
 	return nil
 }
 
-// scene shows a scene message; see [gateway.SceneHeader].
+// scene shows a scene message; see [live.SceneHeader].
 func (c *watched) scene(ctx context.Context, data []byte) error {
 	header, picture, depth, err := parseScene(data)
 	if err != nil {
@@ -239,7 +239,7 @@ func (c *watched) scene(ctx context.Context, data []byte) error {
 var errMessage = errors.New("bad scene message")
 
 // parseScene takes a message apart: length of the header, header, picture, depth.
-func parseScene(data []byte) (header gateway.SceneHeader, picture []byte, depth *drawing.Map, err error) {
+func parseScene(data []byte) (header live.SceneHeader, picture []byte, depth *drawing.Map, err error) {
 	if len(data) < 4 {
 		return header, nil, nil, fmt.Errorf("%w: %d bytes", errMessage, len(data))
 	}

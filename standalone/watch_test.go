@@ -23,7 +23,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 	"github.com/spatial-flow/spatial-flow/flow/service"
-	"github.com/spatial-flow/spatial-flow/gateway"
+	"github.com/spatial-flow/spatial-flow/gateway/live"
 	"github.com/spatial-flow/spatial-flow/standalone/drawing"
 )
 
@@ -205,24 +205,24 @@ func (full) Write([]byte) (int, error) { return 0, syscall.EPIPE }
 // Without --source, what runs is watched, else what has something to show.
 func TestWatchChooses(t *testing.T) {
 	t.Parallel()
-	info := func(name string, state flow.State, seq uint64) gateway.SourceInfo {
-		return gateway.SourceInfo{Source: name, State: state, Seq: seq}
+	info := func(name string, state flow.State, seq uint64) live.SourceInfo {
+		return live.SourceInfo{Source: name, State: state, Seq: seq}
 	}
 	for name, c := range map[string]struct {
-		sources []gateway.SourceInfo
+		sources []live.SourceInfo
 		want    string
 	}{
 		"none":            {nil, ""},
-		"one runs":        {[]gateway.SourceInfo{info("a", flow.StateComplete, 9), info("b", gateway.StateGone, 9), info("c", flow.StateRunning, 0)}, "c"},
-		"all have ended":  {[]gateway.SourceInfo{info("a", flow.StateFailed, 0), info("b", flow.StateComplete, 9)}, "b"},
-		"only a gone one": {[]gateway.SourceInfo{info("a", gateway.StateGone, 9)}, ""},
+		"one runs":        {[]live.SourceInfo{info("a", flow.StateComplete, 9), info("b", live.StateGone, 9), info("c", flow.StateRunning, 0)}, "c"},
+		"all have ended":  {[]live.SourceInfo{info("a", flow.StateFailed, 0), info("b", flow.StateComplete, 9)}, "b"},
+		"only a gone one": {[]live.SourceInfo{info("a", live.StateGone, 9)}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if r.URL.Path != "/api/v1/sources" {
 					t.Errorf("asked for %s", r.URL)
 				}
-				_ = json.NewEncoder(w).Encode(gateway.Status{Type: "status", Sources: c.sources})
+				_ = json.NewEncoder(w).Encode(live.Status{Type: "status", Sources: c.sources})
 			}))
 			defer server.Close()
 			watched := &watched{w: &Watch{Gateway: server.URL}}
@@ -287,7 +287,7 @@ func FuzzParseScene(f *testing.F) {
 // A message of the gateway's own is taken apart whole.
 func TestParseScene(t *testing.T) {
 	t.Parallel()
-	header := gateway.SceneHeader{Type: "scene", PictureBytes: 3, Depth: &gateway.DepthHeader{
+	header := live.SceneHeader{Type: "scene", PictureBytes: 3, Depth: &live.DepthHeader{
 		Map: &depthmap.Map{Width: 1, Height: 1, Kind: depthmap.Metric, Bits: 8, Scale: 1, Data: []byte{7, 8}}, Bytes: 2,
 	}}
 	text, err := json.Marshal(header)

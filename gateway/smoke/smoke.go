@@ -26,7 +26,8 @@ import (
 	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/flow/clock"
 	"github.com/spatial-flow/spatial-flow/flow/service"
-	"github.com/spatial-flow/spatial-flow/gateway"
+	"github.com/spatial-flow/spatial-flow/gateway/live"
+	"github.com/spatial-flow/spatial-flow/gateway/predict"
 )
 
 // ErrSmoke is returned when a deployment does not do what it is for.
@@ -132,7 +133,7 @@ func (c *Command) predict(ctx context.Context, picture []byte) (string, error) {
 	if err = errors.Join(err, form.Close()); err != nil {
 		return "", err
 	}
-	var answer gateway.Prediction
+	var answer predict.Prediction
 	if err := c.call(ctx, http.MethodPost, "/predict", form.FormDataContentType(), body.Bytes(), &answer); err != nil {
 		return "", err
 	}
@@ -173,7 +174,7 @@ func (c *Command) publishAndWatch(ctx context.Context, b *bus.Bus, picture []byt
 	}
 	defer conn.CloseNow()
 	conn.SetReadLimit(maxAnswer)
-	watch, err := json.Marshal(gateway.Watch{Sources: []string{c.Source}})
+	watch, err := json.Marshal(live.Watch{Sources: []string{c.Source}})
 	if err == nil {
 		err = conn.Write(ctx, websocket.MessageText, watch)
 	}
@@ -230,8 +231,8 @@ func publish(ctx context.Context, b *bus.Bus, source string, picture []byte) err
 	return nil
 }
 
-func readHeader(message []byte) (*gateway.SceneHeader, error) {
-	header := new(gateway.SceneHeader)
+func readHeader(message []byte) (*live.SceneHeader, error) {
+	header := new(live.SceneHeader)
 	if len(message) < 4 || uint64(binary.LittleEndian.Uint32(message)) > uint64(len(message)-4) {
 		return nil, errors.New("the websocket sends no scene")
 	}

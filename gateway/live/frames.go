@@ -1,0 +1,78 @@
+package live
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+)
+
+// frame is a stored frame as it came, and its picture once somebody looks.
+type frame struct {
+	id      flow.FrameID
+	size    int64
+	picture func() ([]byte, error) // the JPEG; decodes the message at the first call
+}
+
+func newFrame(id flow.FrameID, raw []byte) *frame {
+	return &frame{id: id, size: int64(len(raw)), picture: sync.OnceValues(func() ([]byte, error) {
+		message := raw
+		raw = nil // the picture is a slice of its own
+		var f flow.Frame
+		if err := flow.Decode(message, &f); err != nil {
+			return nil, fmt.Errorf("%w: %s: %w", ErrFrame, id, err)
+		}
+		if f.ID() != id {
+			return nil, fmt.Errorf("%w: message ID says %s, frame says %s", ErrFrame, id, f.ID())
+		}
+		return f.Picture, nil
+	})}
+}
+
+// frameStore keeps the frames of one source, in order of arrival, until their scenes come.
+type frameStore struct {
+	frames []*frame
+	bytes  int64
+}
+
+// add keeps a frame within limit bytes. Frames of other sessions make room for it; those of its own do not, for
+// theirs are the next scenes: then the frame is refused. freed is what was given up, in bytes.
+func (s *frameStore) add(f *frame, limit int64) (kept bool, freed int64) {
+	if slices.ContainsFunc(s.frames, func(o *frame) bool { return o.id == f.id }) {
+		return true, 0
+	}
+	if s.bytes+f.size > limit {
+		freed = s.remove(func(o *frame) bool { return o.id.Session != f.id.Session })
+	}
+	if s.bytes+f.size > limit {
+		return false, freed
+	}
+	s.frames = append(s.frames, f)
+	s.bytes += f.size
+	return true, freed
+}
+
+// take removes and returns the frame of a scene, with the frames that no later scene can need: the earlier ones of
+// its session, and those of the session before, unless that is empty. freed counts the returned one too.
+func (s *frameStore) take(id flow.FrameID, before string) (found *frame, freed int64) {
+	freed = s.remove(func(f *frame) bool {
+		if f.id == id {
+			found = f
+		}
+		return f.id.Session == id.Session && f.id.Seq <= id.Seq || f.id.Session == before && before != id.Session
+	})
+	return found, freed
+}
+
+func (s *frameStore) remove(which func(*frame) bool) (freed int64) {
+	s.frames = slices.DeleteFunc(s.frames, func(f *frame) bool {
+		out := which(f)
+		if out {
+			freed += f.size
+		}
+		return out
+	})
+	s.bytes -= freed
+	return freed
+}
