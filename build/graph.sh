@@ -36,7 +36,7 @@ gateway/smoke live predict
 workers detect depth model engine picture
 workers/detect model engine picture
 workers/depth model engine picture
-workers/model picture
+workers/model engine picture
 EOF
 # shellcheck disable=SC2016 # $p is of the template
 go list -tags "${TAGS:-}" -f '{{$p := .ImportPath}}{{range .Imports}}{{$p}} {{.}}{{"\n"}}{{end}}' ./gateway/... ./workers/... |

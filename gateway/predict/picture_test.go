@@ -204,9 +204,9 @@ func TestPrepareRefuses(t *testing.T) {
 // pictureFiles are files of all kinds: the project's own, and those as people have them, when they are there.
 func pictureFiles(t *testing.T) []string {
 	t.Helper()
-	root := cmp.Or(os.Getenv("SPATIALFLOW_SHARED"), "../../shared")
+	root := cmp.Or(os.Getenv("SPATIALFLOW_SHARED"), "../../../shared")
 	var files []string
-	for _, pattern := range []string{"../flow/picture/testdata/*.*", root + "/cases/pictures/*.*"} {
+	for _, pattern := range []string{"../../flow/picture/testdata/*.*", root + "/cases/pictures/*.*"} {
 		found, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)
