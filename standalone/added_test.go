@@ -19,13 +19,14 @@ import (
 func TestGroupIsAddedWhileAllRuns(t *testing.T) {
 	t.Parallel()
 	up := newUp(t, "cam=street:?seed=7&fps=20&size=160x120#mode=live", "film=street:?seed=8&fps=20&size=160x120#mode=lossless")
-	up.Mode, up.ExitWhenDone, up.NATSListen, up.drain = "", false, freeAddress(t), patience
+	up.Mode, up.ExitWhenDone, up.NATSListen = "", false, freeAddress(t)
 	listening := make(chan net.Addr, 1)
-	up.Listening = func(address net.Addr) { listening <- address }
+	pipe := piped(t, up, func(address net.Addr) { listening <- address })
+	pipe.Producer.Drain = patience
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	ended := make(chan error, 1)
-	go func() { ended <- up.RunPipeline(ctx, io.Discard, io.Discard, quiet) }()
+	go func() { ended <- pipe.Run(ctx, io.Discard, io.Discard, quiet) }()
 	v := newSeen(t, next(t, listening))
 	b, err := bus.Connect(bus.Options{URL: "nats://" + up.NATSListen, Role: "test"})
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 	"testing"
 
 	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/standalone/eval"
 )
 
@@ -164,7 +165,11 @@ func TestPredictLargePictures(t *testing.T) {
 // bounds lie a little below what the models' cards say of 500 frames.
 func TestDemoModels(t *testing.T) {
 	t.Parallel()
-	e := Eval{Source: "street:?seed=500000&fps=5&split=held-out", Seeds: 10, Frames: 60, JSON: true, Models: Models{Parallel: 2, DepthSize: 518, Provider: "cpu"}}
+	var e Eval
+	if err := service.Defaults(&e); err != nil {
+		t.Fatal(err)
+	}
+	e.Frames, e.JSON = 60, true
 	var out strings.Builder
 	if err := e.Evaluate(t.Context(), &out, io.Discard, quiet); err != nil {
 		t.Fatal(err)

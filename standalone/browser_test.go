@@ -56,10 +56,10 @@ func TestSceneReachesTheBrowser(t *testing.T) {
 	up := newUp(t, pictures(t, frames))
 	up.ExitWhenDone = false
 	address := make(chan net.Addr, 1)
-	up.Listening = func(a net.Addr) { address <- a }
+	pipe := piped(t, up, func(a net.Addr) { address <- a })
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- up.RunPipeline(ctx, io.Discard, io.Discard, quiet) }()
+	go func() { ended <- pipe.Run(ctx, io.Discard, io.Discard, quiet) }()
 	defer func() {
 		stop()
 		if err := <-ended; err != nil {

@@ -21,12 +21,10 @@ type Eval struct {
 	Frames int    `default:"500" help:"Frames in all."`
 	JSON   bool   `name:"json" help:"Print the report as JSON instead of a table."`
 
-	Models
+	// The least score is that of Ultralytics' validation (cfg/default.yaml, val: conf 0.001): average precision wants the weak
+	// detections too.
+	Models `set:"confidence=0.001"`
 }
-
-// evalConfidence is the least score that counts, as in Ultralytics' validation (cfg/default.yaml, val: conf 0.001):
-// average precision wants the weak detections too.
-const evalConfidence = 0.001
 
 // Evaluate runs the streets and writes the report to out. [street.ErrParameter] or [ErrUsage] is returned when there is
 // nothing to run.
@@ -53,17 +51,21 @@ func (e *Eval) run(ctx context.Context, progress io.Writer, log *slog.Logger) (e
 	}
 	judge := &judge{streets: map[string]*street.Street{}}
 	judge.evaluation.MinHeight = street.CountHeight
-	up := e.lossless(evalConfidence, judge)
-	up.Frames = uint64(e.Frames / e.Seeds)
+	var streets []string
 	for range e.Seeds {
 		name := fmt.Sprintf("seed-%d", cfg.Seed)
 		if judge.streets[name], err = street.New(cfg); err != nil {
 			return eval.Report{}, err
 		}
-		up.Source = append(up.Source, name+"="+cfg.URI())
+		streets = append(streets, name+"="+cfg.URI())
 		cfg.Seed++
 	}
-	if err := up.RunPipeline(ctx, io.Discard, progress, log); err != nil {
+	pipe, err := e.lossless(judge, streets...)
+	if err != nil {
+		return eval.Report{}, err
+	}
+	pipe.Producer.Frames = uint64(e.Frames / e.Seeds)
+	if err := pipe.Run(ctx, io.Discard, progress, log); err != nil {
 		return eval.Report{}, err
 	}
 	if err := ctx.Err(); err != nil {

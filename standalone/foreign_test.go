@@ -35,7 +35,7 @@ func TestForeignWorker(t *testing.T) {
 	const frames = 40
 	up := newUp(t, pictures(t, frames)) // grey, from 60 to 123
 	up.NATSListen, up.Group, up.Scenes = address, []string{"brightness=required"}, filepath.Join(t.TempDir(), "scenes.jsonl")
-	up.Source = append(up.Source, brokenPicture(t))
+	up.Sources = append(up.Sources, brokenPicture(t))
 	said := new(said)
 	ended := make(chan error, 1)
 	go func() { ended <- up.RunPipeline(t.Context(), io.Discard, said, quiet) }()

@@ -9,6 +9,7 @@ import (
 	"image/color"
 	"image/jpeg"
 	"log/slog"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,6 +27,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/gateway"
 	"github.com/spatial-flow/spatial-flow/gateway/smoke"
 	"github.com/spatial-flow/spatial-flow/producer"
+	"github.com/spatial-flow/spatial-flow/standalone/pipeline"
 	"github.com/spatial-flow/spatial-flow/workers"
 	"github.com/spatial-flow/spatial-flow/workers/models"
 )
@@ -122,12 +124,25 @@ func pictures(t testing.TB, n int) string {
 // newUp is `spatialflow up` with the models of no cost, on free ports.
 func newUp(t testing.TB, sources ...string) *Up {
 	t.Helper()
-	detect, depth := noCost(t)
-	return &Up{
-		Source: sources, Mode: flow.ModeLossless, Confidence: 0.25,
-		Models: Models{DetectModel: detect, DepthModel: depth, DepthSize: 56, Provider: "cpu", Parallel: 2},
-		HTTP:   "127.0.0.1:0", Window: 32, Quality: 90, ExitWhenDone: true,
+	up := new(Up)
+	if err := service.Defaults(up); err != nil {
+		t.Fatal(err)
 	}
+	up.DetectModel, up.DepthModel = noCost(t)
+	up.Sources, up.Mode, up.ExitWhenDone = sources, flow.ModeLossless, true
+	up.DepthSize, up.HTTP, up.Admin = 56, "127.0.0.1:0", ""
+	return up
+}
+
+// piped is what up runs, which tells the address of its page.
+func piped(t testing.TB, up *Up, listening func(net.Addr)) pipeline.Config {
+	t.Helper()
+	cfg, err := up.pipeline()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Gateway.Listening = listening
+	return cfg
 }
 
 var quiet = slog.New(slog.DiscardHandler)

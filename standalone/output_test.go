@@ -90,7 +90,7 @@ func TestReaderGoes(t *testing.T) {
 				t.Fatal(err)
 			}
 			line, err := bufio.NewReaderSize(out, 16).ReadString('\n')
-			if err != nil || !strings.HasPrefix(line, lineBegins) {
+			if err != nil || !strings.HasPrefix(line, `{"frame":{"source":"`) {
 				t.Errorf("%q, %v, %s", line, err, said)
 			}
 			if err := errors.Join(out.Close(), command.Wait()); err != nil {

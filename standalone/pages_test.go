@@ -32,7 +32,7 @@ func TestPages(t *testing.T) {
 	base := running(t, func(u *Up) {
 		u.Mode = ""
 		for name, seed := range map[string]int{"market": 8, "corner": 12, "square": 11} {
-			u.Source = append(u.Source, fmt.Sprintf("%s=street:?seed=%d%s#mode=live", name, seed, settings))
+			u.Sources = append(u.Sources, fmt.Sprintf("%s=street:?seed=%d%s#mode=live", name, seed, settings))
 		}
 		if keep {
 			u.DetectModel, u.DepthModel, u.DepthSize = "", "", 518

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -17,7 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/spatial-flow/spatial-flow/flow"
-	"github.com/spatial-flow/spatial-flow/producer"
+	"github.com/spatial-flow/spatial-flow/standalone/pipeline"
 )
 
 // Killed with -9 twice in the middle: the same command, a third time, completes one file; a fourth adds nothing.
@@ -62,62 +61,6 @@ func TestKilledProcessGoesOn(t *testing.T) {
 	}
 }
 
-// A frame that was taken and never answered comes again, and in the end every frame has its scene.
-func TestLostFrameComesAgain(t *testing.T) {
-	t.Parallel()
-	const frames = 60
-	up := newUp(t, pictures(t, frames))
-	board := producer.NewBoard()
-	p, err := up.start(t.Context(), func() {}, t.TempDir(), board, quiet)
-	if err != nil {
-		t.Fatal(err)
-	}
-	thief, err := p.server.Connect("thief", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer thief.Close()
-	taken, err := thief.TakeFrames(t.Context(), flow.GroupDetect, flow.ModeLossless, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	stolen, err := taken.Next()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := stolen.DoubleAck(t.Context()); err != nil { // acked, never answered
-		t.Fatal(err)
-	}
-	taken.Stop()
-	account := func() flow.Account { return board.Statuses()[0].Account }
-	eventually(t, "all frames are scenes", func() bool { return account().Complete == frames })
-	if err := p.stop(); err != nil {
-		t.Fatal(err)
-	}
-	if err := verdict(board.Statuses()); err != nil {
-		t.Errorf("every frame has its scene, and the verdict is %v", err)
-	}
-}
-
-// A frame that is still in flight at the end fails the whole, and so does a source that failed.
-func TestVerdict(t *testing.T) {
-	t.Parallel()
-	for name, test := range map[string]struct {
-		status flow.SourceStatus
-		want   error
-		says   string
-	}{
-		"balanced":  {flow.SourceStatus{State: flow.StateComplete, Account: flow.Account{Captured: 2, Admitted: 2, Complete: 2}}, nil, ""},
-		"in flight": {flow.SourceStatus{State: flow.StateComplete, Account: flow.Account{Captured: 2, Admitted: 2, Complete: 1, InFlight: 1}}, flow.ErrAccount, "never became a scene"},
-		"failed":    {flow.SourceStatus{Source: "cam", State: flow.StateFailed, Reason: "cut short"}, ErrSource, "cam: cut short"},
-	} {
-		err := verdict([]flow.SourceStatus{test.status})
-		if !errors.Is(err, test.want) || (err != nil && !strings.Contains(err.Error(), test.says)) {
-			t.Errorf("%s: %v, want %v", name, err, test.want)
-		}
-	}
-}
-
 // A broken picture is an error scene; a source that can't be opened fails alone, and the whole with it.
 func TestBadInputIsNamedAndCounted(t *testing.T) {
 	t.Parallel()
@@ -129,7 +72,7 @@ func TestBadInputIsNamedAndCounted(t *testing.T) {
 	up.Scenes = filepath.Join(t.TempDir(), "scenes.jsonl")
 	var out strings.Builder
 	err := up.RunPipeline(t.Context(), &out, io.Discard, quiet)
-	if !errors.Is(err, ErrSource) || !strings.Contains(err.Error(), "/nowhere/film.mp4") {
+	if !errors.Is(err, pipeline.ErrSource) || !strings.Contains(err.Error(), "/nowhere/film.mp4") {
 		t.Errorf("error %v, want ErrSource that names the file", err)
 	}
 	var outcomes []flow.Outcome
@@ -181,7 +124,7 @@ func TestValidateNamesTheWayOut(t *testing.T) {
 		says   string
 	}{
 		"no model":           {func(u *Up) { u.DetectModel, u.DepthModel = None, None }, ErrNoModel, "--detect-model"},
-		"no source":          {func(u *Up) { u.Source = nil }, ErrUsage, "--source"},
+		"no source":          {func(u *Up) { u.Sources = nil }, ErrUsage, "--source"},
 		"run without folder": {func(u *Up) { u.Run = "a" }, ErrUsage, "--data-dir"},
 		"bad run":            {func(u *Up) { u.Run, u.DataDir = "a.b", "x" }, ErrUsage, "a.b"},
 		"model not there":    {func(u *Up) { u.DepthModel = "/nowhere.onnx" }, ErrUsage, "/nowhere.onnx"},
@@ -189,8 +132,8 @@ func TestValidateNamesTheWayOut(t *testing.T) {
 		"no window":          {func(u *Up) { u.Window = 0 }, ErrUsage, "--window"},
 		"no quality":         {func(u *Up) { u.Quality = 101 }, ErrUsage, "--quality"},
 		"bad confidence":     {func(u *Up) { u.Confidence = 2 }, ErrUsage, "--confidence"},
-		"a name twice":       {func(u *Up) { u.Source = []string{"a=x.jpg", "a=y.jpg"} }, ErrUsage, "twice"},
-		"a lossless camera":  {func(u *Up) { u.Source = []string{"rtsp://h/x"} }, ErrUsage, "rtsp:"},
+		"a name twice":       {func(u *Up) { u.Sources = []string{"a=x.jpg", "a=y.jpg"} }, ErrUsage, "twice"},
+		"a lossless camera":  {func(u *Up) { u.Sources = []string{"rtsp://h/x"} }, ErrUsage, "rtsp:"},
 	} {
 		up := newUp(t, "x.jpg")
 		test.change(up)
@@ -239,28 +182,10 @@ func TestSceneFileBegunLater(t *testing.T) {
 	again := newUp(t, "stripes="+folder)
 	again.DataDir, again.Run, again.Scenes = first.DataDir, first.Run, filepath.Join(t.TempDir(), "scenes.jsonl")
 	err := again.RunPipeline(t.Context(), io.Discard, io.Discard, quiet)
-	if !errors.Is(err, ErrSource) || errors.Is(err, ErrSceneFile) {
+	if !errors.Is(err, pipeline.ErrSource) || errors.Is(err, pipeline.ErrSceneFile) {
 		t.Errorf("%v, want ErrSource alone", err)
 	}
 	if n := len(lines(t, again.Scenes)); n != 5 {
 		t.Errorf("the file has %d scenes of 5", n)
-	}
-}
-
-// When a service fails nobody finishes what is under way: the program ends at once and not after the drain.
-func TestFailedServiceEndsTheProgram(t *testing.T) {
-	t.Parallel()
-	up := newUp(t, pictures(t, 400))
-	up.Scenes = "/dev/full" // fails at the first scene, with a window of frames under way
-	up.drain = time.Hour
-	ended := make(chan error, 1)
-	go func() { ended <- up.RunPipeline(t.Context(), io.Discard, io.Discard, quiet) }()
-	select {
-	case err := <-ended:
-		if !errors.Is(err, syscall.ENOSPC) {
-			t.Errorf("error %v, want that there is no space", err)
-		}
-	case <-time.After(patience):
-		t.Fatal("it waits for the drain")
 	}
 }

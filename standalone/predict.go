@@ -26,8 +26,7 @@ type Predict struct {
 	JSON     bool     `name:"json" help:"Print a line of JSON for each picture, as up --scenes writes it, with its path, instead of tables."`
 	Out      string   `short:"o" placeholder:"PATH" help:"Draw the boxes and, beside the picture, the depth heat map: into this file, .jpg or .png, or, of several pictures, into this folder."`
 
-	Confidence float32 `default:"0.25" group:"Models:" help:"Detections must score more than this, 0 to 1."`
-	Models     `group:"Models:"`
+	Models `group:"Models:"`
 }
 
 // Validate returns [ErrUsage] when there is nothing to do it with.
@@ -98,7 +97,11 @@ func (p *Predict) RunPredict(ctx context.Context, out io.Writer, log *slog.Logge
 			}
 			sources[i] = fmt.Sprintf("picture-%d=%s", i, absolute)
 		}
-		if err := p.lossless(p.Confidence, sink, sources...).RunPipeline(ctx, io.Discard, io.Discard, log); err != nil {
+		cfg, err := p.lossless(sink, sources...)
+		if err != nil {
+			return err
+		}
+		if err := cfg.Run(ctx, io.Discard, io.Discard, log); err != nil {
 			return err
 		}
 		if ctx.Err() != nil {

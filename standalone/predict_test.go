@@ -36,13 +36,13 @@ func running(t testing.TB, change func(*Up)) (gateway string) {
 	up := newUp(t)
 	up.ExitWhenDone = false
 	address := make(chan string, 1)
-	up.Listening = func(a net.Addr) { address <- a.String() }
 	if change != nil {
 		change(up)
 	}
+	pipe := piped(t, up, func(a net.Addr) { address <- a.String() })
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- up.RunPipeline(ctx, io.Discard, io.Discard, quiet) }()
+	go func() { ended <- pipe.Run(ctx, io.Discard, io.Discard, quiet) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {

@@ -80,10 +80,10 @@ func TestRTSPComesBack(t *testing.T) {
 	up := newUp(t, "door="+camera.url())
 	up.Mode, up.ExitWhenDone = "", false
 	address := make(chan string, 1)
-	up.Listening = func(a net.Addr) { address <- a.String() }
+	pipe := piped(t, up, func(a net.Addr) { address <- a.String() })
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- up.RunPipeline(ctx, io.Discard, io.Discard, quiet) }()
+	go func() { ended <- pipe.Run(ctx, io.Discard, io.Discard, quiet) }()
 	url := "http://" + <-address + "/api/v1/sources"
 	type source struct {
 		Source  string       `json:"source"`

@@ -210,8 +210,10 @@ func TestSeparateServicesSurviveKills(t *testing.T) {
 	}
 
 	up := newUp(t, source)
-	up.Mode, up.Frames, up.unpaced, up.Scenes = "", frames, true, filepath.Join(t.TempDir(), "scenes.jsonl")
-	if err := up.RunPipeline(t.Context(), io.Discard, io.Discard, quiet); err != nil {
+	up.Mode, up.Frames, up.Scenes = "", frames, filepath.Join(t.TempDir(), "scenes.jsonl")
+	pipe := piped(t, up, nil)
+	pipe.Producer.Unpaced = true
+	if err := pipe.Run(t.Context(), io.Discard, io.Discard, quiet); err != nil {
 		t.Fatal(err)
 	}
 	want := lines(t, up.Scenes)

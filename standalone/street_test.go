@@ -50,7 +50,7 @@ func TestLiveBesideLossless(t *testing.T) {
 	up.Mode, up.ExitWhenDone = "", false
 	ctx, stop := context.WithTimeout(t.Context(), patience)
 	defer stop()
-	up.Listening = func(address net.Addr) { // until the lossless one is through, however long that takes
+	pipe := piped(t, up, func(address net.Addr) { // until the lossless one is through, however long that takes
 		go func() {
 			defer stop()
 			for ctx.Err() == nil {
@@ -64,9 +64,9 @@ func TestLiveBesideLossless(t *testing.T) {
 				time.Sleep(20 * time.Millisecond)
 			}
 		}()
-	}
+	})
 	var out strings.Builder
-	if err := up.RunPipeline(ctx, &out, io.Discard, quiet); err != nil {
+	if err := pipe.Run(ctx, &out, io.Discard, quiet); err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
 	text := strings.Join(strings.Fields(out.String()), " ")

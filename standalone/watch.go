@@ -29,8 +29,7 @@ type Watch struct {
 	Frames   uint64        `placeholder:"N" help:"End after so many scenes."`
 	Duration time.Duration `placeholder:"T" help:"End after this time (20s, 5m)."`
 
-	Confidence float32 `default:"0.25" group:"Models, for a file:" help:"Detections must score more than this, 0 to 1."`
-	Models     `group:"Models, for a file:"`
+	Models `group:"Models, for a file:"`
 }
 
 // Validate returns [ErrUsage] when the flags don't go together.

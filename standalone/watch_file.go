@@ -29,12 +29,12 @@ func (w *Watch) runFile(ctx context.Context, s *show, log *slog.Logger) error {
 			return errors.Join(err, sink.pictures.Close())
 		}
 	}
-	up := w.lossless(w.Confidence, sink, w.File)
-	up.Frames, up.Duration = w.Frames, w.Duration
-	if err := up.RunPipeline(ctx, io.Discard, s.progress, log); err != nil {
-		return err
+	cfg, err := w.lossless(sink, w.File)
+	if err != nil {
+		return errors.Join(err, sink.Close())
 	}
-	return nil
+	cfg.Producer.Frames, cfg.Duration = w.Frames, w.Duration
+	return cfg.Run(ctx, io.Discard, s.progress, log)
 }
 
 // fileSink shows every scene of a source that is run here, its picture read once more.

@@ -111,7 +111,7 @@ func TestWatchPedestrians(t *testing.T) {
 func TestWatchGateway(t *testing.T) {
 	t.Parallel()
 	base := running(t, func(u *Up) {
-		u.Source, u.Mode = []string{"cam=" + pictures(t, 30) + "#mode=live&fps=20&loop=true", "album=" + pictures(t, 3)}, ""
+		u.Sources, u.Mode = []string{"cam=" + pictures(t, 30) + "#mode=live&fps=20&loop=true", "album=" + pictures(t, 3)}, ""
 	})
 	w := newWatch(t, "")
 	w.Gateway, w.Source, w.Out, w.FPS, w.Duration = base, "cam", filepath.Join(t.TempDir(), "live.avi"), 10, 4*time.Second

@@ -21,7 +21,7 @@ type Inference struct {
 
 // Detection is what a detector's answer holds.
 type Detection struct {
-	Confidence float32 `default:"0.25" help:"detect: a box must score more than this, 0 to 1."`
+	Confidence float32 `default:"${confidence=0.25}" help:"detect: a box must score more than this, 0 to 1."`
 	IoU        float32 `name:"iou" default:"0.7" help:"detect: of two boxes of a class whose IoU is above this, one goes; 0 to 1."`
 	MaxDet     int     `default:"300" help:"detect: most boxes of a frame."`
 	DetectSize int     `default:"640" help:"detect: longer side in pixels of the input of models of free size."`

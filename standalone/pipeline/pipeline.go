@@ -1,11 +1,14 @@
-package standalone
+// Package pipeline is every stage in one process: an embedded NATS server, the services behind the producer, and the producer.
+package pipeline
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
+	"path/filepath"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,21 +23,94 @@ import (
 	"github.com/spatial-flow/spatial-flow/fuser"
 	"github.com/spatial-flow/spatial-flow/gateway"
 	"github.com/spatial-flow/spatial-flow/producer"
+	"github.com/spatial-flow/spatial-flow/standalone/scratch"
+	"github.com/spatial-flow/spatial-flow/standalone/stdio"
 	"github.com/spatial-flow/spatial-flow/workers"
-	"github.com/spatial-flow/spatial-flow/workers/models"
 	"github.com/spatial-flow/spatial-flow/workers/picture"
 )
 
 const (
-	drainWithin = 30 * time.Second   // what a stop waits for the frames that are under way
 	scenesWait  = 10 * time.Second   // without a scene, at the end, while the scene file lags behind
-	scenesKept  = 7 * 24 * time.Hour // with --run: so that a scene file can be completed later
+	scenesKept  = 7 * 24 * time.Hour // with a run: so that a scene file can be completed later
 	startWithin = 30 * time.Second   // for provisioning
 )
 
-// pipeline is everything that runs: NATS, the services behind the producer, and the producer.
+// Config is what a pipeline runs.
+type Config struct {
+	Groups   flow.Groups      // those of the deployment, without their slots; the ones that are off are known and idle
+	Workers  []workers.Config // of the groups that this process answers
+	Producer producer.Config
+	Fuser    fuser.Config
+	Gateway  *gateway.Config // nil: no page, and no port of one
+
+	DataDir    string        // where NATS stores; empty: a temporary folder, removed at the end
+	NATSListen string        // where NATS is reached from outside; empty: nowhere
+	Admin      string        // address of the metrics; empty: none
+	Duration   time.Duration // after which the sources are stopped; 0: never
+
+	SceneFile string    // written with a line of JSON for each scene, - is out; empty: none
+	Sink      SceneSink // instead of a file: is given every scene; nil: none
+}
+
+// Default is a pipeline without groups and sources, its services as they are without any flag.
+func Default() (Config, error) {
+	c := Config{Gateway: new(gateway.Config)}
+	return c, errors.Join(service.Defaults(&c.Producer), service.Defaults(&c.Fuser), service.Defaults(c.Gateway))
+}
+
+// Run brings the pipeline up, runs the sources through it, and takes it down again: sources first, then, when
+// nothing is under way any more, everything else. progress gets the lines that a person watches, out the summary, or, when
+// they are its scene file, the scenes: then the summary is progress too.
+// [flow.ErrAccount] is returned when a frame was lost or counted twice, [ErrSource] when a source failed, and
+// [ErrScenes] when a scene did not reach the scene file.
+func (c Config) Run(ctx context.Context, out, progress io.Writer, log *slog.Logger) (err error) {
+	dir, remove, err := c.dataDir()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, remove()) }()
+	ctx, drain := context.WithCancel(ctx)
+	defer drain()
+	summary, lines := out, io.Writer(nil)
+	if c.SceneFile != "" && stdio.Is(c.SceneFile, out) {
+		lines, summary = out, progress
+	}
+	p, err := c.start(ctx, drain, dir, lines, log)
+	if err != nil {
+		return err
+	}
+	err = p.follow(ctx, progress)
+	err = errors.Join(err, p.stop())
+	writeSummary(summary, p.board.Summaries())
+	return errors.Join(err, verdict(p.board.Statuses()))
+}
+
+// dataDir is DataDir, or a temporary folder that remove removes.
+func (c Config) dataDir() (dir string, remove func() error, err error) {
+	if c.DataDir != "" {
+		dir, err := filepath.Abs(c.DataDir)
+		return dir, func() error { return nil }, err
+	}
+	return scratch.Folder()
+}
+
+// verdict is what the sources' ends and accounts say about the whole.
+func verdict(statuses []flow.SourceStatus) error {
+	var errs []error
+	for _, s := range statuses {
+		if s.State == flow.StateFailed {
+			errs = append(errs, fmt.Errorf("%w: %s: %s", ErrSource, s.Source, s.Reason))
+		}
+		if err := s.Account.CheckAtRest(); err != nil {
+			errs = append(errs, fmt.Errorf("source %s: %w", s.Source, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// pipeline is one that runs.
 type pipeline struct {
-	up      *Up
+	cfg     Config
 	asked   context.Context // ends when the pipeline is asked to stop
 	drain   context.CancelFunc
 	log     *slog.Logger
@@ -56,29 +132,28 @@ type pipeline struct {
 	stopSrc   context.CancelFunc
 }
 
-// start brings everything up, the producer last. drain ends asked.
-func (u *Up) start(asked context.Context, drain context.CancelFunc, dir string, board *producer.Board, log *slog.Logger) (p *pipeline, err error) {
-	server, err := natsserver.StartListening(dir, natsserver.Listen(u.NATSListen), log)
+// start brings everything up, the producer last. drain ends asked; lines, unless nil, is written instead of the scene file.
+func (c Config) start(asked context.Context, drain context.CancelFunc, dir string, lines io.Writer, log *slog.Logger) (p *pipeline, err error) {
+	server, err := natsserver.StartListening(dir, natsserver.Listen(c.NATSListen), log)
 	if err != nil {
 		return nil, err
 	}
-	p = &pipeline{up: u, asked: asked, drain: drain, log: log, server: server, board: board, produced: make(chan error, 1), ended: make(chan struct{}), listening: make(chan net.Addr, 1)}
+	p = &pipeline{cfg: c, asked: asked, drain: drain, log: log, server: server, board: producer.NewBoard(), produced: make(chan error, 1), ended: make(chan struct{}), listening: make(chan net.Addr, 1)}
 	ctx, cancel := context.WithCancel(context.Background())
 	p.stopAll = cancel
 	p.services, p.running = errgroup.WithContext(ctx)
 	producing, stopSources := context.WithCancel(p.running)
 	p.stopSrc = stopSources
-	if err := p.provision(ctx); err != nil {
-		close(p.produced)
-		return nil, errors.Join(err, p.stop())
-	}
-	if err := p.startServices(); err != nil {
-		close(p.produced)
-		return nil, errors.Join(err, p.stop())
-	}
-	if err := p.startProducer(producing); err != nil {
-		close(p.produced)
-		return nil, errors.Join(err, p.stop())
+	for _, step := range []func() error{
+		func() error { return p.provision(ctx) },
+		func() error { return p.openScenes(lines) },
+		p.startServices,
+		func() error { return p.startProducer(producing) },
+	} {
+		if err := step(); err != nil {
+			close(p.produced)
+			return nil, errors.Join(err, p.stop())
+		}
 	}
 	p.startAdmin()
 	if url := server.URL(); url != "" {
@@ -93,9 +168,9 @@ func (p *pipeline) startAdmin() {
 	service.ShowBuild(process)
 	process.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	p.metrics = append(p.metrics, process)
-	if p.up.Admin != "" {
+	if p.cfg.Admin != "" {
 		p.services.Go(func() error {
-			if err := (telemetry.Admin{Address: p.up.Admin, Gatherer: p.metrics, Ready: p.ready, Drain: p.drain}).Serve(p.running); err != nil {
+			if err := (telemetry.Admin{Address: p.cfg.Admin, Gatherer: p.metrics, Ready: p.ready, Drain: p.drain}).Serve(p.running); err != nil {
 				return fmt.Errorf("--admin: %w", err)
 			}
 			return nil
@@ -113,40 +188,38 @@ func (p *pipeline) provision(ctx context.Context) (err error) {
 	if err != nil && !errors.Is(err, bus.ErrNotProvisioned) {
 		return err
 	}
-	if p.groups, err = p.up.groups(before.Groups); err != nil {
+	if p.groups, err = place(before.Groups, p.cfg.Groups); err != nil {
 		return err
 	}
 	deployment := flow.DefaultDeployment().With(p.groups)
 	limits := &deployment.Limits
 	limits.LiveStorage = flow.LiveInMemory // server and services end together
-	if p.up.Run != "" {
+	if p.cfg.Producer.Run != "" {
 		limits.ScenesKeep = scenesKept
 	}
 	if err := p.own.Provision(ctx, deployment); err != nil {
 		return err
 	}
-	if err := p.own.RaiseWire(ctx, flow.Wire); err != nil { // all services are this program
-		return err
-	}
-	switch {
-	case p.up.sink != nil:
-		p.scenes = newSceneReader(p.up.sink, map[session]uint64{})
-	case p.up.Scenes != "":
-		return p.openSceneFile()
-	}
-	return nil
+	return p.own.RaiseWire(ctx, flow.Wire) // all services are this program
 }
 
-func (p *pipeline) openSceneFile() error {
-	if p.up.scenes != nil {
-		p.scenes = newSceneReader(&SceneFile{out: p.up.scenes}, map[session]uint64{})
+// openScenes makes what takes the scenes, if anything is to.
+func (p *pipeline) openScenes(lines io.Writer) error {
+	switch {
+	case p.cfg.Sink != nil:
+		p.scenes = newSceneReader(p.cfg.Sink, map[session]uint64{})
+		return nil
+	case p.cfg.SceneFile == "":
+		return nil
+	case lines != nil:
+		p.scenes = newSceneReader(&sceneFile{out: lines}, map[session]uint64{})
 		return nil
 	}
-	open := CreateSceneFile
-	if p.up.Run != "" {
-		open = ContinueSceneFile
+	open := createSceneFile
+	if p.cfg.Producer.Run != "" {
+		open = continueSceneFile
 	}
-	file, err := open(p.up.Scenes)
+	file, err := open(p.cfg.SceneFile)
 	if err != nil {
 		return err
 	}
@@ -156,29 +229,25 @@ func (p *pipeline) openSceneFile() error {
 
 func (p *pipeline) startServices() error {
 	var names []string
-	for _, group := range here(p.groups) {
-		names = append(names, group.Name)
+	for _, worker := range p.cfg.Workers {
+		names = append(names, worker.Group)
 	}
 	shared := picture.NewShared(names...)
-	for _, group := range here(p.groups) {
-		cfg, err := p.up.worker(group)
-		if err != nil {
-			return err
-		}
-		cfg.Shared = shared
-		if err := run(p, group.Name, cfg, workers.Run); err != nil {
+	for _, worker := range p.cfg.Workers {
+		worker.Shared = shared
+		if err := run(p, worker.Group, worker, workers.Run); err != nil {
 			return err
 		}
 	}
-	var fuse fuser.Config
-	var gate gateway.Config
-	if err := errors.Join(service.Defaults(&fuse), service.Defaults(&gate)); err != nil {
+	if err := run(p, "fuser", p.cfg.Fuser, fuser.Run); err != nil {
 		return err
 	}
-	gate.Origins = p.up.Origins
-	gate.HTTP, gate.Listening = p.up.HTTP, func(address net.Addr) { p.listening <- address }
-	if err := errors.Join(run(p, "fuser", fuse, fuser.Run), run(p, "gateway", gate, gateway.Run)); err != nil {
-		return err
+	if p.cfg.Gateway != nil {
+		gate := *p.cfg.Gateway
+		gate.Listening = func(address net.Addr) { p.listening <- address }
+		if err := run(p, "gateway", gate, gateway.Run); err != nil {
+			return err
+		}
 	}
 	if p.scenes != nil {
 		p.services.Go(p.readScenes)
@@ -216,10 +285,7 @@ func (p *pipeline) env(name string) (service.Env, error) {
 }
 
 func (p *pipeline) startProducer(ctx context.Context) error {
-	cfg, err := p.up.producer()
-	if err != nil {
-		return err
-	}
+	cfg := p.cfg.Producer
 	cfg.Status = p.board
 	env, err := p.env("producer")
 	if err != nil {
@@ -232,42 +298,6 @@ func (p *pipeline) startProducer(ctx context.Context) error {
 		p.produced <- producer.Run(ctx, cfg, env)
 	}()
 	return nil
-}
-
-// producer is the settings of the producer, but for its board.
-func (u *Up) producer() (producer.Config, error) {
-	var cfg producer.Config
-	if err := service.Defaults(&cfg); err != nil {
-		return cfg, err
-	}
-	cfg.Sources, cfg.SourceFile, cfg.Run, cfg.Window, cfg.Quality = u.Source, u.SourceFile, u.Run, u.Window, u.Quality
-	cfg.Strict, cfg.DecodeArgs = u.Strict, u.DecodeArgs
-	cfg.Mode, cfg.FPS, cfg.Loop, cfg.MaxSide = u.Mode, u.FPS, u.Loop, u.MaxSide
-	cfg.Required, cfg.MaxRate = u.Required, u.MaxRate
-	cfg.Ingest = !u.ExitWhenDone
-	cfg.Frames, cfg.Unpaced, cfg.Drain = u.Frames, u.unpaced, drainWithin
-	if u.drain > 0 {
-		cfg.Drain = u.drain
-	}
-	return cfg, nil
-}
-
-// worker is the settings of one group's worker.
-func (u *Up) worker(group flow.Group) (workers.Config, error) {
-	var cfg workers.Config
-	if err := service.Defaults(&cfg); err != nil {
-		return cfg, err
-	}
-	cfg.Group, cfg.Task, cfg.Model = group.Name, group.Does(), u.DetectModel
-	if cfg.Task == flow.TaskDepth {
-		cfg.Model = u.DepthModel
-	}
-	if cfg.Model == "" {
-		cfg.Model, cfg.ModelData = models.Demo(string(cfg.Task))
-	}
-	cfg.Provider, cfg.Parallel, cfg.Threads, cfg.Onnxruntime = u.Provider, u.Parallel, u.Threads, u.Onnxruntime
-	cfg.Confidence, cfg.DepthSize = u.Confidence, u.DepthSize
-	return cfg, cfg.Validate()
 }
 
 // readScenes gives the sink its scenes. Before the sessions are known no scene is told to be ours, and old ones come once.

@@ -1,4 +1,4 @@
-package standalone
+package pipeline
 
 import (
 	"bufio"
@@ -15,8 +15,8 @@ import (
 // maxLine bounds a line of a scene file that is read back.
 const maxLine = 16 << 20
 
-// SceneFile has one line of JSON per scene.
-type SceneFile struct {
+// sceneFile has one line of JSON per scene.
+type sceneFile struct {
 	path    string
 	file    *os.File // nil: what it is written to is another's
 	out     io.Writer
@@ -25,8 +25,8 @@ type SceneFile struct {
 	line    []byte
 }
 
-// CreateSceneFile begins a file anew; what is in it stays until the first scene comes.
-func CreateSceneFile(path string) (*SceneFile, error) {
+// createSceneFile begins a file anew; what is in it stays until the first scene comes.
+func createSceneFile(path string) (*sceneFile, error) {
 	s, err := openSceneFile(path)
 	if err != nil {
 		return nil, err
@@ -40,9 +40,9 @@ func CreateSceneFile(path string) (*SceneFile, error) {
 	return s, nil
 }
 
-// ContinueSceneFile goes on with a file that a killed process left: a torn last line is cut off, what is written
+// continueSceneFile goes on with a file that a killed process left: a torn last line is cut off, what is written
 // is not written again. [ErrSceneFile] is returned when the file holds something else than scenes.
-func ContinueSceneFile(path string) (*SceneFile, error) {
+func continueSceneFile(path string) (*sceneFile, error) {
 	s, err := openSceneFile(path)
 	if err != nil {
 		return nil, err
@@ -54,15 +54,15 @@ func ContinueSceneFile(path string) (*SceneFile, error) {
 	return s, nil
 }
 
-func openSceneFile(path string) (*SceneFile, error) {
+func openSceneFile(path string) (*sceneFile, error) {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("open scene file: %w", err)
 	}
-	return &SceneFile{path: path, file: file, out: file, written: map[session]uint64{}}, nil
+	return &sceneFile{path: path, file: file, out: file, written: map[session]uint64{}}, nil
 }
 
-func (s *SceneFile) recover() error {
+func (s *sceneFile) recover() error {
 	lines := bufio.NewScanner(s.file)
 	lines.Buffer(nil, maxLine)
 	lines.Split(wholeLines)
@@ -102,7 +102,7 @@ func (s *SceneFile) recover() error {
 const lineBegins = `{"frame":{"source":"`
 
 // checkTorn returns [ErrSceneFile] when what follows the whole lines is not the beginning of a scene: it is not ours to cut.
-func (s *SceneFile) checkTorn(whole int64, number int) error {
+func (s *sceneFile) checkTorn(whole int64, number int) error {
 	torn := make([]byte, len(lineBegins))
 	n, err := s.file.ReadAt(torn, whole)
 	if err != nil && err != io.EOF {
@@ -124,7 +124,7 @@ func wholeLines(data []byte, _ bool) (advance int, token []byte, err error) {
 }
 
 // Take writes a scene.
-func (s *SceneFile) Take(scene *flow.Scene) (err error) {
+func (s *sceneFile) Take(scene *flow.Scene) (err error) {
 	if s.old {
 		err, s.old = s.file.Truncate(0), false
 	}
@@ -141,7 +141,7 @@ func (s *SceneFile) Take(scene *flow.Scene) (err error) {
 }
 
 // Close closes the file.
-func (s *SceneFile) Close() error {
+func (s *sceneFile) Close() error {
 	if s.file == nil {
 		return nil
 	}

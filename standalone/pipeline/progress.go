@@ -1,4 +1,4 @@
-package standalone
+package pipeline
 
 import (
 	"context"
@@ -20,8 +20,8 @@ const progressEvery = 2 * time.Second
 // --exit-when-done, every source is done.
 func (p *pipeline) follow(ctx context.Context, progress io.Writer) error {
 	var over <-chan time.Time
-	if p.up.Duration > 0 {
-		timer := time.NewTimer(p.up.Duration)
+	if p.cfg.Duration > 0 {
+		timer := time.NewTimer(p.cfg.Duration)
 		defer timer.Stop()
 		over = timer.C
 	}
@@ -46,20 +46,20 @@ func (p *pipeline) follow(ctx context.Context, progress io.Writer) error {
 			return nil // it ends by itself only with an error, which stop tells
 		case address := <-p.listening:
 			fmt.Fprintf(progress, "watch at http://%s/ (REST: /api/v1/sources); stop with Ctrl-C\n", fromHere(address))
-			if p.up.Listening != nil {
-				p.up.Listening(address)
+			if told := p.cfg.Gateway.Listening; told != nil {
+				told(address)
 			}
 		case <-over:
-			fmt.Fprintf(progress, "%v are over, stopping\n", p.up.Duration)
+			fmt.Fprintf(progress, "%v are over, stopping\n", p.cfg.Duration)
 			return nil
 		case <-done:
-			if len(p.up.Source) == 0 {
+			if len(p.cfg.Producer.Sources) == 0 {
 				fmt.Fprintln(progress, "no source: pictures come by POST /predict or ingest.<source>")
 				done = nil
 				continue
 			}
 			p.show(progress, last)
-			if p.up.ExitWhenDone {
+			if p.cfg.Producer.ExitWhenDone {
 				return nil
 			}
 			fmt.Fprintln(progress, "every source is done; its last scene can still be watched")

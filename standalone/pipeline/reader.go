@@ -1,4 +1,4 @@
-package standalone
+package pipeline
 
 import (
 	"context"
@@ -14,15 +14,15 @@ import (
 	"github.com/spatial-flow/spatial-flow/flow/bus"
 )
 
-// sceneSink is given every scene of a run once, each source's in frame order.
-type sceneSink interface {
+// SceneSink is given every scene of a run once, each source's in frame order.
+type SceneSink interface {
 	Take(scene *flow.Scene) error
 	Close() error
 }
 
 // sceneReader reads the stored scenes into a sink.
 type sceneReader struct {
-	sink sceneSink
+	sink SceneSink
 
 	mu      sync.Mutex
 	taken   map[session]uint64 // seq of the last scene that the sink has
@@ -33,7 +33,7 @@ type sceneReader struct {
 type session struct{ source, name string }
 
 // newSceneReader goes on after the scenes that the sink has taken before.
-func newSceneReader(sink sceneSink, taken map[session]uint64) *sceneReader {
+func newSceneReader(sink SceneSink, taken map[session]uint64) *sceneReader {
 	return &sceneReader{sink: sink, taken: taken, changed: make(chan struct{})}
 }
 

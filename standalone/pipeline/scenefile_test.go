@@ -1,6 +1,7 @@
-package standalone
+package pipeline
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -30,7 +31,7 @@ func TestContinueCutsOnlyScenes(t *testing.T) {
 		if err := os.WriteFile(path, []byte(test.holds), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		file, err := ContinueSceneFile(path)
+		file, err := continueSceneFile(path)
 		if !errors.Is(err, test.err) {
 			t.Errorf("%s: error %v, want %v", name, err, test.err)
 		}
@@ -50,7 +51,7 @@ func TestCreateKeepsWhatWasThere(t *testing.T) {
 	if err := os.WriteFile(path, []byte("yesterday's scenes, many of them, longer than a line of today's ever gets to be in this test"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	file, err := CreateSceneFile(path)
+	file, err := createSceneFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +67,7 @@ func TestCreateKeepsWhatWasThere(t *testing.T) {
 	if err := file.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if got := lines(t, path); len(got) != 2 {
-		t.Errorf("%d scenes, want 2", len(got))
+	if held, _ := os.ReadFile(path); bytes.Count(held, []byte("\n")) != 2 || !bytes.HasPrefix(held, []byte(lineBegins)) {
+		t.Errorf("want two scenes and nothing else, it holds %q", held)
 	}
 }
