@@ -3,8 +3,11 @@ package gateway_test
 import (
 	"context"
 	"fmt"
+	"iter"
 	"os"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,8 +20,41 @@ import (
 
 // browser is a tab of a real browser.
 type browser struct {
-	t   *testing.T
-	ctx context.Context
+	t       *testing.T
+	ctx     context.Context
+	console *console
+}
+
+// console is what a page and the browser complain of.
+type console struct {
+	mu    sync.Mutex
+	wrong []string
+}
+
+func (c *console) collect(messages iter.Seq2[chromedp.ConsoleMessage, error]) {
+	for m, err := range messages {
+		if err != nil {
+			return // the tab is closed
+		}
+		if strings.HasPrefix(m.Text, "Canvas2D: Multiple readback") {
+			continue // it is the test that reads
+		}
+		switch m.Type {
+		case chromedp.ConsoleError, chromedp.ConsoleWarning, chromedp.ConsoleException:
+			c.mu.Lock()
+			c.wrong = append(c.wrong, fmt.Sprintf("%s (%s)", m, m.URL))
+			c.mu.Unlock()
+		}
+	}
+}
+
+// complaints are what was complained of until now; away is told when the gateway may not have answered meanwhile.
+func (c *console) complaints(away bool) []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(c.wrong), func(text string) bool {
+		return away && (strings.Contains(text, "net::ERR_") || strings.Contains(text, "WebSocket connection") || strings.Contains(text, "warning: status"))
+	})
 }
 
 func newBrowser(t *testing.T) browser {
@@ -35,7 +71,14 @@ func newBrowser(t *testing.T) browser {
 	if err := chromedp.Do(ctx); err != nil { // starts the browser
 		t.Fatal(err)
 	}
-	return browser{t, ctx}
+	b := browser{t, ctx, new(console)}
+	go b.console.collect(chromedp.Console(ctx))
+	t.Cleanup(func() {
+		for _, complaint := range b.console.complaints(true) {
+			t.Errorf("the page's console: %s", complaint)
+		}
+	})
+	return b
 }
 
 func (b browser) open(url string) {

@@ -47,7 +47,7 @@ func TestViewerByKeyboard(t *testing.T) {
 	page.await(fmt.Sprintf(drawn, 2, "shown"))
 
 	t.Run("single keys", func(t *testing.T) {
-		page := browser{t, page.ctx}
+		page := browser{t, page.ctx, page.console}
 		for _, test := range []struct{ keys, becomes string }{
 			{"2", `document.body.dataset.layout === "side" && view.width === 128 && view.height === 48`},
 			{"1", `document.body.dataset.layout === "blend" && view.width === 64`},
@@ -71,7 +71,7 @@ func TestViewerByKeyboard(t *testing.T) {
 		}
 	})
 	t.Run("tab and arrows", func(t *testing.T) {
-		page := browser{t, page.ctx}
+		page := browser{t, page.ctx, page.console}
 		page.focus(`[name="layout"]`)
 		page.press(kb.ArrowRight)
 		page.await(`document.body.dataset.layout === "side"`)
@@ -98,7 +98,7 @@ func TestViewerByKeyboard(t *testing.T) {
 		page.await(`document.getElementById("colormap").value === "viridis"`)
 	})
 	t.Run("saving", func(t *testing.T) {
-		page := browser{t, page.ctx}
+		page := browser{t, page.ctx, page.console}
 		page.focus("#boxes") // in a list, letters choose
 		ask[bool](page, `(() => { // what a download would get
 			window.saved = [];
@@ -119,7 +119,7 @@ func TestViewerByKeyboard(t *testing.T) {
 		page.await(`window.saved[1]?.size > 0 && saved[1].type === "image/png" && saved[1].name === "cam2-1.png"`)
 	})
 	t.Run("single keys off", func(t *testing.T) { // for those who speak to their computer: WCAG 2.1.4
-		page := browser{t, page.ctx}
+		page := browser{t, page.ctx, page.console}
 		page.press("?")
 		page.await(`document.getElementById("help").open`)
 		page.focus("#shortcuts")

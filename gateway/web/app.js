@@ -9,7 +9,6 @@ import { Stream } from "./stream.js";
 
 const $ = (id) => document.getElementById(id);
 const view = $("view"), data = document.body.dataset;
-const wordsEvery = 1000; // ms: the sentence about the scene is for reading
 
 // The source that the address names after #; none when it is no name.
 function sourceInAddress() {
@@ -25,14 +24,13 @@ let layout = "blend"; // or side, or grid
 let sources = [];
 let serverDropped = 0;
 let probed = null; // the place in the picture, 0 to 1 both ways, whose depth is told
-let worded = 0; // when the sentence was written
 
 const options = () => ({ side: layout === "side", heat: $("heat").checked, opacity: $("opacity").value / 100, colormap: $("colormap").value, boxes: $("boxes").checked });
 const screen = new Screen(view, options, shown);
 const grid = new Grid($("grid"), options, (source) => {
   setLayout("blend", source);
   view.focus();
-});
+}, (sources) => stream.watch(sources));
 
 const stream = new Stream({
   scene: (message) => {
@@ -59,10 +57,7 @@ function shown({ header, picture, depth }) {
   say("notice", header.outcome === "error" ? "This frame has no picture" : "The picture of this frame is gone");
   data.picture = picture ? "shown" : "gone";
   data.depth = depth ? depth.seq : "";
-  if (performance.now() - worded > wordsEvery || header.latency_ms === null) {
-    worded = performance.now();
-    say("words", sceneText(header));
-  }
+  say("words", sceneText(header));
   for (const id of ["snapshot", "json"]) $(id).disabled = false;
   showLegend(depth);
   showLedger(header.ledger);
@@ -121,7 +116,6 @@ function setLayout(name, source = chosen) {
     forget();
     grid.show(sources);
     grid.screen(chosen)?.adopt(scene);
-    stream.watch([]);
   } else if (before === "grid") {
     const scene = grid.screen(source)?.release();
     grid.clear();
@@ -145,7 +139,7 @@ function probeAt(place, mark) {
   $("cross").classList.toggle("shown", mark);
   if (place && mark) {
     const box = view.getBoundingClientRect(), frame = view.parentElement.getBoundingClientRect();
-    const wide = layout === "side" && view.width / screen.current.header.size[0] > 1.5, tall = layout === "side" && !wide;
+    const wide = layout === "side" && screen.painter.across, tall = layout === "side" && !wide;
     const scale = Math.min(box.width / view.width, box.height / view.height);
     const x = place[0] * view.width * (wide ? 0.5 : 1), y = place[1] * view.height * (tall ? 0.5 : 1);
     Object.assign($("cross").style, {

@@ -31,7 +31,8 @@ export function placeLabel([x1, y1, x2, y2], [width, height], bounds, taken) {
 
 /** Painter draws scenes into a canvas: of the picture's size, or, side by side, twice that. */
 export class Painter {
-  #context; #canvas; #heat = document.createElement("canvas"); #heatOf = null; #heatMap = ""; #size = [1, 1]; #across = true;
+  #context; #canvas; #heat = document.createElement("canvas"); #heatOf = null; #heatMap = ""; #size = [1, 1];
+  across = true; // side by side, not one below the other
   constructor(canvas) {
     this.#canvas = canvas;
     this.#context = canvas.getContext("2d");
@@ -43,7 +44,7 @@ export class Painter {
 
   /**
    * side draws the heat map beside the picture, or below it where there is little width, and not over it. A picture that
-   * is small on the screen has labels without score and nearness.
+   * is small on the screen has labels without score and nearness. The picture may be smaller than the frame, whose boxes are.
    * @param {{side: boolean, heat: boolean, opacity: number, colormap: string, boxes: boolean}} options
    */
   paint({ header, picture, depth }, options) {
@@ -53,13 +54,14 @@ export class Painter {
     const whole = options.side ? (across ? [2 * width, height] : [width, 2 * height]) : [width, height];
     if (canvas.width !== whole[0] || canvas.height !== whole[1]) Object.assign(canvas, { width: whole[0], height: whole[1] });
     this.#size = [width, height];
-    this.#across = across;
+    this.across = across;
     if (picture) context.drawImage(picture, 0, 0, width, height);
     else {
       context.fillStyle = "#10151e";
       context.fillRect(0, 0, width, height);
     }
-    const boxes = options.boxes ? header.detections : [];
+    const scale = header.size[0] ? width / header.size[0] : 1;
+    const boxes = options.boxes ? header.detections.map((d) => ({ ...d, bbox: d.bbox.map((at) => at * scale) })) : [];
     if (!options.side && options.heat) this.#drawHeat(depth, options.colormap, options.opacity, 0, 0);
     for (const d of boxes) this.#box(d);
     this.#labels(boxes);
@@ -80,7 +82,7 @@ export class Painter {
     let x = (clientX - box.left - (box.width - scale * canvas.width) / 2) / scale;
     let y = (clientY - box.top - (box.height - scale * canvas.height) / 2) / scale;
     if (x < 0 || y < 0 || x >= canvas.width || y >= canvas.height) return null;
-    if (this.#across) x %= this.#size[0];
+    if (this.across) x %= this.#size[0];
     else y %= this.#size[1];
     return [x / this.#size[0], y / this.#size[1]];
   }

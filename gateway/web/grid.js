@@ -1,15 +1,28 @@
-// The grid: a small screen for each source.
+// The grid: a small screen for each source. Those that are in sight are watched.
 
 import { Screen } from "./screen.js";
 
+const settled = 150; // ms: while a person scrolls, tiles come and go
+
 export class Grid {
-  #tiles = new Map();
+  #tiles = new Map(); #timer = 0; #told = null;
+  #sight = new IntersectionObserver((entries) => {
+    for (const { target, isIntersecting } of entries) {
+      const tile = this.#tiles.get(target.dataset.source);
+      if (tile?.item === target) tile.seen = isIntersecting;
+    }
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#tell(), settled);
+  });
+  most = 20; // sources that may be watched at once
+
   /**
    * @param {HTMLElement} list
    * @param {() => object} options how to paint
    * @param {(source: string) => void} chosen is called when a person chooses a source
+   * @param {(sources: string[]) => void} watch is called with what is in sight when that changes
    */
-  constructor(list, options, chosen) { Object.assign(this, { list, options, chosen }); }
+  constructor(list, options, chosen, watch) { Object.assign(this, { list, options, chosen, watch }); }
 
   /** Shows these sources, and forgets all others. */
   show(sources) {
@@ -17,10 +30,19 @@ export class Grid {
     for (const name of this.#tiles.keys()) if (!names.has(name)) this.#remove(name);
     for (const info of sources) {
       const tile = this.#tiles.get(info.source) ?? this.#add(info.source);
-      const text = `${info.state}, ${tile.screen.rate().toFixed(1)} scenes/s`;
+      const beyond = tile.seen && this.#told && !this.#told.includes(info.source);
+      const text = `${info.state}, ${beyond ? `not watched: at most ${this.most} at once` : `${tile.screen.rate().toFixed(1)} scenes/s`}`;
       if (tile.state.textContent !== text) tile.state.textContent = text;
       tile.state.dataset.state = info.state;
     }
+  }
+
+  /** Tells what is to be watched: the first tiles in sight. */
+  #tell() {
+    const seen = [...this.#tiles].filter(([, tile]) => tile.seen).map(([name]) => name).slice(0, this.most);
+    if (this.list.hidden || seen.length === 0 || this.#told?.join() === seen.join()) return;
+    this.#told = seen;
+    this.watch(seen);
   }
 
   /** The screen of a source, if there is one. */
@@ -30,7 +52,11 @@ export class Grid {
 
   redraw() { for (const { screen } of this.#tiles.values()) screen.redraw(); }
 
-  clear() { for (const name of [...this.#tiles.keys()]) this.#remove(name); }
+  clear() {
+    clearTimeout(this.#timer);
+    this.#told = null;
+    for (const name of [...this.#tiles.keys()]) this.#remove(name);
+  }
 
   #add(source) {
     const item = document.createElement("li"), button = document.createElement("button"), canvas = document.createElement("canvas");
@@ -45,13 +71,15 @@ export class Grid {
     item.append(button);
     this.list.append(item);
     const screen = new Screen(canvas, this.options, ({ header }) => { item.dataset.seq = header.frame.seq; });
-    const tile = { item, screen, state };
+    const tile = { item, screen, state, seen: false };
     this.#tiles.set(source, tile);
+    this.#sight.observe(item);
     return tile;
   }
 
   #remove(source) {
     const { item, screen } = this.#tiles.get(source);
+    this.#sight.unobserve(item);
     screen.clear();
     item.remove();
     this.#tiles.delete(source);

@@ -45,7 +45,7 @@ export function sceneText({ frame, detections, answers }) {
   for (const d of detections) labels.set(d.label, [...(labels.get(d.label) ?? []), d.depth]);
   const parts = [...labels].sort((a, b) => b[1].length - a[1].length || a[0].localeCompare(b[0])).map(([label, depths]) => {
     const known = depths.filter(Boolean).sort((a, b) => (a.kind === "metric" ? a.value - b.value : b.nearness - a.nearness));
-    const near = known.length ? ` (${known.length > 1 ? "nearest " : ""}${depthText(known[0])})` : "";
+    const near = known.length ? ` (${known.length > 1 ? `nearest ${depthText(known[0]).replace("near ", "")}` : depthText(known[0])})` : "";
     return `${depths.length} × ${label}${near}`;
   });
   return `Frame ${frame.seq} of ${frame.source}: ${parts.length ? parts.join(", ") : "nothing was found"}.${answersText(answers)}`;

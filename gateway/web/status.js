@@ -37,7 +37,11 @@ function update(parent, nodes) {
       if (old.data !== fresh.data) old.data = fresh.data;
     } else {
       for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
-      for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+      for (const { name, value } of fresh.attributes) {
+        if (old.getAttribute(name) === value) continue;
+        if (name === "style") old.style.cssText = value; // the page's content policy refuses the attribute
+        else old.setAttribute(name, value);
+      }
       update(old, [...fresh.childNodes]);
     }
   });
@@ -69,6 +73,7 @@ function groupCard(g) {
   }
   const bar = make("div", "bar", make("i", ""));
   bar.firstChild.style.width = `${100 * Math.min(g.busy, 1)}%`;
+  for (const [name, value] of [["role", "meter"], ["aria-label", `Busy, ${g.group}`], ["aria-valuemin", 0], ["aria-valuemax", 100], ["aria-valuenow", Math.round(100 * Math.min(g.busy, 1))]]) bar.setAttribute(name, value);
   const card = make("article", "card", make("h3", "", g.group, make("small", "", words)), list, bar);
   Object.assign(card.dataset, { group: g.group, workers: g.workers });
   return card;
@@ -118,7 +123,7 @@ function stageCard(s) {
 function sourceRow(s) {
   const a = s.account, of = (key) => (a ? count(a[key]) : "–");
   const name = make("a", "", s.source);
-  name.href = `/#${encodeURIComponent(s.source)}`;
+  name.href = `./#${encodeURIComponent(s.source)}`;
   return {
     data: { source: s.source },
     cells: [name, make("span", "", state(s.state), ` ${s.mode}`, s.reason ? `: ${s.reason}` : "", s.waiting ? make("span", "note", ` ${s.waiting}`) : "", s.note ? make("span", "note", ` ${s.note}`) : ""), s.scenes_per_second.toFixed(1), of("captured"), a ? reasons(a.skipped) : "–", of("admitted"), of("complete"), of("partial"), of("error"), a ? reasons(a.dropped) : "–", of("in_flight")],
@@ -154,7 +159,7 @@ function connection(name) {
 async function ask() {
   if (document.hidden) return;
   try {
-    const answer = await fetch("/api/v1/status", { signal: AbortSignal.timeout(2000) });
+    const answer = await fetch("api/v1/status", { signal: AbortSignal.timeout(2000) });
     if (!answer.ok) throw new Error(`${answer.status}`);
     show(await answer.json());
     connection("open");

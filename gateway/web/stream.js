@@ -15,7 +15,7 @@ export function parseScene(buffer) {
   return {
     header,
     picture: header.picture_bytes ? new Blob([new Uint8Array(buffer, at, header.picture_bytes)], { type: "image/jpeg" }) : null,
-    depth: header.depth ? new Uint8Array(buffer, end, header.depth.bytes) : null,
+    depth: header.depth ? buffer.slice(end, end + header.depth.bytes) : null,
   };
 }
 
@@ -45,7 +45,7 @@ export class Stream {
   #connect(again) {
     this.#timer = 0;
     this.told.connection(again ? "reconnecting" : "connecting");
-    const url = new URL("/ws", location.href);
+    const url = new URL("ws", document.baseURI);
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
     const socket = new WebSocket(url);
     this.#socket = socket;
