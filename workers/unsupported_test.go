@@ -95,6 +95,7 @@ func TestMetadataDecides(t *testing.T) {
 		"a stride that is no number": {"stride", "[8, 16]", `stride is "[8, 16]"`},
 		"no names":                   {"names", "", ""},
 		"unreadable names":           {"names", "{0: person}", "metadata names"},
+		"a list of too few names":    {"names", "['person', 'car']", "2 names"},
 		"fewer names than classes":   {"names", "{0: 'person', 1: 'car'}", "2 names"},
 		"names of more than it has":  {"names", "{0: 'a', 1: 'b', 2: 'c', 3: 'd', 4: 'e', 5: 'f'}", "6 names"},
 	} {

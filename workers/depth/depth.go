@@ -4,6 +4,7 @@ package depth
 import (
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 
 	"github.com/spatial-flow/spatial-flow/flow"
@@ -120,14 +121,14 @@ func (m *Model) Description() model.Description {
 
 // Prepare writes a picture, stretched, into an input row [3, inputHeight, inputWidth].
 func (m *Model) Prepare(p *picture.Picture, row []float32, inputHeight, inputWidth int) (picture.Fit, error) {
-	return picture.Fit{}, p.Cubic(row, inputWidth, inputHeight)
+	return picture.Fit{BoxWidth: inputWidth, BoxHeight: inputHeight}, p.Cubic(row, inputWidth, inputHeight)
 }
 
 // Answer packs an output [1, H, W] into the result's Depth, at the model's own resolution. [model.ErrOutput] is returned when
-// the output is of another shape, or holds nothing that can be packed.
-func (m *Model) Answer(output []float32, shape []int64, _ picture.Fit, result *flow.Result) error {
-	if len(shape) != 3 {
-		return fmt.Errorf("%w: %s: it is %v, want [1,H,W]", model.ErrOutput, m.graph.Name, shape)
+// the output has another shape, or another aspect than its input, or values that are not finite.
+func (m *Model) Answer(output []float32, shape []int64, fit picture.Fit, result *flow.Result) error {
+	if err := check(output, shape, fit); err != nil {
+		return fmt.Errorf("%w: %s: %w", model.ErrOutput, m.graph.Name, err)
 	}
 	packer := m.packers.Get().(*depthmap.Packer)
 	defer m.packers.Put(packer)
@@ -136,5 +137,21 @@ func (m *Model) Answer(output []float32, shape []int64, _ picture.Fit, result *f
 		return fmt.Errorf("%w: %s: %w", model.ErrOutput, m.graph.Name, err)
 	}
 	result.Depth = packed
+	return nil
+}
+
+func check(output []float32, shape []int64, fit picture.Fit) error {
+	if len(shape) != 3 || shape[0] != 1 || shape[1] < 1 || shape[2] < 1 || int64(len(output)) != shape[1]*shape[2] {
+		return fmt.Errorf("it is %v, want [1,H,W]", shape)
+	}
+	aspect, want := float64(shape[2])/float64(shape[1]), float64(fit.BoxWidth)/float64(fit.BoxHeight)
+	if aspect > 1.1*want || want > 1.1*aspect {
+		return fmt.Errorf("it is %v for an input of %dx%d: its size was fixed when it was exported", shape, fit.BoxWidth, fit.BoxHeight)
+	}
+	for i, v := range output {
+		if !(v >= -math.MaxFloat32 && v <= math.MaxFloat32) {
+			return fmt.Errorf("value %d of %d is %v", i, len(output), v)
+		}
+	}
 	return nil
 }

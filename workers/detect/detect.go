@@ -4,6 +4,7 @@ package detect
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"sync"
 
@@ -127,7 +128,7 @@ func (m *Model) readHead(names string) error {
 	if err != nil {
 		return fmt.Errorf("metadata names: %w", err)
 	}
-	dict, _ := parsed.(map[any]any)
+	dict := named(parsed)
 	if out.Shape[1] < 0 {
 		classes = len(dict)
 	}
@@ -146,6 +147,18 @@ func (m *Model) readHead(names string) error {
 		m.labels[i] = label
 	}
 	return nil
+}
+
+// named are class names by ID: of a dict, or, as older exports have them, of a list.
+func named(parsed any) map[any]any {
+	dict, _ := parsed.(map[any]any)
+	if list, ok := parsed.([]any); ok {
+		dict = make(map[any]any, len(list))
+		for i, name := range list {
+			dict[i] = name
+		}
+	}
+	return dict
 }
 
 // anchors of a raw head with the usual strides for an input of fixed size; 0 for one of free size.
@@ -185,20 +198,66 @@ func (m *Model) Prepare(p *picture.Picture, row []float32, inputHeight, inputWid
 }
 
 // Answer reads an output [1, 4+classes, anchors] and appends what it holds to the result's Detections, boxes in pixels of the
-// picture. [model.ErrOutput] is returned when the output is of another shape.
+// picture. [model.ErrOutput] is returned when the output has not the shape of a raw head of that input, a score that is not 0 to
+// 1, or a box that is not finite.
 func (m *Model) Answer(output []float32, shape []int64, fit picture.Fit, result *flow.Result) error {
-	if len(shape) != 3 || int(shape[1]) != 4+len(m.labels) || len(output) < int(shape[1]*shape[2]) {
-		return fmt.Errorf("%w: %s: it is %v, want [1,%d,anchors]", model.ErrOutput, m.graph.Name, shape, 4+len(m.labels))
+	if err := m.checkShape(output, shape, fit); err != nil {
+		return fmt.Errorf("%w: %s: %w", model.ErrOutput, m.graph.Name, err)
 	}
 	s := m.scratch.Get().(*scratch)
 	defer m.scratch.Put(s)
 	s.candidates = DecodeHead(s.candidates[:0], &s.best, output, len(m.labels), int(shape[2]), m.settings.Confidence)
+	if err := s.check(); err != nil {
+		return fmt.Errorf("%w: %s: %w", model.ErrOutput, m.graph.Name, err)
+	}
 	for _, c := range Suppress(s.candidates, m.settings.IoU, m.settings.Most) {
 		box := fit.Back(c.Box)
-		if !(box[2] > box[0] && box[3] > box[1]) { // wholly in the bars, or not a number
+		if !(box[2] > box[0] && box[3] > box[1]) { // wholly in the bars
 			continue
 		}
-		result.Detections = append(result.Detections, flow.Detection{Label: m.labels[c.Class], ClassID: c.Class, Score: c.Score, Box: box})
+		result.Detections = append(result.Detections, flow.Detection{Label: m.labels[c.Class], ClassID: c.Class, Score: min(c.Score, 1), Box: box})
+	}
+	return nil
+}
+
+func (m *Model) checkShape(output []float32, shape []int64, fit picture.Fit) error {
+	if len(shape) != 3 || shape[0] != 1 || int(shape[1]) != 4+len(m.labels) || int64(len(output)) != shape[1]*shape[2] {
+		return fmt.Errorf("it is %v, want [1,%d,anchors]", shape, 4+len(m.labels))
+	}
+	if !isAnchors(int(shape[2]), fit.BoxWidth, fit.BoxHeight, m.stride) {
+		return fmt.Errorf("it is %v: no raw head of strides up to %d has %d anchors for an input of %dx%d", shape, m.stride, shape[2], fit.BoxWidth, fit.BoxHeight)
+	}
+	return nil
+}
+
+// isAnchors says whether a head of neighbouring strides, of which largest is the last, has so many anchors: 8, 16 and 32 with
+// the usual heads, from 4 or up to 64 with others.
+func isAnchors(anchors, width, height, largest int) bool {
+	sum := 0
+	for stride := largest; stride >= 4; stride /= 2 {
+		if sum += ((width + stride - 1) / stride) * ((height + stride - 1) / stride); sum == anchors {
+			return true
+		}
+	}
+	return false
+}
+
+// slack is how far scores may lie outside of 0 to 1: those of quantised models do by a step.
+const slack = 0.01
+
+// check looks at the best score of each anchor, and at the boxes that count.
+func (s *scratch) check() error {
+	for i, score := range s.best.scores {
+		if !(score >= -slack && score <= 1+slack) {
+			return fmt.Errorf("anchor %d has the score %v, want 0 to 1", i, score)
+		}
+	}
+	for _, c := range s.candidates {
+		for _, v := range c.Box {
+			if !(v >= -math.MaxFloat32 && v <= math.MaxFloat32) {
+				return fmt.Errorf("a box is %v", c.Box)
+			}
+		}
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ const pad = 114
 // Fit is where a picture lies in its letterbox: scaled to Width × Height pixels, Left and Top from its corner.
 type Fit struct {
 	PictureWidth, PictureHeight int
+	BoxWidth, BoxHeight         int
 	Width, Height               int
 	Left, Top                   int
 }
@@ -22,7 +23,7 @@ type Fit struct {
 // one scale, centred, rounded half to even.
 func NewFit(width, height, boxWidth, boxHeight int) Fit {
 	scale := min(float64(boxHeight)/float64(height), float64(boxWidth)/float64(width))
-	f := Fit{PictureWidth: width, PictureHeight: height}
+	f := Fit{PictureWidth: width, PictureHeight: height, BoxWidth: boxWidth, BoxHeight: boxHeight}
 	f.Width = max(1, int(math.RoundToEven(float64(width)*scale)))
 	f.Height = max(1, int(math.RoundToEven(float64(height)*scale)))
 	f.Left = int(math.RoundToEven(float64(boxWidth-f.Width)/2 - 0.1))
