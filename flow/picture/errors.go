@@ -7,6 +7,8 @@ var (
 	ErrBroken = errors.New("broken picture")
 	// ErrKind is returned when a picture is of a kind that is not read. The error says which, and what to do.
 	ErrKind = errors.New("unsupported picture")
+	// ErrLarge is returned when a picture would take too much memory. The error says what would help.
+	ErrLarge = errors.New("picture too large")
 	// ErrJPEG is returned when a JPEG is not to be decoded.
 	ErrJPEG = errors.New("bad JPEG")
 )

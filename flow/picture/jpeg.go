@@ -37,7 +37,7 @@ func CheckJPEG(data []byte) error {
 	width, height, scans, ended := 0, 0, 0, false
 	for marker, content := range jpegSegments(data) {
 		switch {
-		case marker >= 0xc0 && marker <= 0xcf && marker != markerTables && marker != markerJPG && marker != markerCoding && len(content) >= 5:
+		case isFrame(marker) && len(content) >= 5:
 			height, width = int(binary.BigEndian.Uint16(content[1:])), int(binary.BigEndian.Uint16(content[3:]))
 		case marker == markerSOS:
 			scans++
@@ -52,6 +52,35 @@ func CheckJPEG(data []byte) error {
 		return fmt.Errorf("%w: %dx%d is cut short", ErrJPEG, width, height)
 	}
 	return nil
+}
+
+// isFrame says whether a marker is that of a frame header.
+func isFrame(marker byte) bool {
+	return marker >= 0xc0 && marker <= 0xcf && marker != markerTables && marker != markerJPG && marker != markerCoding
+}
+
+// jpegCoefficients are the bytes that the coefficients of a JPEG of several scans take, two each; none of one scan, which is
+// decoded as it comes.
+func jpegCoefficients(data []byte) (bytes int) {
+	scans := 0
+	for marker, content := range jpegSegments(data) {
+		switch {
+		case isFrame(marker) && len(content) >= 6 && len(content) >= 6+3*int(content[5]):
+			height, width := int(binary.BigEndian.Uint16(content[1:])), int(binary.BigEndian.Uint16(content[3:]))
+			whole, parts := 1, 0 // samples of a colour of full size, and of all colours, where each counts by its sampling factors
+			for c := range int(content[5]) {
+				factors := content[7+3*c]
+				whole = max(whole, int(factors>>4)*int(factors&15))
+				parts += int(factors>>4) * int(factors&15)
+			}
+			bytes = 2 * width * height * parts / whole
+		case marker == markerSOS:
+			if scans++; scans > 1 {
+				return bytes
+			}
+		}
+	}
+	return 0
 }
 
 // jpegSegments are a JPEG's segments, their markers with what follows the length, up to the end marker, or to where data

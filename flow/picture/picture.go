@@ -32,10 +32,11 @@ type File struct {
 	Kind          Kind
 	Width, Height int // pixels, upright
 
-	data        []byte
-	orientation int  // EXIF's, 1 to 8
-	inks        bool // a JPEG of four colours
-	ready       bool
+	data         []byte
+	orientation  int  // EXIF's, 1 to 8
+	inks         bool // a JPEG of four colours
+	coefficients int  // bytes of them, of a JPEG of several scans: all are in memory while it is decoded
+	ready        bool
 }
 
 // Open looks at a file's bytes, which must not be changed then. [ErrKind] or [ErrBroken] is returned when they are not to be
@@ -62,6 +63,7 @@ func Open(data []byte) (File, error) {
 			return File{}, fmt.Errorf("%w: %w", ErrBroken, err)
 		}
 		f.inks = config.ColorModel == color.CMYKModel
+		f.coefficients = jpegCoefficients(data)
 	}
 	f.orientation = f.exifOrientation()
 	if f.orientation >= 5 { // a quarter turn

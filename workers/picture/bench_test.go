@@ -19,6 +19,7 @@ func BenchmarkTensor(b *testing.B) {
 			return err
 		}},
 		{"depth252", 448, 252, (*picture.Picture).Cubic},
+		{"depth518", 924, 518, (*picture.Picture).Cubic},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			p, dst := newPicture(b), make([]float32, 3*bench.width*bench.height)

@@ -20,6 +20,6 @@ func Dummy(width, height int) (*Picture, error) {
 	}
 	p := NewPicture()
 	p.pixels.Close()
-	p.pixels = mat
+	p.pixels, p.width, p.height = mat, width, height
 	return p, nil
 }

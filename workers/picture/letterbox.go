@@ -53,7 +53,7 @@ func (p *Picture) Letterbox(dst []float32, boxWidth, boxHeight int) (Fit, error)
 	width, height := p.Size()
 	f := NewFit(width, height, boxWidth, boxHeight)
 	source := p.pixels
-	if f.Width != width || f.Height != height {
+	if f.Width != p.pixels.Cols() || f.Height != p.pixels.Rows() {
 		if err := gocv.Resize(p.pixels, &p.scaled, image.Pt(f.Width, f.Height), 0, 0, gocv.InterpolationLinear); err != nil {
 			return f, fmt.Errorf("%w: letterbox: %w", ErrPicture, err)
 		}

@@ -32,7 +32,7 @@ func TestNewFit(t *testing.T) {
 		{"a column keeps a pixel", 1, 30000, 640, 640, 1, 640, 319, 0},
 	} {
 		got := picture.NewFit(test.width, test.height, test.boxW, test.boxH)
-		want := picture.Fit{PictureWidth: test.width, PictureHeight: test.height, Width: test.wantW, Height: test.wantH, Left: test.wantX, Top: test.wantY}
+		want := picture.Fit{PictureWidth: test.width, PictureHeight: test.height, BoxWidth: test.boxW, BoxHeight: test.boxH, Width: test.wantW, Height: test.wantH, Left: test.wantX, Top: test.wantY}
 		if got != want {
 			t.Errorf("%s: %+v, want %+v", test.name, got, want)
 		}

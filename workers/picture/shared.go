@@ -43,6 +43,8 @@ func NewShared(groups ...string) *Shared {
 type decoded struct {
 	ready  chan struct{} // closed when pixels and err are there
 	pixels gocv.Mat
+	width  int // of the picture, whose pixels may be fewer
+	height int
 	err    error
 
 	// Under the mutex of its Shared.
@@ -78,7 +80,7 @@ func (p *Picture) DecodeFrame(s *Shared, frame *flow.Frame, group string) error 
 		return d.err
 	}
 	p.pixels.Close()
-	p.pixels, p.from, p.shared = d.pixels, s, d
+	p.pixels, p.width, p.height, p.from, p.shared = d.pixels, d.width, d.height, s, d
 	return nil
 }
 
@@ -86,18 +88,18 @@ func (p *Picture) DecodeFrame(s *Shared, frame *flow.Frame, group string) error 
 func (p *Picture) fill(d *decoded, data []byte) error {
 	ready := sync.OnceFunc(func() { close(d.ready) })
 	defer ready()
-	file, err := open(data)
+	f, err := p.open(data)
 	if err != nil {
 		d.err = err
 		return err
 	}
-	if !p.from.reserve(d, 3*file.Width*file.Height) {
+	if width, height := f.size(); !p.from.reserve(d, 3*width*height) {
 		d.err = errAlone
 		ready()
-		return p.decode(data, file)
+		return p.decode(f)
 	}
-	if d.err = p.decode(data, file); d.err == nil {
-		d.pixels = p.pixels
+	if d.err = p.decode(f); d.err == nil {
+		d.pixels, d.width, d.height = p.pixels, p.width, p.height
 	}
 	return d.err
 }
@@ -108,7 +110,7 @@ func (p *Picture) release() {
 		return
 	}
 	if p.pixels.Ptr() == p.shared.pixels.Ptr() {
-		p.pixels = gocv.NewMat()
+		p.pixels, p.width, p.height = gocv.NewMat(), 0, 0
 	}
 	p.from.leave(p.shared)
 	p.from, p.shared = nil, nil
