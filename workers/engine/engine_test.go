@@ -135,12 +135,14 @@ func TestOpenRefuses(t *testing.T) {
 		file engine.File
 		says []string
 	}{
-		"a file that is missing": {engine.File{Path: missing}, []string{"none.onnx", missing, "doesn't exist"}},
+		"a file that is missing": {engine.File{Path: missing}, []string{"none.onnx", missing, "no such file"}},
 		"a folder":               {engine.File{Path: t.TempDir()}, []string{"directory"}},
-		"text":                   {engine.File{Path: writeFile(t, "text.onnx", []byte("version https://git-lfs.github.com/spec/v1\n"))}, []string{"text.onnx", "arsing failed"}},
+		"text":                   {engine.File{Path: writeFile(t, "text.onnx", []byte("version https://git-lfs.github.com/spec/v1\n"))}, []string{"text.onnx", "git lfs pull"}},
+		"a web page":             {engine.File{Path: writeFile(t, "page.onnx", []byte("\n<!DOCTYPE html><title>Sign in</title>"))}, []string{"page.onnx", "web page"}},
+		"weights of PyTorch":     {engine.File{Path: writeFile(t, "best.onnx", []byte("PK\x03\x04best/data.pkl"))}, []string{"best.onnx", "export it as ONNX"}},
 		"an empty file":          {engine.File{Path: writeFile(t, "empty.onnx", nil)}, []string{"empty.onnx"}},
-		"half a file":            {engine.File{Path: writeFile(t, "half.onnx", models.NoCostDetect[:len(models.NoCostDetect)/2])}, []string{"half.onnx", "arsing failed"}},
-		"half of the bytes":      {engine.File{Name: "half", Data: models.NoCostDetect[:len(models.NoCostDetect)/2]}, []string{"half", "parsing failed"}},
+		"half a file":            {engine.File{Path: writeFile(t, "half.onnx", models.NoCostDetect[:len(models.NoCostDetect)/2])}, []string{"half.onnx", "cut short"}},
+		"half of the bytes":      {engine.File{Name: "half", Data: models.NoCostDetect[:len(models.NoCostDetect)/2]}, []string{"half", "cut short"}},
 		"no bytes":               {engine.File{Name: "nothing", Data: []byte{}}, []string{"nothing"}},
 	} {
 		t.Run(name, func(t *testing.T) {
