@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"slices"
 	"strings"
 )
 
@@ -28,11 +29,8 @@ func Cause(err error) Fault {
 	if err == nil {
 		return FaultNone
 	}
-	says := strings.ToLower(err.Error())
-	for _, text := range deviceErrors {
-		if strings.Contains(says, text) {
-			return FaultDevice
-		}
+	if aboutDevice(err) {
+		return FaultDevice
 	}
 	switch {
 	case errors.Is(err, ErrLibrary):
@@ -43,4 +41,9 @@ func Cause(err error) Fault {
 		return FaultModel
 	}
 	return FaultNone
+}
+
+func aboutDevice(err error) bool {
+	says := strings.ToLower(err.Error())
+	return slices.ContainsFunc(deviceErrors, func(text string) bool { return strings.Contains(says, text) })
 }

@@ -5,13 +5,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -20,17 +24,61 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if library := os.Getenv(childLibrary); library != "" {
-		_, err := engine.Open(depthModel, engine.Options{Library: library, Provider: "cpu", Threads: 1})
+	switch {
+	case os.Getenv(childLibrary) != "":
+		_, err := engine.Open(depthModel, engine.Options{Library: os.Getenv(childLibrary), Provider: "cpu", Threads: 1})
 		fmt.Println(errors.Is(err, engine.ErrLibrary), err)
-		os.Exit(0)
+	case os.Getenv(childLog) != "":
+		failOften()
+	case os.Getenv(childSignals) != "":
+		beTerminated(os.Getenv(childSignals))
+	default:
+		goleak.VerifyTestMain(m)
 	}
-	goleak.VerifyTestMain(m)
+	os.Exit(0)
 }
 
-// childLibrary, in the environment, makes this program open a model with that library, say what came of it, and end:
-// ONNX Runtime is loaded once per process.
-const childLibrary = "SPATIALFLOW_TEST_LIBRARY"
+// These, in the environment, make this program another one that ends: ONNX Runtime is loaded once per process.
+const (
+	childLibrary = "SPATIALFLOW_TEST_LIBRARY" // opens a model with that library, and says what came of it
+	childLog     = "SPATIALFLOW_TEST_LOG"     // fails at childRuns runs, and logs as JSON
+	childSignals = "SPATIALFLOW_TEST_SIGNALS" // loads that library, and says when it is terminated
+)
+
+const childRuns = 50
+
+func failOften() {
+	session, err := engine.Open(reshapes(14), engine.Options{Provider: "cpu", Threads: 1, Log: slog.New(slog.NewJSONHandler(os.Stdout, nil))})
+	if err != nil {
+		panic(err)
+	}
+	tensors, err := session.Tensors([4]int{1, 3, 64, 64})
+	if err != nil {
+		panic(err)
+	}
+	for range childRuns {
+		if _, _, err := session.Run(context.Background(), tensors); !errors.Is(err, engine.ErrRun) {
+			panic(err)
+		}
+	}
+}
+
+func beTerminated(library string) {
+	terminated := make(chan os.Signal, 1)
+	signal.Notify(terminated, syscall.SIGTERM)
+	if _, err := engine.Open(depthModel, engine.Options{Library: library, Provider: "cpu"}); !errors.Is(err, engine.ErrLibrary) {
+		panic(err)
+	}
+	if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil {
+		panic(err)
+	}
+	select {
+	case <-terminated:
+		fmt.Println("terminated")
+	case <-time.After(20 * time.Second):
+		fmt.Println("the signal does not arrive")
+	}
+}
 
 var (
 	cpu         = engine.Options{Provider: "cpu", Threads: 1}
@@ -76,17 +124,17 @@ func expect(t *testing.T, err, is error, says ...string) {
 
 func TestFindLibrary(t *testing.T) {
 	given := writeFile(t, "libonnxruntime.so", nil)
-	if got, err := engine.FindLibrary(given); err != nil || got != given {
+	if got, err := engine.FindLibrary(given, engine.CPU); err != nil || got != given {
 		t.Errorf("a path that is given: %q, %v; want %s", got, err, given)
 	}
 	missing := filepath.Join(t.TempDir(), "libnone.so")
-	_, err := engine.FindLibrary(missing)
+	_, err := engine.FindLibrary(missing, engine.CPU)
 	expect(t, err, engine.ErrLibrary, "--onnxruntime", missing)
 
 	cache := t.TempDir()
 	t.Setenv("XDG_CACHE_HOME", cache)
 	t.Setenv("HOME", cache)
-	if elsewhere, err := engine.FindLibrary(""); err == nil { // one of the system is taken, but only of the system
+	if elsewhere, err := engine.FindLibrary("", engine.CPU); err == nil { // one of the system is taken, but only of the system
 		if strings.HasPrefix(elsewhere, cache) {
 			t.Errorf("%s is found in an empty cache folder", elsewhere)
 		}
@@ -104,7 +152,7 @@ func TestFindLibrary(t *testing.T) {
 	if err := os.WriteFile(want, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := engine.FindLibrary(""); err != nil || got != want {
+	if got, err := engine.FindLibrary("", engine.CPU); err != nil || got != want {
 		t.Errorf("%q, %v; want the cache folder's before the system's: %s", got, err, want)
 	}
 }
@@ -307,5 +355,62 @@ func TestRunAfterItsContextEnded(t *testing.T) {
 	expect(t, err, late)
 	if err := depth(session, tensors, 3, 14, 14); err != nil {
 		t.Errorf("after that: %v", err)
+	}
+}
+
+// A run that takes too long is ended within it, and the same tensors run on.
+func TestRunThatTakesTooLong(t *testing.T) {
+	t.Parallel()
+	const side = 1024
+	session := open(t, sines(1000)) // some ten seconds
+	tensors, err := session.Tensors([4]int{1, 3, side, side})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tensors.Release()
+	for i := range tensors.Input() {
+		tensors.Input()[i] = float32(i)
+	}
+	for range 2 {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		_, _, err := session.Run(ctx, tensors)
+		cancel()
+		expect(t, err, engine.ErrTerminated, "sines.onnx")
+		expect(t, err, context.DeadlineExceeded)
+	}
+}
+
+// The store keeps what was used last, and no more than it may.
+func TestStoreIsBounded(t *testing.T) {
+	t.Parallel()
+	session := open(t, depthModel)
+	address := func(side int) *float32 {
+		t.Helper()
+		tensors, err := session.Tensors([4]int{1, 3, side, side})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tensors.Release()
+		tensors.Input()[0] = float32(side) // what is kept is marked
+		return &tensors.Input()[0]
+	}
+	marked := func(side int) bool {
+		t.Helper()
+		tensors, err := session.Tensors([4]int{1, 3, side, side})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tensors.Release()
+		return tensors.Input()[0] == float32(side)
+	}
+	address(14)
+	for side := 2800; side < 2800+8*14; side += 14 { // 94 MB each
+		address(side)
+	}
+	if marked(14) {
+		t.Error("what was used first is kept beside 256 MiB of later ones")
+	}
+	if !marked(2800 + 7*14) {
+		t.Error("what was used last is not kept")
 	}
 }

@@ -36,6 +36,7 @@ func (s *Session) Run(ctx context.Context, t *Tensors) (output []float32, shape 
 		_ = t.options.Terminate()
 	})
 	err = s.session.RunWithOptions([]ort.Value{t.input.value}, outputs, t.options)
+	s.firstRun.Do(func() { restoreSignals() }) // CUDA replaces them as late as that
 	terminated := !stop()
 	if terminated {
 		<-told
