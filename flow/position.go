@@ -52,8 +52,13 @@ func EndedKey(source, session string) string { return "ended." + source + "." + 
 // FilmKey is the KV key of what the film of a session is known by, so that another of its name is noticed.
 func FilmKey(source, session string) string { return "film." + source + "." + session }
 
-// AttemptsKey is the KV key of how often a group began to look at a frame and did not finish: its workers died of it, as far as
-// anybody knows.
-func AttemptsKey(group string, id FrameID) string {
-	return "attempts." + group + "." + id.Source + "." + id.Session + "." + strconv.FormatUint(id.Seq, 10)
+// Attempts are the tries of a frame that a group's workers have not finished.
+type Attempts struct {
+	Tries int   `json:"tries"`
+	Cause Cause `json:"cause"` // what ended the last one; [CauseKilled] while one is under way: who dies of it says no more
+}
+
+// AttemptKey is the KV key of the [Attempts] of a group at a frame.
+func AttemptKey(group string, id FrameID) string {
+	return "attempt." + group + "." + id.Source + "." + id.Session + "." + strconv.FormatUint(id.Seq, 10)
 }

@@ -1,6 +1,7 @@
 package bus_test
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/spatial-flow/spatial-flow/flow"
@@ -11,29 +12,40 @@ func TestAttempts(t *testing.T) {
 	t.Parallel()
 	b := provisioned(t)
 	id := flow.FrameID{Source: "cam1", Session: "run1", Seq: 7}
-	want := func(group string, want int) {
+	none := flow.Attempts{}
+	want := func(group string, want flow.Attempts) {
 		t.Helper()
-		if n, err := b.Attempts(t.Context(), group, id); n != want || err != nil {
-			t.Errorf("%s began %d times, %v; want %d", group, n, err, want)
+		if a, err := b.Attempts(t.Context(), group, id); a != want || err != nil {
+			t.Errorf("%s tried %+v, %v; want %+v", group, a, err, want)
 		}
 	}
-	before := stored(t, b, "KV_"+bus.PositionsBucket)
-	want("detect", 0)
-	for n := 1; n < 3; n++ {
-		if err := b.SetAttempts(t.Context(), "detect", id, n); err != nil {
+	want("detect", none)
+	for n, cause := range []flow.Cause{flow.CauseKilled, flow.CauseModel} {
+		tried := flow.Attempts{Tries: n + 1, Cause: cause}
+		if err := b.SetAttempts(t.Context(), "detect", id, tried); err != nil {
 			t.Fatal(err)
 		}
-		want("detect", n)
+		want("detect", tried)
 	}
-	want("depth", 0)
+	want("depth", none)
 	if runs, err := b.Runs(t.Context()); err != nil || len(runs) != 0 {
 		t.Errorf("runs are %v, %v; want none", runs, err)
 	}
-	if err := b.SetAttempts(t.Context(), "detect", id, 0); err != nil {
+	if err := b.SetAttempts(t.Context(), "detect", id, none); err != nil {
 		t.Fatal(err)
 	}
-	want("detect", 0)
-	if after := stored(t, b, "KV_"+bus.PositionsBucket); after != before {
-		t.Errorf("the bucket holds %d messages, want %d as before", after, before)
+	want("detect", none)
+	if left := stored(t, b, "KV_"+bus.AttemptsBucket); left != 0 {
+		t.Errorf("the bucket holds %d messages, want none", left)
+	}
+	kv, err := b.JetStream().KeyValue(t.Context(), bus.AttemptsBucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := kv.PutString(t.Context(), flow.AttemptKey("detect", id), "2"); err != nil {
+		t.Fatal(err)
+	}
+	if a, err := b.Attempts(t.Context(), "detect", id); !errors.Is(err, flow.ErrMessage) || a != none {
+		t.Errorf("what is no record: %+v, %v", a, err)
 	}
 }

@@ -294,7 +294,7 @@ func (b *Bus) OwnStream(name string) (plain string, ok bool) {
 	}
 	bucket, isBucket := strings.CutPrefix(plain, "KV_")
 	kind, _, _ := strings.Cut(plain, "_")
-	return plain, isBucket && slices.Contains([]string{DeploymentBucket, PositionsBucket, OwnersBucket}, bucket) ||
+	return plain, isBucket && slices.Contains([]string{DeploymentBucket, PositionsBucket, OwnersBucket, AttemptsBucket}, bucket) ||
 		slices.Contains([]string{"FRAMES", "RESULTS", "SCENES"}, kind)
 }
 

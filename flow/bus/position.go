@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -318,49 +317,6 @@ func (b *Bus) NewestRuns(ctx context.Context, within time.Duration) ([]RunRecord
 		seen[r.Source] = true
 		return known || r.Age > oldest
 	}), nil
-}
-
-// Attempts is how often workers of a group began to look at a frame and have not finished, as [Bus.SetAttempts] noted.
-func (b *Bus) Attempts(ctx context.Context, group string, id flow.FrameID) (int, error) {
-	kv, err := b.bucket(ctx, PositionsBucket)
-	if err != nil {
-		return 0, err
-	}
-	entry, err := kv.Get(ctx, flow.AttemptsKey(group, id))
-	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, fmt.Errorf("read the attempts of %s at %s: %w", group, id, err)
-	}
-	n, err := strconv.Atoi(string(entry.Value()))
-	if err != nil {
-		return 0, fmt.Errorf("read the attempts of %s at %s: %w: %.20q is no number", group, id, flow.ErrMessage, entry.Value())
-	}
-	return n, nil
-}
-
-// SetAttempts notes how often it was; 0 leaves nothing behind.
-func (b *Bus) SetAttempts(ctx context.Context, group string, id flow.FrameID, n int) error {
-	key := flow.AttemptsKey(group, id)
-	if n == 0 { // a deleted key would leave a mark, of which there may be many
-		stream, err := b.stream(ctx, "KV_"+PositionsBucket)
-		if err != nil {
-			return err
-		}
-		if err := stream.Purge(ctx, jetstream.WithPurgeSubject(b.Subject("$KV."+PositionsBucket+"."+key))); err != nil {
-			return fmt.Errorf("forget the attempts of %s at %s: %w", group, id, err)
-		}
-		return nil
-	}
-	kv, err := b.bucket(ctx, PositionsBucket)
-	if err != nil {
-		return err
-	}
-	if _, err := kv.PutString(ctx, key, strconv.Itoa(n)); err != nil {
-		return fmt.Errorf("note the attempts of %s at %s: %w", group, id, err)
-	}
-	return nil
 }
 
 // Film is what was noted, with [Bus.SetFilm], of the film of a session. [ErrNotFound] is returned when nothing was.

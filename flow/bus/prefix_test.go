@@ -71,7 +71,7 @@ func TestPrefixKeepsDeploymentsApart(t *testing.T) {
 		if err := s.SetPosition(t.Context(), "cam1", "run1", flow.Position{Seq: own}); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.SetAttempts(t.Context(), "detect", flow.FrameID{Source: "cam1", Session: "run1", Seq: 1}, int(own)); err != nil {
+		if err := s.SetAttempts(t.Context(), "detect", flow.FrameID{Source: "cam1", Session: "run1", Seq: 1}, flow.Attempts{Tries: int(own)}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := s.Lease(t.Context(), "partition.0", prefix+"!"); err != nil {
@@ -113,14 +113,14 @@ func TestPrefixKeepsDeploymentsApart(t *testing.T) {
 		if err := s.Conn().Flush(); err != nil || len(s.done) != 0 || len(s.alive) != 0 {
 			t.Errorf("%q: it hears of others too: %d, %d, %v", prefix, len(s.done), len(s.alive), err)
 		}
-		if n, err := s.Attempts(t.Context(), "detect", flow.FrameID{Source: "cam1", Session: "run1", Seq: 1}); n != own || err != nil {
-			t.Errorf("%q: %d attempts, %v", prefix, n, err)
+		if a, err := s.Attempts(t.Context(), "detect", flow.FrameID{Source: "cam1", Session: "run1", Seq: 1}); a.Tries != own || err != nil {
+			t.Errorf("%q: %+v, %v", prefix, a, err)
 		}
-		if err := s.SetAttempts(t.Context(), "detect", flow.FrameID{Source: "cam1", Session: "run1", Seq: 1}, 0); err != nil {
+		if err := s.SetAttempts(t.Context(), "detect", flow.FrameID{Source: "cam1", Session: "run1", Seq: 1}, flow.Attempts{}); err != nil {
 			t.Fatal(err)
 		}
-		if n, err := s.Attempts(t.Context(), "detect", flow.FrameID{Source: "cam1", Session: "run1", Seq: 1}); n != 0 || err != nil {
-			t.Errorf("%q: %d attempts are left, %v", prefix, n, err)
+		if a, err := s.Attempts(t.Context(), "detect", flow.FrameID{Source: "cam1", Session: "run1", Seq: 1}); a.Tries != 0 || err != nil {
+			t.Errorf("%q: %+v is left, %v", prefix, a, err)
 		}
 		names := s.JetStream().StreamNames(t.Context())
 		var streams []string

@@ -84,7 +84,7 @@ func buckets(limits flow.Limits) []layout {
 		}
 		return layout{config: config}
 	}
-	return []layout{bucket(DeploymentBucket, 1<<20, 0), bucket(PositionsBucket, 64<<20, limits.PositionsKeep), bucket(OwnersBucket, 1<<20, leaseTTL)}
+	return []layout{bucket(DeploymentBucket, 1<<20, 0), bucket(PositionsBucket, 64<<20, limits.PositionsKeep), bucket(OwnersBucket, 1<<20, leaseTTL), bucket(AttemptsBucket, 4<<20, attemptsKept)}
 }
 
 // stored is what the streams of a mode have in common.

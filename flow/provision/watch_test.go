@@ -160,6 +160,7 @@ func TestWatchMakesAgainWhatIsRemoved(t *testing.T) {
 		{"a partition's consumer", func() error { return js.DeleteConsumer(t.Context(), "RESULTS_DETECT_LIVE", "FUSE_3") }},
 		{"the positions", func() error { return js.DeleteKeyValue(t.Context(), bus.PositionsBucket) }},
 		{"the leases", func() error { return js.DeleteKeyValue(t.Context(), bus.OwnersBucket) }},
+		{"the attempts", func() error { return js.DeleteKeyValue(t.Context(), bus.AttemptsBucket) }},
 		{"the object's bucket", func() error { return js.DeleteKeyValue(t.Context(), bus.DeploymentBucket) }},
 		{"the object", func() error {
 			kv, err := js.KeyValue(t.Context(), bus.DeploymentBucket)
