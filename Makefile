@@ -1,5 +1,5 @@
 # `work` (Go 1.25+) means all packages of all modules in go.work.
-MODULES     := flow producer workers fuser gateway standalone
+MODULES     := client flow producer workers fuser gateway standalone
 ROOT        := github.com/spatial-flow/spatial-flow
 STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 ACTIONLINT  := go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
@@ -64,7 +64,7 @@ tidy-check:
 isolated: install
 	@$(call each,GOWORK=off go build -tags '$(TAGS)' -o /dev/null ./...)
 static:
-	@for m in flow fuser gateway; do (cd $$m && CGO_ENABLED=0 GOWORK=off go build -o /dev/null ./...) || exit 1; done
+	@for m in client flow fuser gateway; do (cd $$m && CGO_ENABLED=0 GOWORK=off go build -o /dev/null ./...) || exit 1; done
 graph: install ## who imports whom, and how many files a folder has
 	@TAGS='$(TAGS)' build/graph.sh
 

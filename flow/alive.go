@@ -3,6 +3,8 @@ package flow
 import (
 	"encoding/json"
 	"fmt"
+
+	"github.com/spatial-flow/spatial-flow/client/api"
 )
 
 // Alive is what every service says of itself once a second on core NATS, as JSON; a service not heard for
@@ -31,13 +33,13 @@ type Alive struct {
 }
 
 // State is how far a source is.
-type State string
+type State = api.State
 
 const (
-	StateRunning  State = "running"
-	StateComplete State = "complete" // lossless: every frame has its stored scene
-	StateStopped  State = "stopped"  // asked to stop before its end
-	StateFailed   State = "failed"
+	StateRunning  = api.StateRunning
+	StateComplete = api.StateComplete
+	StateStopped  = api.StateStopped
+	StateFailed   = api.StateFailed
 )
 
 // SourceStatus is a source as its producer sees it.
@@ -54,51 +56,8 @@ type SourceStatus struct {
 	Account Account `json:"account"`
 }
 
-// Account is a producer's count of one source's frames. It is per life of the producer.
-//
-//	Captured = Skipped + Admitted
-//	Admitted = Complete + Partial + Error + Dropped + InFlight
-//
-// InFlight is the size of the set of admitted frame IDs whose scene has not been seen, never a subtraction.
-type Account struct {
-	Captured uint64            `json:"captured"`
-	Skipped  map[string]uint64 `json:"skipped,omitempty"` // by reason: never admitted
-	Admitted uint64            `json:"admitted"`
-	Complete uint64            `json:"complete"`
-	Partial  uint64            `json:"partial"`
-	Error    uint64            `json:"error"`
-	Dropped  map[string]uint64 `json:"dropped,omitempty"` // by reason: admitted, then lost
-	InFlight uint64            `json:"in_flight"`
-}
-
-// Check returns [ErrAccount] when the two sums don't hold.
-func (a Account) Check() error {
-	if out := a.Admitted + sum(a.Skipped); a.Captured != out {
-		return fmt.Errorf("%w: captured %d, but skipped + admitted = %d", ErrAccount, a.Captured, out)
-	}
-	if out := a.Complete + a.Partial + a.Error + sum(a.Dropped) + a.InFlight; a.Admitted != out {
-		return fmt.Errorf("%w: admitted %d, but complete + partial + error + dropped + in flight = %d", ErrAccount, a.Admitted, out)
-	}
-	return nil
-}
-
-// CheckAtRest is Check, and returns [ErrAccount] too when a frame is still in flight.
-func (a Account) CheckAtRest() error {
-	if err := a.Check(); err != nil {
-		return err
-	}
-	if a.InFlight != 0 {
-		return fmt.Errorf("%w: %d of %d admitted frames never became a scene", ErrAccount, a.InFlight, a.Admitted)
-	}
-	return nil
-}
-
-func sum(counts map[string]uint64) (total uint64) {
-	for _, n := range counts {
-		total += n
-	}
-	return total
-}
+// Account is a producer's count of one source's frames.
+type Account = api.Account
 
 // MaxAliveBytes bounds an alive message.
 const MaxAliveBytes = 64 << 10

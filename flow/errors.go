@@ -1,6 +1,10 @@
 package flow
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/spatial-flow/spatial-flow/client/api"
+)
 
 var (
 	// ErrName is returned when a source, session, group or stage is not a name that fits in a subject.
@@ -14,5 +18,5 @@ var (
 	// ErrGroups is returned when the list of groups contradicts itself.
 	ErrGroups = errors.New("bad groups")
 	// ErrAccount is returned when frames were lost or counted twice: the sums of a source do not balance.
-	ErrAccount = errors.New("account does not balance")
+	ErrAccount = api.ErrAccount
 )

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/flow"
 )
 
@@ -49,7 +50,7 @@ func TestFileOfAScene(t *testing.T) {
 	if err != nil || !strings.HasPrefix(string(line), `{"frame":{"source":"a","session":"s","seq":1,"file":"new\nline %.jpg"},`) {
 		t.Errorf("%s, %v", line, err)
 	}
-	var read flow.SceneJSON
+	var read api.Scene
 	if err := json.Unmarshal(line, &read); err != nil || cmp.Diff(scene.JSON(), read) != "" {
 		t.Errorf("%v, %s", err, cmp.Diff(scene.JSON(), read))
 	}

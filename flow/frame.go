@@ -12,16 +12,16 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/spatial-flow/spatial-flow/client/api"
 )
 
 // Mode says what happens to a frame that can't be taken at once.
-type Mode string
+type Mode = api.Mode
 
 const (
-	// ModeLossless processes every frame exactly once: a source waits when the pipeline is busy.
-	ModeLossless Mode = "lossless"
-	// ModeLive keeps latency flat: the freshest frame wins and others are skipped.
-	ModeLive Mode = "live"
+	ModeLossless = api.ModeLossless
+	ModeLive     = api.ModeLive
 )
 
 // Modes are both of them.
@@ -66,11 +66,7 @@ func (id FrameID) Validate() error {
 }
 
 // Hop is one line of the latency ledger: what one stage did to a frame.
-type Hop struct {
-	Stage string        `msgpack:"st" json:"stage"`   // producer, a group's name, or fuser
-	Wait  time.Duration `msgpack:"wa" json:"wait_ns"` // since the stamp before it: queueing and transport
-	Work  time.Duration `msgpack:"wo" json:"work_ns"` // spent by the stage on the frame
-}
+type Hop = api.Hop
 
 // Frame is one captured picture on its way to the worker groups of its plan.
 type Frame struct {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 	"github.com/vmihailenco/msgpack/v5"
 )
@@ -46,7 +47,7 @@ func (r *Result) ID() FrameID { return FrameID{r.Source, r.Session, r.Seq} }
 func (r *Result) Place() int { return place(r.Version, r.Partition, r.Source) }
 
 // Failure is what kind of error the answer's is; its zero value without an error, or from an older worker.
-func (r *Result) Failure() Failure { return Failure{r.Class, r.Cause} }
+func (r *Result) Failure() Failure { return Failure{Class: r.Class, Cause: r.Cause} }
 
 // MessageID is the Nats-Msg-Id of the result: that of the frame, and the group.
 func (r *Result) MessageID() string { return messageID(r.ID(), r.Copy) + "/" + r.Group }
@@ -73,7 +74,31 @@ func (r *Result) Validate() error {
 	}
 	return cmp.Or(
 		validPlace(r.Version, r.Partition, r.Copy), validSize(r.Width, r.Height), validFile(r.File),
-		validText("model", r.Model), validText("error", r.Error), r.Failure().validate(), validText("reason", r.Dropped),
+		validText("model", r.Model), validText("error", r.Error), validFailure(r.Failure()), validText("reason", r.Dropped),
 		validDetections(r.Detections), validAnswers(r.Answers), validLedger(r.Ledger), validPlan(r.Plan),
 	)
 }
+
+type (
+	Failure = api.Failure // what kind of error an answer's is
+	Class   = api.Class   // whose fault it is that a group has no answer to a frame
+	Cause   = api.Cause   // what ended the last try of a frame that is lost
+)
+
+const (
+	ClassPicture  = api.ClassPicture
+	ClassLost     = api.ClassLost
+	CauseModel    = api.CauseModel
+	CauseKilled   = api.CauseKilled
+	CauseDeadline = api.CauseDeadline
+)
+
+// validFailure returns [ErrMessage] when it is no kind of error. What a newer program may call them is a word all the same.
+func validFailure(f Failure) error {
+	if len(f.Class) > maxClass || len(f.Cause) > maxClass {
+		return fmt.Errorf("%w: an error of class %.16q and cause %.16q", ErrMessage, f.Class, f.Cause)
+	}
+	return nil
+}
+
+const maxClass = 32 // bytes of a class or a cause

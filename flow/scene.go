@@ -3,22 +3,21 @@ package flow
 import (
 	"cmp"
 	"fmt"
-	"time"
 
 	"github.com/vmihailenco/msgpack/v5"
 
+	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 )
 
 // Outcome is how a frame ended.
-type Outcome string
+type Outcome = api.Outcome
 
 const (
-	OutcomeComplete Outcome = "complete" // every group of the plan answered
-	OutcomePartial  Outcome = "partial"  // a group of the plan is missing: it is left out now, or (live) the deadline passed
-	OutcomeError    Outcome = "error"    // a group answered that it can't
-	// OutcomeDropped ends a live frame that every group of its plan dropped: it has no scene, only a [Done].
-	OutcomeDropped Outcome = "dropped"
+	OutcomeComplete = api.OutcomeComplete
+	OutcomePartial  = api.OutcomePartial
+	OutcomeError    = api.OutcomeError
+	OutcomeDropped  = api.OutcomeDropped // it has no scene, only a [Done]
 )
 
 // Why a group drops a live frame.
@@ -28,10 +27,7 @@ const (
 )
 
 // Held says that a scene's nearness comes from an older depth map than its own frame's.
-type Held struct {
-	Seq uint64        `msgpack:"seq" json:"seq"`    // of the frame the map belongs to
-	Age time.Duration `msgpack:"age" json:"age_ns"` // between the two captures
-}
+type Held = api.Held
 
 // Scene is all that is known of one frame.
 type Scene struct {
@@ -95,7 +91,7 @@ func (s *Scene) Validate() error {
 		return fmt.Errorf("%w: %d groups answered, %d failed, %d are missing, at most %d", ErrMessage, len(s.Answers), len(s.Errors), len(s.Missing), MaxGroups)
 	}
 	for group, failure := range s.Failures {
-		if err := cmp.Or(ValidGroup(group), failure.validate()); err != nil {
+		if err := cmp.Or(ValidGroup(group), validFailure(failure)); err != nil {
 			return fmt.Errorf("%w: group %.16q: %w", ErrMessage, group, err)
 		}
 	}

@@ -9,35 +9,15 @@ import (
 	"time"
 
 	"github.com/vmihailenco/msgpack/v5"
+
+	"github.com/spatial-flow/spatial-flow/client/api"
 )
 
-// SceneJSON is a scene as people and programs read it: in the gateway's answers and in scene files.
-type SceneJSON struct {
-	Frame      FrameJSON          `json:"frame"`
-	Captured   time.Time          `json:"captured"` // RFC 3339, UTC
-	Size       [2]int             `json:"size"`     // width, height of the picture in pixels
-	Plan       []string           `json:"plan"`
-	Detections []Detection        `json:"detections"`
-	Outcome    Outcome            `json:"outcome"`
-	Missing    []string           `json:"missing"`
-	Errors     map[string]string  `json:"errors,omitempty"`   // by group
-	Failures   map[string]Failure `json:"failures,omitempty"` // what kinds of errors those are
-	Held       *Held              `json:"held"`               // null: the depth map is the frame's own
-	// Answers are what groups say beside detections and depth, by the group's name and their own.
-	Answers map[string]map[string]json.RawMessage `json:"answers,omitempty"`
-	Ledger  []Hop                                 `json:"ledger"`
-}
-
-// FrameJSON is which frame a scene is of.
-type FrameJSON struct {
-	FrameID
-	File string `json:"file,omitempty"` // name, without folders, of the file that its picture is in
-}
-
 // JSON is the scene without its depth map.
-func (s *Scene) JSON() SceneJSON {
-	return SceneJSON{
-		Frame: FrameJSON{s.ID(), s.File}, Captured: time.Unix(0, s.Captured).UTC(), Size: [2]int{s.Width, s.Height},
+func (s *Scene) JSON() api.Scene {
+	return api.Scene{
+		Frame:    api.Frame{Source: s.Source, Session: s.Session, Seq: s.Seq, File: s.File},
+		Captured: time.Unix(0, s.Captured).UTC(), Size: [2]int{s.Width, s.Height},
 		Plan: notNil(s.Plan), Detections: notNil(s.Detections), Outcome: s.Outcome, Missing: notNil(s.Missing),
 		Errors: s.Errors, Failures: s.Failures, Held: s.Held, Answers: answersJSON(s.Answers), Ledger: notNil(s.Ledger),
 	}

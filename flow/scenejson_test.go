@@ -9,6 +9,7 @@ import (
 
 	"github.com/vmihailenco/msgpack/v5"
 
+	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/flow"
 )
 
@@ -98,7 +99,7 @@ func TestSceneJSONHasAnswers(t *testing.T) {
 	if want := `"answers":{"pose":{"broken":null,"none":null,"people":[{"nose":[1.5,2]}]}}`; !strings.Contains(string(line), want) {
 		t.Errorf("%s\nhas no %s", line, want)
 	}
-	var read flow.SceneJSON
+	var read api.Scene
 	if err := json.Unmarshal(line, &read); err != nil || string(read.Answers["pose"]["people"]) != `[{"nose":[1.5,2]}]` {
 		t.Errorf("read are the answers %s, %v", read.Answers, err)
 	}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/coder/websocket"
 
-	"github.com/spatial-flow/spatial-flow/gateway/live"
+	"github.com/spatial-flow/spatial-flow/client/api"
 )
 
 // client is a viewer.
@@ -37,7 +37,7 @@ func (r *runner) watch(sources ...string) client {
 	r.t.Helper()
 	c := r.dial()
 	c.watch(sources...)
-	c.status(func(live.Status) bool { return true }) // it is watching now
+	c.status(func(api.Status) bool { return true }) // it is watching now
 	return c
 }
 
@@ -46,7 +46,7 @@ func (c client) watch(sources ...string) {
 	if sources == nil {
 		sources = []string{}
 	}
-	data, err := json.Marshal(live.Watch{Sources: sources})
+	data, err := json.Marshal(api.Watch{Sources: sources})
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func (c client) read() (websocket.MessageType, []byte, error) {
 
 // message is a scene message, taken apart.
 type message struct {
-	header  live.SceneHeader
+	header  api.SceneHeader
 	picture []byte
 	depth   []byte
 }
@@ -103,14 +103,14 @@ func (c client) scene() message {
 }
 
 // status is the next status that fits; scenes are passed over.
-func (c client) status(fits func(live.Status) bool) live.Status {
+func (c client) status(fits func(api.Status) bool) api.Status {
 	c.t.Helper()
 	for {
 		kind, data, err := c.read()
 		if err != nil {
 			c.t.Fatal(err)
 		}
-		var s live.Status
+		var s api.Status
 		if kind != websocket.MessageText {
 			continue
 		}

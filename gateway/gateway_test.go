@@ -12,6 +12,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 	"github.com/spatial-flow/spatial-flow/gateway"
@@ -35,17 +36,17 @@ func TestScenesComeWithTheirOwnPictures(t *testing.T) {
 		sent := newScene(t, "cam1", "s", seq)
 		b.publishScene(t, sent)
 		m := c.scene()
-		if m.header.Frame.FrameID != sent.ID() || !bytes.Equal(m.picture, picture(t, seq)) {
+		if m.header.Frame.String() != sent.ID().String() || !bytes.Equal(m.picture, picture(t, seq)) {
 			t.Fatalf("scene %d: got %v with %d bytes of picture", seq, m.header.Frame, len(m.picture))
 		}
-		if diff := cmp.Diff(sent.JSON(), m.header.SceneJSON); diff != "" {
+		if diff := cmp.Diff(sent.JSON(), m.header.Scene); diff != "" {
 			t.Fatalf("header differs (-sent +got):\n%s", diff)
 		}
 		d := m.header.Depth
 		if d == nil || !bytes.Equal(m.depth, sent.Depth.Data) || d.Seq != seq || d.Range == nil || *d.Range != *sent.Range {
 			t.Fatalf("scene %d: depth %+v", seq, d)
 		}
-		got := *d.Map
+		got := d.Map
 		got.Data = m.depth
 		if _, err := unpacker.Unpack(&got); err != nil {
 			t.Fatal(err)
@@ -102,7 +103,7 @@ func TestRestartedGatewayShowsStoredScene(t *testing.T) {
 	}
 	r = b.startReady(t, nil)
 	m := r.watch("cam1").scene()
-	if m.header.Frame.FrameID != (flow.FrameID{Source: "cam1", Session: "s2", Seq: 2}) || len(m.picture) != 0 || m.header.Depth == nil {
+	if m.header.Frame != (api.Frame{Source: "cam1", Session: "s2", Seq: 2}) || len(m.picture) != 0 || m.header.Depth == nil {
 		t.Errorf("after the restart: %+v", m.header)
 	}
 }
@@ -123,7 +124,7 @@ func TestStartedGatewayShowsTheNewestSources(t *testing.T) {
 	var names []string
 	r.eventually("three sources", func() bool {
 		_, _, body := r.get("/api/v1/sources")
-		var status live.Status
+		var status api.Status
 		if err := json.Unmarshal([]byte(body), &status); err != nil {
 			t.Fatal(err)
 		}
@@ -307,10 +308,10 @@ func TestStatusFollowsProducers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	state := func(want flow.State) live.SourceInfo {
+	state := func(want flow.State) api.Source {
 		t.Helper()
-		var info live.SourceInfo
-		c.status(func(s live.Status) bool {
+		var info api.Source
+		c.status(func(s api.Status) bool {
 			if len(s.Sources) == 1 {
 				info = s.Sources[0]
 			}
@@ -324,7 +325,7 @@ func TestStatusFollowsProducers(t *testing.T) {
 	say(flow.StateRunning, "")
 	say(flow.StateFailed, "the file ends in the middle of a frame")
 	info := state(flow.StateFailed)
-	want := live.SourceInfo{
+	want := api.Source{
 		Source: "clip", Mode: flow.ModeLossless, State: flow.StateFailed, Reason: "the file ends in the middle of a frame",
 		Session: "s", Seq: 1, Frames: 9, Account: &flow.Account{Captured: 1, Admitted: 1, Complete: 1}, ScenesPerSecond: info.ScenesPerSecond,
 	}
@@ -333,7 +334,7 @@ func TestStatusFollowsProducers(t *testing.T) {
 	}
 	say(flow.StateRunning, "")
 	state(flow.StateRunning)
-	state(live.StateGone) // nothing is said for 3 s
+	state(api.StateGone) // nothing is said for 3 s
 }
 
 func TestLiveFramesOfWatchedSources(t *testing.T) {

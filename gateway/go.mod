@@ -11,6 +11,7 @@ require (
 	github.com/oklog/ulid/v2 v2.1.2
 	github.com/prometheus/client_golang v1.25.0
 	github.com/prometheus/client_model v0.6.3
+	github.com/spatial-flow/spatial-flow/client v0.0.0
 	github.com/spatial-flow/spatial-flow/flow v0.0.0
 	github.com/vmihailenco/msgpack/v5 v5.4.1
 	go.uber.org/goleak v1.3.0
@@ -49,4 +50,7 @@ require (
 	google.golang.org/protobuf v1.36.12 // indirect
 )
 
-replace github.com/spatial-flow/spatial-flow/flow => ../flow
+replace (
+	github.com/spatial-flow/spatial-flow/client => ../client
+	github.com/spatial-flow/spatial-flow/flow => ../flow
+)

@@ -16,7 +16,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/gateway"
 	"github.com/spatial-flow/spatial-flow/gateway/overview"
 )
@@ -76,7 +76,7 @@ func TestRest(t *testing.T) {
 	r.eventually("cam2", func() bool { _, _, body := r.get("/api/v1/sources"); return strings.Contains(body, "cam2") })
 
 	code, header, body := r.get("/api/v1/sources/cam1/scene")
-	var got flow.SceneJSON
+	var got api.Scene
 	if err := json.Unmarshal([]byte(body), &got); code != 200 || err != nil || header.Get("Content-Type") != "application/json" {
 		t.Fatalf("scene: %d %v %s", code, err, body)
 	}

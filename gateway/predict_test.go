@@ -17,9 +17,9 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/gateway"
-	"github.com/spatial-flow/spatial-flow/gateway/predict"
 )
 
 // answer is what POST /predict said.
@@ -27,7 +27,7 @@ type answer struct {
 	code   int
 	header http.Header
 	body   string
-	predict.Prediction
+	api.Prediction
 	Error string `json:"error"`
 }
 

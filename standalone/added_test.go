@@ -2,17 +2,15 @@ package standalone
 
 import (
 	"context"
-	"encoding/binary"
-	"encoding/json"
 	"io"
 	"net"
+	"sync"
 	"testing"
 
-	"github.com/coder/websocket"
-
+	"github.com/spatial-flow/spatial-flow/client"
+	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
-	"github.com/spatial-flow/spatial-flow/gateway/live"
 )
 
 // A group is added, shadows, and goes again, while a film and a camera run: they go on, and their viewers have pictures.
@@ -60,46 +58,44 @@ func TestGroupIsAddedWhileAllRuns(t *testing.T) {
 	}
 }
 
-// seen is a viewer of all sources.
-type seen struct{ conn *websocket.Conn }
+// seen is what a viewer of all sources sees.
+type seen struct{ scenes chan *api.Message }
 
 func newSeen(t *testing.T, address net.Addr) seen {
 	t.Helper()
-	conn, _, err := websocket.Dial(t.Context(), "ws://"+address.String()+"/ws", nil)
+	gateway, err := client.Dial(t.Context(), "http://"+address.String(), client.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = conn.CloseNow() }) // the gateway has closed it
-	conn.SetReadLimit(watchLargest)
-	if err := conn.Write(t.Context(), websocket.MessageText, []byte(`{"sources":[]}`)); err != nil {
-		t.Fatal(err)
-	}
-	return seen{conn}
+	v := seen{make(chan *api.Message)}
+	var tasks sync.WaitGroup
+	t.Cleanup(tasks.Wait)
+	tasks.Go(func() {
+		for scene, err := range gateway.Scenes(t.Context()) {
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			select {
+			case v.scenes <- scene:
+			case <-t.Context().Done():
+			}
+		}
+	})
+	return v
 }
 
 // pictures waits until, of each of two sources, 20 scenes have come, most of them with their pictures: a machine that has much
 // else to do may lose one.
 func (v seen) pictures(t *testing.T, when string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
 	const enough = 20
 	scenes, pictures := map[string]int{}, map[string]int{}
 	for scenes["cam"] < enough || scenes["film"] < enough {
-		kind, data, err := v.conn.Read(ctx)
-		if err != nil {
-			t.Fatalf("%s: after %v scenes: %v", when, scenes, err)
-		}
-		if kind != websocket.MessageBinary {
-			continue
-		}
-		var header live.SceneHeader
-		if err := json.Unmarshal(data[4:4+binary.LittleEndian.Uint32(data)], &header); err != nil {
-			t.Fatal(err)
-		}
-		scenes[header.Frame.Source]++
-		if header.PictureBytes > 0 {
-			pictures[header.Frame.Source]++
+		scene := next(t, v.scenes)
+		scenes[scene.Frame.Source]++
+		if scene.PictureBytes > 0 {
+			pictures[scene.Frame.Source]++
 		}
 	}
 	for source, n := range scenes {

@@ -12,7 +12,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
-	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/client/api"
 )
 
 // tab opens a page in a real browser.
@@ -93,7 +93,7 @@ func TestSceneReachesTheBrowser(t *testing.T) {
 	eventually(t, "with the heat map it is not", func() bool { return !grey(pixel((box[0]+box[2])/2, middle)) })
 }
 
-func newestScene(t *testing.T, url string) flow.SceneJSON {
+func newestScene(t *testing.T, url string) api.Scene {
 	t.Helper()
 	response, err := http.Get(url)
 	if err != nil {
@@ -101,7 +101,7 @@ func newestScene(t *testing.T, url string) flow.SceneJSON {
 	}
 	defer response.Body.Close()
 	defer http.DefaultClient.CloseIdleConnections()
-	var scene flow.SceneJSON
+	var scene api.Scene
 	if err := json.NewDecoder(response.Body).Decode(&scene); err != nil {
 		t.Fatal(err)
 	}

@@ -6,11 +6,11 @@ require (
 	github.com/bluenviron/gortsplib/v5 v5.6.4
 	github.com/chromedp/cdproto v0.159.0
 	github.com/chromedp/chromedp v0.23.0
-	github.com/coder/websocket v1.8.15
 	github.com/google/go-cmp v0.7.0
 	github.com/nats-io/nats.go v1.55.0
 	github.com/pion/rtp v1.10.5
 	github.com/prometheus/client_golang v1.25.0
+	github.com/spatial-flow/spatial-flow/client v0.0.0
 	github.com/spatial-flow/spatial-flow/flow v0.0.0
 	github.com/spatial-flow/spatial-flow/fuser v0.0.0
 	github.com/spatial-flow/spatial-flow/gateway v0.0.0
@@ -28,6 +28,7 @@ require (
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/bluenviron/mediacommon/v2 v2.9.3 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
+	github.com/coder/websocket v1.8.15 // indirect
 	github.com/go-json-experiment/json v0.0.0-20260213210345-44df1a37e875 // indirect
 	github.com/google/go-tpm v0.9.8 // indirect
 	github.com/google/uuid v1.6.0 // indirect
@@ -60,6 +61,7 @@ require (
 )
 
 replace (
+	github.com/spatial-flow/spatial-flow/client => ../client
 	github.com/spatial-flow/spatial-flow/flow => ../flow
 	github.com/spatial-flow/spatial-flow/fuser => ../fuser
 	github.com/spatial-flow/spatial-flow/gateway => ../gateway

@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/flow"
 )
 
@@ -56,7 +57,7 @@ func publish(t *testing.T, js jetstream.JetStream, source string, data []byte) {
 
 // completeScene waits for one of a source, and publishes again and again: a live picture that waits for long, on a machine
 // with much else to do, is dropped.
-func completeScene(t *testing.T, gateway, source string, again func()) (scene flow.SceneJSON) {
+func completeScene(t *testing.T, gateway, source string, again func()) (scene api.Scene) {
 	t.Helper()
 	published := time.Now()
 	eventually(t, "a complete scene of "+source, func() bool {

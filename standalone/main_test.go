@@ -19,6 +19,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/natsserver/natstest"
 	"github.com/spatial-flow/spatial-flow/flow/provision"
@@ -148,17 +149,17 @@ func piped(t testing.TB, up *Up, listening func(net.Addr)) pipeline.Config {
 var quiet = slog.New(slog.DiscardHandler)
 
 // lines reads a scene file, and fails when a scene is missing, there twice, or out of order.
-func lines(t *testing.T, path string) []flow.SceneJSON {
+func lines(t *testing.T, path string) []api.Scene {
 	t.Helper()
 	file, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	var scenes []flow.SceneJSON
+	var scenes []api.Scene
 	last := map[string]uint64{}
 	for reader := bufio.NewScanner(file); reader.Scan(); {
-		var scene flow.SceneJSON
+		var scene api.Scene
 		if err := json.Unmarshal(reader.Bytes(), &scene); err != nil {
 			t.Fatalf("%s, line %d: %v", path, len(scenes)+1, err)
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/standalone/pipeline"
 )
@@ -150,7 +151,7 @@ func TestTwiceTheSame(t *testing.T) {
 	if !ok {
 		return
 	}
-	run := func() []flow.SceneJSON {
+	run := func() []api.Scene {
 		up := newUp(t, filepath.Join(folder, "data", "images"))
 		up.DetectModel = filepath.Join(folder, "models", "yolov8n_int8.onnx")
 		up.DepthModel, up.DepthSize = filepath.Join(folder, "vectors", "da_v2_dynamic", "model.onnx"), 252
@@ -161,7 +162,7 @@ func TestTwiceTheSame(t *testing.T) {
 		return lines(t, up.Scenes)
 	}
 	first, second := run(), run()
-	ignore := cmp.Options{cmpopts.IgnoreFields(flow.SceneJSON{}, "Captured", "Ledger"), cmpopts.IgnoreFields(flow.FrameID{}, "Session")}
+	ignore := cmp.Options{cmpopts.IgnoreFields(api.Scene{}, "Captured", "Ledger"), cmpopts.IgnoreFields(api.Frame{}, "Session")}
 	if diff := cmp.Diff(first, second, ignore); diff != "" || len(first) != 7 {
 		t.Errorf("%d scenes; the second run differs:\n%s", len(first), diff)
 	}

@@ -1,6 +1,7 @@
 package standalone
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -13,8 +14,9 @@ import (
 
 	"gocv.io/x/gocv"
 
+	"github.com/spatial-flow/spatial-flow/client/api"
+	"github.com/spatial-flow/spatial-flow/client/label"
 	"github.com/spatial-flow/spatial-flow/flow"
-	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 	"github.com/spatial-flow/spatial-flow/producer"
 	"github.com/spatial-flow/spatial-flow/standalone/drawing"
 	"github.com/spatial-flow/spatial-flow/standalone/stdio"
@@ -136,7 +138,7 @@ func (p *Predict) show(out io.Writer, path string, scene *flow.Scene, painter *d
 	if p.JSON {
 		line := struct {
 			Picture string `json:"picture"`
-			flow.SceneJSON
+			api.Scene
 		}{path, scene.JSON()}
 		if err := json.NewEncoder(out).Encode(line); err != nil {
 			return err
@@ -167,12 +169,7 @@ func printTable(out io.Writer, path string, scene *flow.Scene) error {
 		if i == 0 {
 			fmt.Fprintln(table, "  LABEL\tSCORE\tX1\tY1\tX2\tY2\tDEPTH")
 		}
-		depth := "-"
-		if d.Depth != nil {
-			if depth = fmt.Sprintf("near %.0f %%", d.Depth.Nearness); d.Depth.Kind == depthmap.Metric {
-				depth = fmt.Sprintf("%.2f m", d.Depth.Value)
-			}
-		}
+		depth := cmp.Or(label.Near(d.Depth), "-")
 		fmt.Fprintf(table, "  %s\t%.2f\t%.0f\t%.0f\t%.0f\t%.0f\t%s\n", d.Label, d.Score, d.Box[0], d.Box[1], d.Box[2], d.Box[3], depth)
 	}
 	return table.Flush()

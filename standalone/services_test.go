@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
 )
@@ -218,7 +219,7 @@ func TestSeparateServicesSurviveKills(t *testing.T) {
 	}
 	want := lines(t, up.Scenes)
 	got, longest := storedScenes(t, b, frames)
-	ignore := cmp.Options{cmpopts.IgnoreFields(flow.SceneJSON{}, "Captured", "Ledger"), cmpopts.IgnoreFields(flow.FrameID{}, "Session")}
+	ignore := cmp.Options{cmpopts.IgnoreFields(api.Scene{}, "Captured", "Ledger"), cmpopts.IgnoreFields(api.Frame{}, "Session")}
 	if diff := cmp.Diff(want, got, ignore); diff != "" {
 		t.Errorf("the scenes differ from standalone's:\n%.2000s", diff)
 	}
@@ -229,7 +230,7 @@ func TestSeparateServicesSurviveKills(t *testing.T) {
 }
 
 // storedScenes reads all scenes, which must be n, each once, and tells the longest time between two.
-func storedScenes(t *testing.T, b *bus.Bus, n int) (scenes []flow.SceneJSON, longest time.Duration) {
+func storedScenes(t *testing.T, b *bus.Bus, n int) (scenes []api.Scene, longest time.Duration) {
 	t.Helper()
 	messages, err := b.ReadScenes(t.Context())
 	if err != nil {

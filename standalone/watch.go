@@ -12,7 +12,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/client/api"
+	"github.com/spatial-flow/spatial-flow/client/label"
 	"github.com/spatial-flow/spatial-flow/standalone/drawing"
 	"github.com/spatial-flow/spatial-flow/standalone/stdio"
 )
@@ -129,7 +130,7 @@ func (s *show) open(fps float64) (err error) {
 const longestPause = 10 * time.Second
 
 // scene shows one scene. paced says that its time in the video is that of its capture.
-func (s *show) scene(ctx context.Context, scene flow.SceneJSON, picture []byte, depth *drawing.Map, paced bool) error {
+func (s *show) scene(ctx context.Context, scene api.Scene, picture []byte, depth *drawing.Map, paced bool) error {
 	if err := s.print(scene); err != nil {
 		return err
 	}
@@ -154,7 +155,7 @@ func (s *show) scene(ctx context.Context, scene flow.SceneJSON, picture []byte, 
 	return s.video.Until(ctx, scene.Captured.Sub(s.began).Seconds(), drawn)
 }
 
-func (s *show) print(scene flow.SceneJSON) error {
+func (s *show) print(scene api.Scene) error {
 	if s.w.JSON {
 		return json.NewEncoder(s.out).Encode(scene)
 	}
@@ -163,11 +164,7 @@ func (s *show) print(scene flow.SceneJSON) error {
 	}
 	found := make([]string, 0, len(scene.Detections))
 	for _, d := range scene.Detections {
-		text := fmt.Sprintf("%s %.2f", d.Label, d.Score)
-		if d.Depth != nil {
-			text += fmt.Sprintf(" near %.0f%%", d.Depth.Nearness)
-		}
-		found = append(found, text)
+		found = append(found, label.Texts(d)[0])
 	}
 	_, err := fmt.Fprintf(s.out, "%s %d %s: %s\n", scene.Frame.Source, scene.Frame.Seq, scene.Outcome, strings.Join(found, ", "))
 	return err

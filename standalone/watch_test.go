@@ -2,7 +2,6 @@ package standalone
 
 import (
 	"bytes"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,10 +19,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/flow"
-	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 	"github.com/spatial-flow/spatial-flow/flow/service"
-	"github.com/spatial-flow/spatial-flow/gateway/live"
 	"github.com/spatial-flow/spatial-flow/standalone/drawing"
 )
 
@@ -73,15 +71,15 @@ func TestWatchFile(t *testing.T) {
 	if err := up.RunPipeline(t.Context(), io.Discard, io.Discard, quiet); err != nil {
 		t.Fatal(err)
 	}
-	var got []flow.SceneJSON
+	var got []api.Scene
 	for reader := json.NewDecoder(&out); reader.More(); {
-		var scene flow.SceneJSON
+		var scene api.Scene
 		if err := reader.Decode(&scene); err != nil {
 			t.Fatal(err)
 		}
 		got = append(got, scene)
 	}
-	ignore := cmp.Options{cmpopts.IgnoreFields(flow.SceneJSON{}, "Captured", "Ledger"), cmpopts.IgnoreFields(flow.FrameID{}, "Session")}
+	ignore := cmp.Options{cmpopts.IgnoreFields(api.Scene{}, "Captured", "Ledger"), cmpopts.IgnoreFields(api.Frame{}, "Session")}
 	if diff := cmp.Diff(lines(t, up.Scenes), got, ignore); diff != "" {
 		t.Errorf("--json differs from --scenes:\n%.2000s", diff)
 	}
@@ -182,7 +180,7 @@ func TestWatchKeepsTime(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, m := range c.moments {
-				scene := flow.SceneJSON{Frame: flow.FrameJSON{FrameID: flow.FrameID{Source: "cam", Session: m.session}}, Size: [2]int{64, 48}, Captured: captured.Add(m.after)}
+				scene := api.Scene{Frame: api.Frame{Source: "cam", Session: m.session}, Size: [2]int{64, 48}, Captured: captured.Add(m.after)}
 				if err := s.scene(t.Context(), scene, grey(t, 64, 48, 90), nil, true); err != nil {
 					t.Fatal(err)
 				}
@@ -205,36 +203,30 @@ func (full) Write([]byte) (int, error) { return 0, syscall.EPIPE }
 // Without --source, what runs is watched, else what has something to show.
 func TestWatchChooses(t *testing.T) {
 	t.Parallel()
-	info := func(name string, state flow.State, seq uint64) live.SourceInfo {
-		return live.SourceInfo{Source: name, State: state, Seq: seq}
+	info := func(name string, state flow.State, seq uint64) api.Source {
+		return api.Source{Source: name, State: state, Seq: seq}
 	}
 	for name, c := range map[string]struct {
-		sources []live.SourceInfo
+		sources []api.Source
 		want    string
 	}{
 		"none":            {nil, ""},
-		"one runs":        {[]live.SourceInfo{info("a", flow.StateComplete, 9), info("b", live.StateGone, 9), info("c", flow.StateRunning, 0)}, "c"},
-		"all have ended":  {[]live.SourceInfo{info("a", flow.StateFailed, 0), info("b", flow.StateComplete, 9)}, "b"},
-		"only a gone one": {[]live.SourceInfo{info("a", live.StateGone, 9)}, ""},
+		"one runs":        {[]api.Source{info("a", flow.StateComplete, 9), info("b", api.StateGone, 9), info("c", flow.StateRunning, 0)}, "c"},
+		"all have ended":  {[]api.Source{info("a", flow.StateFailed, 0), info("b", flow.StateComplete, 9)}, "b"},
+		"only a gone one": {[]api.Source{info("a", api.StateGone, 9)}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if r.URL.Path != "/api/v1/sources" {
-					t.Errorf("asked for %s", r.URL)
-				}
-				_ = json.NewEncoder(w).Encode(live.Status{Type: "status", Sources: c.sources})
-			}))
-			defer server.Close()
-			watched := &watched{w: &Watch{Gateway: server.URL}}
-			if got, err := watched.choose(t.Context()); err != nil || got != c.want {
-				t.Errorf("chosen is %q, %v, want %q", got, err, c.want)
+			if got := choose(&api.Status{Sources: c.sources}); got != c.want {
+				t.Errorf("chosen is %q, want %q", got, c.want)
 			}
 		})
 	}
 	server := httptest.NewServer(http.NotFoundHandler())
 	defer server.Close()
-	watched := &watched{w: &Watch{Gateway: server.URL}}
-	if _, err := watched.choose(t.Context()); !errors.Is(err, errMessage) {
+	w := newWatch(t, "")
+	w.Gateway = server.URL
+	var p *api.Problem
+	if err := w.RunWatch(t.Context(), io.Discard, io.Discard, quiet); !errors.As(err, &p) || p.Status != http.StatusNotFound {
 		t.Errorf("something else than a gateway: %v", err)
 	}
 }
@@ -260,43 +252,5 @@ func TestWatchRefuses(t *testing.T) {
 	w = newWatch(t, filepath.Join(t.TempDir(), "missing.avi"))
 	if err := w.RunWatch(t.Context(), io.Discard, io.Discard, quiet); err == nil || !strings.Contains(err.Error(), "missing.avi") {
 		t.Errorf("no such file: %v", err)
-	}
-}
-
-// What a gateway sends is not believed.
-func FuzzParseScene(f *testing.F) {
-	seed := func(header string, rest ...byte) []byte {
-		return append(append(binary.LittleEndian.AppendUint32(nil, uint32(len(header))), header...), rest...)
-	}
-	f.Add([]byte{})
-	f.Add([]byte{255, 255, 255, 255})
-	f.Add(seed(`{"frame":{"source":"a","session":"s","seq":1},"picture_bytes":2,"depth":null}`, 1, 2))
-	f.Add(seed(`{"picture_bytes":1,"depth":{"width":1,"height":1,"kind":"metric","bits":8,"scale":1,"bytes":1}}`, 1, 2))
-	f.Add(seed(`{"picture_bytes":-1,"depth":{"bytes":3}}`, 1, 2))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		header, picture, depth, err := parseScene(data)
-		if err != nil {
-			return
-		}
-		if len(picture) != header.PictureBytes || depth != nil && (len(depth.Data) != header.Depth.Bytes || depth.Validate() != nil) {
-			t.Errorf("%d bytes of picture, want %d; depth %+v", len(picture), header.PictureBytes, depth)
-		}
-	})
-}
-
-// A message of the gateway's own is taken apart whole.
-func TestParseScene(t *testing.T) {
-	t.Parallel()
-	header := live.SceneHeader{Type: "scene", PictureBytes: 3, Depth: &live.DepthHeader{
-		Map: &depthmap.Map{Width: 1, Height: 1, Kind: depthmap.Metric, Bits: 8, Scale: 1, Data: []byte{7, 8}}, Bytes: 2,
-	}}
-	text, err := json.Marshal(header)
-	if err != nil {
-		t.Fatal(err)
-	}
-	data := append(binary.LittleEndian.AppendUint32(nil, uint32(len(text))), text...)
-	_, picture, depth, err := parseScene(append(data, 1, 2, 3, 7, 8))
-	if err != nil || !bytes.Equal(picture, []byte{1, 2, 3}) || depth == nil || !bytes.Equal(depth.Data, []byte{7, 8}) {
-		t.Errorf("picture %v, depth %+v: %v", picture, depth, err)
 	}
 }

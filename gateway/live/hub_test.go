@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 	"github.com/spatial-flow/spatial-flow/flow/telemetry"
@@ -330,7 +331,7 @@ func TestStates(t *testing.T) {
 		say("one", flow.StateRunning)
 		want("one", flow.StateRunning)
 		time.Sleep(goneAfter)
-		want("one", StateGone)
+		want("one", api.StateGone)
 		say("one", flow.StateComplete)
 		want("one", flow.StateComplete)
 		if !slices.Equal(looked, []string{"a"}) {

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 )
@@ -92,11 +93,11 @@ func (s *Server) tick(ctx context.Context) error {
 }
 
 // Status is the status of all sources.
-func (s *Server) Status() Status { return s.hub.currentStatus() }
+func (s *Server) Status() api.Status { return s.hub.currentStatus() }
 
 // Newest is the newest scene of a source: nil when there is none yet. known says whether the source is, and names lists
 // those that are, when it is not.
-func (s *Server) Newest(source string) (scene *flow.SceneJSON, known bool, names []string) {
+func (s *Server) Newest(source string) (scene *api.Scene, known bool, names []string) {
 	newest, known, names := s.hub.newest(source)
 	if newest == nil {
 		return nil, known, names

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 )
@@ -11,7 +12,7 @@ import (
 // shown is a scene as viewers get it.
 type shown struct {
 	scene *flow.Scene
-	json  flow.SceneJSON
+	json  api.Scene
 	frame *frame    // nil: gone
 	depth *depthMap // the scene's own, or nil
 }

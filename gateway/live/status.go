@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/flow"
 )
 
@@ -129,8 +130,8 @@ func (h *hub) encodeStatus() error {
 }
 
 // statusNow is the status of all sources, under h.mu.
-func (h *hub) statusNow() Status {
-	status, now := Status{Type: "status", Sources: make([]SourceInfo, 0, len(h.sources))}, time.Now()
+func (h *hub) statusNow() api.Status {
+	status, now := api.Status{Type: "status", Sources: make([]api.Source, 0, len(h.sources))}, time.Now()
 	for _, name := range h.names() {
 		status.Sources = append(status.Sources, h.info(h.sources[name], now))
 	}
@@ -138,15 +139,15 @@ func (h *hub) statusNow() Status {
 }
 
 // currentStatus is the status of all sources.
-func (h *hub) currentStatus() Status {
+func (h *hub) currentStatus() api.Status {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.statusNow()
 }
 
 // info is what is told of a source, under h.mu.
-func (h *hub) info(s *source, now time.Time) SourceInfo {
-	info := SourceInfo{Source: s.name, Mode: s.mode, State: h.state(s, now), Session: s.session(), ScenesPerSecond: s.perSecond}
+func (h *hub) info(s *source, now time.Time) api.Source {
+	info := api.Source{Source: s.name, Mode: s.mode, State: h.state(s, now), Session: s.session(), ScenesPerSecond: s.perSecond}
 	if s.newest != nil {
 		info.Seq = s.newest.scene.Seq
 	}
@@ -170,6 +171,6 @@ func (h *hub) state(s *source, now time.Time) flow.State {
 	case now.Sub(s.heard) < goneAfter:
 		return flow.StateRunning
 	default:
-		return StateGone
+		return api.StateGone
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/spatial-flow/spatial-flow/client/api"
 )
 
 // A viewer's writer takes one scene at a time, lest a status have to wait for all of them: it must be woken for the next.
@@ -35,7 +37,7 @@ func TestStatusIsEncodedForAllAndRenewed(t *testing.T) {
 		v := h.viewer(t, "a")
 		v.take()
 		// message is what a viewer gets next.
-		message := func() (raw []byte, status Status) {
+		message := func() (raw []byte, status api.Status) {
 			t.Helper()
 			raw, err := h.statusMessage()
 			if err != nil {

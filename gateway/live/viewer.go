@@ -14,6 +14,7 @@ import (
 	"github.com/coder/websocket"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/flow/clock"
 )
 
@@ -213,12 +214,12 @@ func (s *Server) send(ctx context.Context, conn *websocket.Conn, p parcel, heade
 
 // encodeHeader writes the length and the JSON of a scene's header. latency is the time since the capture.
 func encodeHeader(dst *bytes.Buffer, p parcel, pictureBytes int) (latency time.Duration, err error) {
-	header := SceneHeader{
-		Type: "scene", SceneJSON: p.scene.json, Mode: p.scene.scene.Mode,
+	header := api.SceneHeader{
+		Type: "scene", Scene: p.scene.json, Mode: p.scene.scene.Mode,
 		PictureBytes: pictureBytes, Dropped: p.dropped,
 	}
 	if p.depth != nil {
-		header.Depth = &DepthHeader{Map: p.depth.packed, Seq: p.depth.seq, Bytes: len(p.depth.packed.Data), Range: p.depth.stable}
+		header.Depth = &api.DepthHeader{Map: *p.depth.packed, Seq: p.depth.seq, Bytes: len(p.depth.packed.Data), Range: p.depth.stable}
 	}
 	latency = max(time.Since(p.scene.json.Captured), 0)
 	if !p.stale {

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/gateway/live"
@@ -19,13 +20,13 @@ import (
 
 // Overview is how everything does, as this gateway hears it: what GET /api/v1/status answers and the status page shows.
 type Overview struct {
-	Time     time.Time         `json:"time"`
-	Groups   []GroupInfo       `json:"groups"`
-	Services []ServiceInfo     `json:"services"`
-	Stages   []StageInfo       `json:"stages"`
-	Sources  []live.SourceInfo `json:"sources"`
-	Gateway  live.Counters     `json:"gateway"`
-	NATS     NATSInfo          `json:"nats"`
+	Time     time.Time     `json:"time"`
+	Groups   []GroupInfo   `json:"groups"`
+	Services []ServiceInfo `json:"services"`
+	Stages   []StageInfo   `json:"stages"`
+	Sources  []api.Source  `json:"sources"`
+	Gateway  live.Counters `json:"gateway"`
+	NATS     NATSInfo      `json:"nats"`
 }
 
 // GroupInfo is a worker group: the sums of its workers that are alive.
@@ -178,7 +179,7 @@ func (o *Observer) now(now time.Time) Overview {
 }
 
 // waiting adds to the sources that wait what for, as far as it can be told, and the way out.
-func waiting(sources []live.SourceInfo, groups []GroupInfo, services []ServiceInfo) []live.SourceInfo {
+func waiting(sources []api.Source, groups []GroupInfo, services []ServiceInfo) []api.Source {
 	var missing []string
 	for _, group := range groups {
 		if group.On && group.Workers == 0 && group.Need == string(flow.NeedRequired) {

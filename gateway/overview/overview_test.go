@@ -8,8 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/flow"
-	"github.com/spatial-flow/spatial-flow/gateway/live"
 )
 
 func TestFleet(t *testing.T) {
@@ -90,7 +90,7 @@ func TestWaiting(t *testing.T) {
 			f.add(flow.Alive{Stage: stage, Instance: stage})
 		}
 		services := f.list(groups)
-		return waiting([]live.SourceInfo{{Source: "film", Session: "s", Waiting: text}}, groupInfos(groups, services), services)[0].Waiting
+		return waiting([]api.Source{{Source: "film", Session: "s", Waiting: text}}, groupInfos(groups, services), services)[0].Waiting
 	}
 	all := []string{"detect", "depth", "fuser"}
 	for _, step := range []struct {

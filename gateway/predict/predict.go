@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
@@ -27,24 +28,6 @@ const (
 	maxForgotten = 128 << 20        // of a body that is too large, read to be able to say so
 	fieldName    = "file"
 )
-
-// Prediction is the answer of POST /predict.
-type Prediction struct {
-	Detections []PredictedBox `json:"detections"`
-	// DepthMap is a grey JPEG, in base64: the map of this picture from its least value (black) to its greatest (white),
-	// at the picture's size, or, with ?depth_size=map, at its own. Null when no depth group is on.
-	DepthMap []byte `json:"depth_map"`
-}
-
-// PredictedBox is one detection. DepthScore is the median of the depth map's values over the whole box, clipped to the
-// picture: for relative maps a number without a unit. Null when no depth group is on.
-type PredictedBox struct {
-	Box        [4]float32 `json:"bbox"` // x1, y1, x2, y2 in pixels of the picture that was posted
-	Score      float32    `json:"conf"`
-	ClassID    int        `json:"class_id"`
-	Label      string     `json:"label"`
-	DepthScore *float32   `json:"depth_score"`
-}
 
 // Reasons of spatialflow_refused_total.
 const (
@@ -70,7 +53,7 @@ func refused(code int, reason, format string, args ...any) error {
 }
 
 // Predict answers a request of POST /predict, within ctx. A [Refusal] is returned for what is refused.
-func (p *Predictor) Predict(ctx context.Context, w http.ResponseWriter, r *http.Request) (*Prediction, error) {
+func (p *Predictor) Predict(ctx context.Context, w http.ResponseWriter, r *http.Request) (*api.Prediction, error) {
 	query, err := parsePredictQuery(r.URL.Query())
 	if err != nil {
 		return nil, refused(http.StatusBadRequest, reasonMalformed, "%v", err)
@@ -211,8 +194,8 @@ func parsePredictQuery(values url.Values) (predictQuery, error) {
 }
 
 // answer makes what the caller gets. Boxes are mapped back to the picture that was posted.
-func (q predictQuery) answer(scene *flow.Scene, picture sent) (*Prediction, error) {
-	prediction := &Prediction{Detections: []PredictedBox{}}
+func (q predictQuery) answer(scene *flow.Scene, picture sent) (*api.Prediction, error) {
+	prediction := &api.Prediction{Detections: []api.PredictedBox{}}
 	var values *rawDepth
 	if scene.Depth != nil {
 		var unpacker depthmap.Unpacker
@@ -235,7 +218,7 @@ func (q predictQuery) answer(scene *flow.Scene, picture sent) (*Prediction, erro
 		if len(q.classes) > 0 && !slices.Contains(q.classes, strings.ToLower(d.Label)) {
 			continue
 		}
-		box := PredictedBox{Box: d.Box, Score: d.Score, ClassID: d.ClassID, Label: d.Label}
+		box := api.PredictedBox{Box: d.Box, Score: d.Score, ClassID: d.ClassID, Label: d.Label}
 		box.Box[0], box.Box[2] = box.Box[0]*scaleX, box.Box[2]*scaleX
 		box.Box[1], box.Box[3] = box.Box[1]*scaleY, box.Box[3]*scaleY
 		if values != nil {

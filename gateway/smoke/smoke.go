@@ -4,7 +4,6 @@ package smoke
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,21 +12,16 @@ import (
 	"image/jpeg"
 	"io"
 	"maps"
-	"mime/multipart"
-	"net/http"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
-	"github.com/coder/websocket"
-
+	"github.com/spatial-flow/spatial-flow/client"
+	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/flow/clock"
 	"github.com/spatial-flow/spatial-flow/flow/service"
-	"github.com/spatial-flow/spatial-flow/gateway/live"
-	"github.com/spatial-flow/spatial-flow/gateway/predict"
 )
 
 // ErrSmoke is returned when a deployment does not do what it is for.
@@ -35,9 +29,9 @@ var ErrSmoke = errors.New("the deployment does not work")
 
 const (
 	pictureSide = 320 // pixels
-	maxAnswer   = 16 << 20
 	retryEvery  = time.Second
-	ingestWait  = 2 * time.Second // for the answer to a picture that is published
+	ingestWait  = 2 * time.Second  // for the answer to a picture that is published
+	sceneWait   = 10 * time.Second // for its scene: a frame that expired has none, then another is published
 )
 
 // Command is the command line of smoke.
@@ -57,8 +51,8 @@ func (c *Command) Validate() error {
 	if err := flow.ValidToken("--source", c.Source); err != nil {
 		return err
 	}
-	if !strings.HasPrefix(c.Gateway, "http://") && !strings.HasPrefix(c.Gateway, "https://") {
-		return fmt.Errorf("--gateway %q is no http:// or https:// address", c.Gateway)
+	if _, err := client.New(c.Gateway, client.Options{}); err != nil {
+		return fmt.Errorf("--gateway: %w", err)
 	}
 	return nil
 }
@@ -78,6 +72,10 @@ func (c *Command) Run(ctx context.Context, out, log io.Writer) error {
 	if err != nil {
 		return err
 	}
+	gateway, err := client.New(c.Gateway, client.Options{})
+	if err != nil {
+		return err
+	}
 	b, err := c.Connect(ctx, "publisher", c.Logger(log))
 	if err != nil {
 		return fmt.Errorf("%w: connect: %w", ErrSmoke, err)
@@ -87,9 +85,9 @@ func (c *Command) Run(ctx context.Context, out, log io.Writer) error {
 		name string
 		do   func(context.Context) (string, error)
 	}{
-		{"status", c.status},
-		{"POST /predict", func(ctx context.Context) (string, error) { return c.predict(ctx, picture) }},
-		{"publish and watch", func(ctx context.Context) (string, error) { return c.publishAndWatch(ctx, b, picture) }},
+		{"status", func(ctx context.Context) (string, error) { return c.status(ctx, gateway) }},
+		{"POST /predict", func(ctx context.Context) (string, error) { return c.predict(ctx, gateway, picture) }},
+		{"publish and watch", func(ctx context.Context) (string, error) { return c.publishAndWatch(ctx, gateway, b, picture) }},
 	} {
 		begin := time.Now()
 		saw, err := step.do(ctx)
@@ -105,107 +103,49 @@ func (c *Command) Run(ctx context.Context, out, log io.Writer) error {
 }
 
 // status wants the gateway to answer.
-func (c *Command) status(ctx context.Context) (string, error) {
-	var status struct {
-		Groups []struct {
-			Group   string `json:"group"`
-			Workers int    `json:"workers"`
-		} `json:"groups"`
-	}
-	if err := c.call(ctx, http.MethodGet, "/api/v1/status", "", nil, &status); err != nil {
+func (c *Command) status(ctx context.Context, gateway *client.Client) (string, error) {
+	status, err := gateway.Status(ctx)
+	if err != nil {
 		return "", err
 	}
-	var groups []string
-	for _, g := range status.Groups {
-		groups = append(groups, fmt.Sprintf("%s: %d workers", g.Group, g.Workers))
-	}
-	return strings.Join(groups, ", "), nil
+	return fmt.Sprintf("%d sources", len(status.Sources)), nil
 }
 
 // predict wants a picture's answer.
-func (c *Command) predict(ctx context.Context, picture []byte) (string, error) {
-	var body bytes.Buffer
-	form := multipart.NewWriter(&body)
-	part, err := form.CreateFormFile("file", "picture.jpg")
-	if err == nil {
-		_, err = part.Write(picture)
-	}
-	if err = errors.Join(err, form.Close()); err != nil {
-		return "", err
-	}
-	var answer predict.Prediction
-	if err := c.call(ctx, http.MethodPost, "/predict", form.FormDataContentType(), body.Bytes(), &answer); err != nil {
+func (c *Command) predict(ctx context.Context, gateway *client.Client, picture []byte) (string, error) {
+	answer, err := gateway.Predict(ctx, picture, client.Question{})
+	if err != nil {
 		return "", err
 	}
 	return fmt.Sprintf("%d detections, %d bytes of depth map", len(answer.Detections), len(answer.DepthMap)), nil
 }
 
-func (c *Command) call(ctx context.Context, method, path, kind string, body []byte, into any) error {
-	r, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(c.Gateway, "/")+path, bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	if kind != "" {
-		r.Header.Set("Content-Type", kind)
-	}
-	answer, err := http.DefaultClient.Do(r)
-	if err != nil {
-		return err
-	}
-	defer answer.Body.Close()
-	data, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
-	switch {
-	case err != nil:
-		return err
-	case answer.StatusCode != http.StatusOK:
-		return fmt.Errorf("%s answers %d: %.200s", path, answer.StatusCode, bytes.TrimSpace(data))
-	}
-	if err := json.Unmarshal(data, into); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	return nil
-}
-
 // publishAndWatch publishes a picture to NATS until a viewer has its scene with the picture.
-func (c *Command) publishAndWatch(ctx context.Context, b *bus.Bus, picture []byte) (string, error) {
-	conn, _, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(strings.TrimSuffix(c.Gateway, "/"), "http")+"/ws", nil)
-	if err != nil {
-		return "", fmt.Errorf("open the websocket: %w", err)
-	}
-	defer conn.CloseNow()
-	conn.SetReadLimit(maxAnswer)
-	watch, err := json.Marshal(live.Watch{Sources: []string{c.Source}})
-	if err == nil {
-		err = conn.Write(ctx, websocket.MessageText, watch)
-	}
-	if err != nil {
-		return "", fmt.Errorf("watch %s: %w", c.Source, err)
-	}
-	if err := publish(ctx, b, c.Source, picture); err != nil {
-		return "", err
-	}
-	within, cancel := context.WithTimeout(ctx, 10*time.Second) // a frame that expired has no scene: then another is published
+func (c *Command) publishAndWatch(ctx context.Context, gateway *client.Client, b *bus.Bus, picture []byte) (string, error) {
+	within, cancel := context.WithTimeout(ctx, sceneWait)
 	defer cancel()
-	for {
-		kind, data, err := conn.Read(within)
-		if err != nil {
-			return "", fmt.Errorf("no scene of %s came: %w", c.Source, err)
-		}
-		if kind != websocket.MessageBinary {
-			continue
-		}
-		header, err := readHeader(data)
-		if err != nil {
-			return "", err
-		}
-		if header.Frame.Source == c.Source && header.PictureBytes > 0 && header.LatencyMS != nil { // fresh, not the one of an earlier try
-			saw := fmt.Sprintf("scene %s, %s", header.Frame, header.Outcome)
-			for _, group := range slices.Sorted(maps.Keys(header.Answers)) {
-				saw += fmt.Sprintf(", %d answers of %s", len(header.Answers[group]), group)
+	published := false
+	for event, err := range gateway.Events(within, api.Watch{Sources: []string{c.Source}}) {
+		scene := event.Scene
+		switch {
+		case err != nil:
+			return "", fmt.Errorf("watch %s: %w", c.Source, err)
+		case event.Lost != nil:
+			return "", fmt.Errorf("watch %s: %w", c.Source, event.Lost)
+		case !published: // it is watched now
+			if err := publish(ctx, b, c.Source, picture); err != nil {
+				return "", err
+			}
+			published = true
+		case scene != nil && scene.PictureBytes > 0 && scene.LatencyMS != nil: // fresh, not the one of an earlier try
+			saw := fmt.Sprintf("scene %s, %s", scene.Frame, scene.Outcome)
+			for _, group := range slices.Sorted(maps.Keys(scene.Answers)) {
+				saw += fmt.Sprintf(", %d answers of %s", len(scene.Answers[group]), group)
 			}
 			return saw, nil
 		}
 	}
+	return "", fmt.Errorf("no scene of %s came within %v", c.Source, sceneWait)
 }
 
 // publish wants the ack of the frame that the picture becomes.
@@ -229,17 +169,6 @@ func publish(ctx context.Context, b *bus.Bus, source string, picture []byte) err
 		return fmt.Errorf("publish to %s: %s", subject, ack.Error.Description)
 	}
 	return nil
-}
-
-func readHeader(message []byte) (*live.SceneHeader, error) {
-	header := new(live.SceneHeader)
-	if len(message) < 4 || uint64(binary.LittleEndian.Uint32(message)) > uint64(len(message)-4) {
-		return nil, errors.New("the websocket sends no scene")
-	}
-	if err := json.Unmarshal(message[4:4+binary.LittleEndian.Uint32(message)], header); err != nil {
-		return nil, fmt.Errorf("read a scene's header: %w", err)
-	}
-	return header, nil
 }
 
 // testPicture is a JPEG in which brightness rises to the right.

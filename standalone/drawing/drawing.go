@@ -2,15 +2,14 @@
 package drawing
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"image"
 	"image/color"
-	"slices"
 
 	"gocv.io/x/gocv"
 
+	"github.com/spatial-flow/spatial-flow/client/label"
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 )
@@ -138,72 +137,21 @@ func (p *Painter) colour(depth *Map, size image.Point) error {
 	return nil
 }
 
-// texts are what may be written over a box, the best first.
-func texts(d flow.Detection) [2]string {
-	full := fmt.Sprintf("%s %.0f%%", d.Label, 100*d.Score)
-	switch {
-	case d.Depth == nil:
-	case d.Depth.Kind == depthmap.Metric:
-		full += fmt.Sprintf(" %.1f m", d.Depth.Value)
-	default:
-		full += fmt.Sprintf(" near %.0f%%", d.Depth.Nearness)
-	}
-	return [2]string{full, d.Label}
-}
-
-// palette has the viewer page's colours of labels.
-var palette = []color.RGBA{
-	{0x4c, 0xc9, 0xf0, 255}, {0x7a, 0xe5, 0x82, 255}, {0xff, 0xd1, 0x66, 255}, {0xff, 0x8f, 0xab, 255}, {0xb8, 0xa1, 0xff, 255},
-	{0x5e, 0xea, 0xd4, 255}, {0xff, 0xab, 0x70, 255}, {0x9b, 0xd1, 0xff, 255}, {0xe3, 0xf2, 0x7a, 255}, {0xf4, 0xa6, 0xff, 255},
-}
-
-func colourOf(d flow.Detection) color.RGBA { return palette[max(d.ClassID, 0)%len(palette)] }
-
-// bounds are a box in whole pixels, inside the picture.
-func bounds(d flow.Detection, picture image.Point) image.Rectangle {
-	at := func(v float32, most int) int { return int(min(max(v, 0), float32(most-1))) }
-	return image.Rect(at(d.Box[0], picture.X), at(d.Box[1], picture.Y), at(d.Box[2], picture.X), at(d.Box[3], picture.Y))
-}
-
 func box(on *gocv.Mat, d flow.Detection) error {
-	r, thick := bounds(d, image.Pt(on.Cols(), on.Rows())), max(1, on.Cols()/480)
-	return errors.Join(gocv.Rectangle(on, r, color.RGBA{A: 255}, thick+2), gocv.Rectangle(on, r, colourOf(d), thick))
+	r, thick := label.Bounds(d.Box, image.Pt(on.Cols(), on.Rows())), max(1, on.Cols()/480)
+	return errors.Join(gocv.Rectangle(on, r, color.RGBA{A: 255}, thick+2), gocv.Rectangle(on, r, label.Color(d.ClassID), thick))
 }
 
-// labels writes over the boxes what they are, those of large boxes first, so that they stay where they are while small
-// ones come and go. No label covers another: it is cut to the class, or left out.
-func labels(on *gocv.Mat, detections []flow.Detection) error {
+// labels writes over the boxes what they are.
+func labels(on *gocv.Mat, detections []flow.Detection) (err error) {
 	picture := image.Pt(on.Cols(), on.Rows())
 	scale := max(.36, float64(picture.X)/1700)
-	area := func(d flow.Detection) float32 { return (d.Box[2] - d.Box[0]) * (d.Box[3] - d.Box[1]) }
-	largest := slices.SortedStableFunc(slices.Values(detections), func(a, b flow.Detection) int { return cmp.Compare(area(b), area(a)) })
-	var taken []image.Rectangle
-	var err error
-	for _, d := range largest {
-		for _, text := range texts(d) {
-			size := gocv.GetTextSize(text, gocv.FontHersheySimplex, scale, 1).Add(image.Pt(6, 6))
-			place, ok := placeLabel(bounds(d, picture), size, picture, taken)
-			if !ok {
-				continue
-			}
-			taken = append(taken, place)
-			err = errors.Join(err, gocv.Rectangle(on, place, colourOf(d), -1),
-				gocv.PutTextWithParams(on, text, image.Pt(place.Min.X+3, place.Max.Y-4), gocv.FontHersheySimplex, scale, color.RGBA{A: 255}, 1, gocv.LineAA, false))
-			break
-		}
+	measure := func(text string) image.Point {
+		return gocv.GetTextSize(text, gocv.FontHersheySimplex, scale, 1).Add(image.Pt(6, 6))
+	}
+	for _, l := range label.Layout(detections, picture, measure) {
+		err = errors.Join(err, gocv.Rectangle(on, l.Place, l.Color, -1),
+			gocv.PutTextWithParams(on, l.Text, image.Pt(l.Place.Min.X+3, l.Place.Max.Y-4), gocv.FontHersheySimplex, scale, color.RGBA{A: 255}, 1, gocv.LineAA, false))
 	}
 	return err
-}
-
-// placeLabel says where a label of this size goes that covers no other: over its box, under it, or inside it. It is not
-// ok when there is no room.
-func placeLabel(box image.Rectangle, size, picture image.Point, taken []image.Rectangle) (place image.Rectangle, ok bool) {
-	left := max(0, min(box.Min.X, picture.X-size.X))
-	for _, top := range [...]int{box.Min.Y - size.Y, box.Max.Y, box.Min.Y} {
-		place = image.Rectangle{Min: image.Pt(left, top), Max: image.Pt(left, top).Add(size)}
-		if top >= 0 && place.Max.Y <= picture.Y && !slices.ContainsFunc(taken, place.Overlaps) {
-			return place, true
-		}
-	}
-	return image.Rectangle{}, false
 }

@@ -1,0 +1,186 @@
+// Package client reads what a Spatial-Flow gateway shows, and asks it about pictures. It needs neither NATS nor cgo.
+//
+//	gateway, err := client.Dial(ctx, "http://127.0.0.1:8000", client.Options{})
+//	…
+//	for scene, err := range gateway.Scenes(ctx, "cam1") {
+//
+// What is read is of package [github.com/spatial-flow/spatial-flow/client/api]. A gateway is not trusted: what it sends is
+// bounded before it is kept, redirects are not followed, and a gateway that breaks down again and again is asked less and
+// less often.
+package client
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spatial-flow/spatial-flow/client/api"
+)
+
+// ErrAddress is returned when a gateway's address is none.
+var ErrAddress = errors.New("bad address of a gateway")
+
+// Bounds of answers.
+const (
+	maxProblem    = 64 << 10
+	maxRetryAfter = time.Minute
+	answerWithin  = time.Minute
+)
+
+// Options are how a gateway is asked; the zero value is fine.
+type Options struct {
+	// HTTP carries all requests; nil: one that follows no redirects, and gives up after a minute.
+	HTTP *http.Client
+	// MaxMessage bounds a message of the websocket, in bytes; 0: 64 MiB.
+	MaxMessage int64
+}
+
+// Client asks one gateway. It is safe for many goroutines.
+type Client struct {
+	base       *url.URL
+	http       *http.Client
+	maxMessage int64
+}
+
+// New makes a client of the gateway at an address like http://127.0.0.1:8000, or https://host/path where it is behind a
+// proxy. Nothing is asked yet. [ErrAddress] is returned when the address is none.
+func New(address string, options Options) (*Client, error) {
+	base, err := url.Parse(address)
+	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" {
+		return nil, fmt.Errorf("%w: %q is not like http://127.0.0.1:8000", ErrAddress, redacted(base, address))
+	}
+	base.RawQuery, base.Fragment = "", ""
+	c := &Client{base: base, http: options.HTTP, maxMessage: options.MaxMessage}
+	if c.http == nil {
+		c.http = &http.Client{Timeout: answerWithin, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	}
+	if c.maxMessage <= 0 {
+		c.maxMessage = 64 << 20
+	}
+	return c, nil
+}
+
+func redacted(u *url.URL, text string) string {
+	if u == nil {
+		return text
+	}
+	return u.Redacted()
+}
+
+// Dial is New, and asks the gateway for its status: an error is returned when none answers.
+func Dial(ctx context.Context, address string, options Options) (*Client, error) {
+	c, err := New(address, options)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := c.Status(ctx); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Status is what the gateway knows of its sources. [*api.Problem] is returned when it refuses, [api.ErrMessage] when it
+// answers something else.
+func (c *Client) Status(ctx context.Context) (*api.Status, error) {
+	body, err := c.do(ctx, http.MethodGet, "/api/v1/sources", "", nil, api.MaxHeader)
+	if err != nil {
+		return nil, err
+	}
+	return api.ParseStatus(body)
+}
+
+// Scene is a source's newest scene. [*api.Problem] with status 404 is returned when there is none.
+func (c *Client) Scene(ctx context.Context, source string) (*api.Scene, error) {
+	body, err := c.do(ctx, http.MethodGet, "/api/v1/sources/"+url.PathEscape(source)+"/scene", "", nil, api.MaxHeader)
+	if err != nil {
+		return nil, err
+	}
+	return api.ParseScene(body)
+}
+
+// Question is what is asked about a picture beside the picture; the zero value asks for everything.
+type Question struct {
+	Classes []string // labels that are wanted; empty: all
+	// MapSize asks for the depth map at its own size, which is cheaper than at the picture's.
+	MapSize bool
+}
+
+// Predict asks what is in a picture: JPEG, PNG, WebP, or BMP of at most 16 MiB. [*api.Problem] is returned when the gateway refuses;
+// with status 503 it may be asked again after RetryAfter.
+func (c *Client) Predict(ctx context.Context, picture []byte, ask Question) (*api.Prediction, error) {
+	var form bytes.Buffer
+	writer := multipart.NewWriter(&form)
+	part, err := writer.CreateFormFile("file", "picture")
+	if err == nil {
+		_, err = part.Write(picture)
+	}
+	if err = errors.Join(err, writer.Close()); err != nil {
+		return nil, fmt.Errorf("make a form: %w", err)
+	}
+	query := url.Values{}
+	if len(ask.Classes) > 0 {
+		query.Set("classes", strings.Join(ask.Classes, ","))
+	}
+	if ask.MapSize {
+		query.Set("depth_size", "map")
+	}
+	path := "/predict"
+	if len(query) > 0 {
+		path += "?" + query.Encode()
+	}
+	body, err := c.do(ctx, http.MethodPost, path, writer.FormDataContentType(), &form, api.MaxPrediction)
+	if err != nil {
+		return nil, err
+	}
+	return api.ParsePrediction(body)
+}
+
+// do is the body of an answer of at most most bytes.
+func (c *Client) do(ctx context.Context, method, path, kind string, body io.Reader, most int64) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, method, c.address(path), body)
+	if err != nil {
+		return nil, err
+	}
+	if kind != "" {
+		request.Header.Set("Content-Type", kind)
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return nil, problem(response)
+	}
+	data, err := io.ReadAll(io.LimitReader(response.Body, most+1))
+	if err != nil {
+		return nil, fmt.Errorf("read the answer of %s: %w", path, err)
+	}
+	if int64(len(data)) > most {
+		return nil, fmt.Errorf("%w: %s answers more than %d bytes", api.ErrMessage, path, most)
+	}
+	return data, nil
+}
+
+// address is where a path of the gateway is.
+func (c *Client) address(path string) string { return strings.TrimSuffix(c.base.String(), "/") + path }
+
+func problem(response *http.Response) *api.Problem {
+	body, _ := io.ReadAll(io.LimitReader(response.Body, maxProblem)) // what there is of it has to do
+	p := api.ParseProblem(response.StatusCode, body)
+	if to := response.Header.Get("Location"); to != "" && p.Detail == "" && p.Message == "" {
+		p.Message = "it has moved to " + to
+	}
+	if seconds, err := strconv.Atoi(response.Header.Get("Retry-After")); err == nil && seconds > 0 {
+		p.RetryAfter = min(time.Duration(min(seconds, 3600))*time.Second, maxRetryAfter)
+	}
+	return p
+}
