@@ -84,7 +84,7 @@ func (e *Evaluation) addObjects(f Frame, alignment Alignment) {
 		}
 		best, at := -1, matched
 		for i, d := range f.Scene.Detections {
-			if iou := IoU(d.Box, t.Box); d.Label == t.Label && d.Depth != nil && iou >= at {
+			if iou := flow.IoU[float64](d.Box, t.Box); d.Label == t.Label && d.Depth != nil && iou >= at {
 				best, at = i, iou
 			}
 		}

@@ -110,22 +110,11 @@ func bestMatch(d flow.Detection, truths []Truth, taken []bool, least float64) in
 		if best >= 0 && !truths[best].Ignored && t.Ignored {
 			break
 		}
-		if iou := IoU(d.Box, t.Box); iou >= least {
+		if iou := flow.IoU[float64](d.Box, t.Box); iou >= least {
 			best, least = i, iou
 		}
 	}
 	return best
-}
-
-// IoU is the intersection over the union of two boxes x1, y1, x2, y2: 0 when they are apart or have no area.
-func IoU(a, b [4]float32) float64 {
-	w := float64(min(a[2], b[2])) - float64(max(a[0], b[0]))
-	h := float64(min(a[3], b[3])) - float64(max(a[1], b[1]))
-	if w <= 0 || h <= 0 {
-		return 0
-	}
-	area := func(r [4]float32) float64 { return float64(r[2]-r[0]) * float64(r[3]-r[1]) }
-	return w * h / (area(a) + area(b) - w*h)
 }
 
 // ClassPrecision is the average precision of one class.

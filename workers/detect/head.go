@@ -3,6 +3,8 @@ package detect
 import (
 	"cmp"
 	"slices"
+
+	"github.com/spatial-flow/spatial-flow/flow"
 )
 
 // Candidate is a box that scored, in letterbox pixels.
@@ -67,22 +69,9 @@ func Suppress(candidates []Candidate, limit float32, most int) []Candidate {
 		if len(kept) == most {
 			break
 		}
-		if !slices.ContainsFunc(kept, func(k Candidate) bool { return k.Class == c.Class && iou(k.Box, c.Box) > limit }) {
+		if !slices.ContainsFunc(kept, func(k Candidate) bool { return k.Class == c.Class && flow.IoU[float32](k.Box, c.Box) > limit }) {
 			kept = append(kept, c)
 		}
 	}
 	return kept
 }
-
-// iou is the intersection of two boxes over their union; 0 when both are empty.
-func iou(a, b [4]float32) float32 {
-	width := min(a[2], b[2]) - max(a[0], b[0])
-	height := min(a[3], b[3]) - max(a[1], b[1])
-	if width <= 0 || height <= 0 {
-		return 0
-	}
-	inner := width * height
-	return inner / (area(a) + area(b) - inner)
-}
-
-func area(box [4]float32) float32 { return (box[2] - box[0]) * (box[3] - box[1]) }
