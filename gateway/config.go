@@ -12,7 +12,8 @@ import (
 // Config is the gateway's settings.
 type Config struct {
 	HTTP    string   `name:"http" default:"127.0.0.1:8000" help:"Address of the viewer page, the websocket and the REST API."`
-	Origins []string `placeholder:"HOST" help:"Hosts, besides the gateway's own, whose pages may open the websocket, and, where the gateway listens on the loopback address only, by whose name it may be called; * stands for any part of a name."`
+	Hosts   []string `placeholder:"HOST" help:"Names, with or without a port, by which the gateway may be called, beside addresses and localhost, as viewer.example.org; * stands for any part of a name. Others are refused, so that no page whose name was made to resolve to the gateway reads anything."`
+	Origins []string `placeholder:"HOST" help:"Hosts, besides the gateway's own, whose pages may open the websocket and post pictures, and by whose names it may be called too (behind a proxy); * stands for any part of a name."`
 
 	Live    live.Config    `embed:""`
 	Predict predict.Config `embed:""`
@@ -33,9 +34,11 @@ func (c Config) Validate() error {
 			return fmt.Errorf("%w: --%s %d must be above 0", ErrConfig, flag, value)
 		}
 	}
-	for _, origin := range c.Origins {
-		if _, err := path.Match(origin, ""); err != nil || origin == "" {
-			return fmt.Errorf("%w: --origins %q is no host pattern", ErrConfig, origin)
+	for flag, patterns := range map[string][]string{"hosts": c.Hosts, "origins": c.Origins} {
+		for _, pattern := range patterns {
+			if _, err := path.Match(pattern, ""); err != nil || pattern == "" {
+				return fmt.Errorf("%w: --%s %q is no host pattern", ErrConfig, flag, pattern)
+			}
 		}
 	}
 	return nil

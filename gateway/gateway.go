@@ -43,13 +43,12 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
-	cfg.Live.Origins = cfg.Origins
 	refused := telemetry.NewRefused(env.Metrics)
 	g := &gateway{cfg: cfg, env: env}
 	g.live = live.New(cfg.Live, env, refused, g.deployment, live.Listeners{Scene: g.addScene, Alive: g.addAlive})
 	g.predict = predict.New(cfg.Predict, env.Bus, g.deployment)
 	g.overview = overview.New(env.Bus, g.live, g.deployment)
-	api := rest.New(rest.Config{Origins: cfg.Origins, WriteTimeout: cfg.Live.WriteTimeout}, env.Metrics, refused, g.live, g.predict, g.overview)
+	api := rest.New(rest.Config{Hosts: cfg.Hosts, Origins: cfg.Origins, WriteTimeout: cfg.Live.WriteTimeout}, env.Metrics, refused, g.live, g.predict, g.overview)
 	subscribed, listening := make(chan struct{}), make(chan struct{})
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx)) // ends after the last answer
 	defer stopWork()

@@ -38,7 +38,13 @@ type bench struct {
 
 func newBench(t testing.TB) bench {
 	t.Helper()
-	server, err := natsserver.Start(t.TempDir(), slog.New(slog.DiscardHandler))
+	return newBenchAt(t, "")
+}
+
+// newBenchAt is newBench with a server that other processes reach there.
+func newBenchAt(t testing.TB, listen natsserver.Listen) bench {
+	t.Helper()
+	server, err := natsserver.StartListening(t.TempDir(), listen, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/gateway"
 	"github.com/spatial-flow/spatial-flow/gateway/overview"
+	"github.com/spatial-flow/spatial-flow/gateway/rest"
 )
 
 func TestTooManyViewers(t *testing.T) {
@@ -56,7 +57,7 @@ func TestOrigins(t *testing.T) {
 			t.Errorf("origin %s: code %d", origin, answer.StatusCode)
 		}
 	}
-	if n := r.metric("spatialflow_refused_total", "door", "ws", "reason", "handshake"); n != 2 {
+	if n := r.metric("spatialflow_refused_total", "door", "http", "reason", "origin"); n != 2 {
 		t.Errorf("refused %v, want 2", n)
 	}
 }
@@ -86,7 +87,7 @@ func TestRest(t *testing.T) {
 	for path, want := range map[string]string{
 		"/api/v1/sources/cam2/scene": `source \"cam2\" has no scene yet`,
 		"/api/v1/sources/cam9/scene": `no source \"cam9\": known are cam1, cam2`,
-		"/api/v2":                    "no such door",
+		"/api/v2":                    "there is no",
 	} {
 		if code, _, body := r.get(path); code != 404 || !strings.Contains(body, want) {
 			t.Errorf("%s: %d %s", path, code, body)
@@ -110,6 +111,7 @@ func TestPageFiles(t *testing.T) {
 			t.Errorf("%s: %d %v", path, code, header)
 		}
 		for name, want := range map[string]string{
+			"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Resource-Policy": "same-origin", "Permissions-Policy": "camera=()",
 			"Content-Security-Policy": "default-src 'self'", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer",
 		} {
 			if !strings.Contains(header.Get(name), want) {
@@ -207,33 +209,124 @@ func TestStatusIsNotHeldUp(t *testing.T) {
 	}
 }
 
-// A page whose name was made to resolve to this machine (DNS rebinding) gets nothing; whoever is named may be called so.
+// ask is a request at the gateway's address that calls it host, from a page of origin unless that is empty.
+func (r *runner) ask(method, path, host, origin string) (int, string) {
+	r.t.Helper()
+	request, err := http.NewRequestWithContext(r.t.Context(), method, "http://"+r.address+path, nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	request.Host = host
+	if origin != "" {
+		request.Header.Set("Origin", origin)
+	}
+	answer, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(request)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return answer.StatusCode, string(body)
+}
+
+// The gateway is called by an address, by localhost, or by a name that it is given, whatever is asked for.
 func TestHosts(t *testing.T) {
 	t.Parallel()
 	b := newProvisionedBench(t)
-	r := b.startReady(t, func(c *gateway.Config) { c.Origins = []string{"*.example.org"} })
+	r := b.startReady(t, func(c *gateway.Config) {
+		c.Hosts, c.Origins = []string{"viewer", "*.cluster.local", "tight:8000"}, []string{"*.example.org"}
+	})
 	_, port, _ := net.SplitHostPort(r.address)
 	for host, allowed := range map[string]bool{
-		r.address: true, "localhost:" + port: true, "127.0.0.1": true, "[::1]:" + port: true, "view.example.org": true, "VIEW.example.org:80": true,
-		"evil.example": false, "evil.example:" + port: false, "localhost.evil.example": false, "127.0.0.1.evil.example": false,
+		r.address: true, "localhost:" + port: true, "LOCALHOST": true, "127.0.0.1": true, "[::1]:" + port: true, "10.0.0.7:8000": true,
+		"viewer": true, "Viewer:9000": true, "gateway.ns.svc.cluster.local": true, "tight:8000": true, "tight:8001": false, "tight": false,
+		"view.example.org": true, "VIEW.example.org:80": true, "example.org": false,
+		"evil.example": false, "evil.example:" + port: false, "localhost.evil.example": false, "127.0.0.1.evil.example": false, "viewer.evil.example": false,
 	} {
-		for _, path := range []string{"/", "/api/v1/sources", "/ws"} {
-			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+r.address+path, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			request.Host = host
-			answer, err := http.DefaultClient.Do(request)
-			if err != nil {
-				t.Fatal(err)
-			}
-			answer.Body.Close()
-			if refused := answer.StatusCode == http.StatusForbidden; refused == allowed {
-				t.Errorf("%s as %s: %d", path, host, answer.StatusCode)
+		for _, path := range []string{"/", "/status", "/api/v1/sources", "/openapi.yaml", "/ws", "/nothing"} {
+			code, body := r.ask(http.MethodGet, path, host, "")
+			if refused := code == http.StatusForbidden; refused == allowed || refused && !strings.Contains(body, `"reason":"host"`) {
+				t.Errorf("%s as %s: %d %s", path, host, code, body)
 			}
 		}
 	}
-	http.DefaultClient.CloseIdleConnections()
+	if r.metric("spatialflow_refused_total", "door", "http", "reason", "host") == 0 {
+		t.Error("refusals are not counted")
+	}
+}
+
+// Pages of one host may ask or may not, with or without a port, by websocket as by POST.
+func TestOriginsAlike(t *testing.T) {
+	t.Parallel()
+	b := newProvisionedBench(t)
+	r := b.startReady(t, func(c *gateway.Config) {
+		c.Hosts, c.Origins = []string{"viewer"}, []string{"lab.local", "tight.local:8080", "*.example.org"}
+	})
+	for _, test := range []struct {
+		host, origin string
+		allowed      bool
+	}{
+		{r.address, "", true}, {r.address, "http://" + r.address, true}, {"viewer:80", "http://VIEWER:80", true},
+		{r.address, "http://lab.local", true}, {r.address, "http://lab.local:8080", true}, {r.address, "https://LAB.local", true},
+		{r.address, "http://tight.local:8080", true}, {r.address, "http://tight.local", false}, {r.address, "https://a.example.org:444", true},
+		{r.address, "http://viewer", false}, {r.address, "http://127.0.0.1:1", false}, {r.address, "null", false}, {r.address, "http://", false},
+		{r.address, "http://evil.example", false}, {r.address, "http://lab.local.evil.example", false}, {"evil.example", "http://evil.example", false},
+	} {
+		for _, path := range []string{"GET /ws", "POST /predict", "GET /api/v1/sources"} {
+			method, path, _ := strings.Cut(path, " ")
+			code, body := r.ask(method, path, test.host, test.origin)
+			if (code != http.StatusForbidden) != test.allowed {
+				t.Errorf("%s %s as %s from a page of %q: %d %s", method, path, test.host, test.origin, code, body)
+			}
+		}
+	}
+}
+
+// What is refused is said alike everywhere: to programs by a word, to people in a sentence.
+func TestProblems(t *testing.T) {
+	t.Parallel()
+	b := newProvisionedBench(t)
+	r := b.startReady(t, nil)
+	for _, test := range []struct {
+		method, path string
+		code         int
+		reason       string
+		allow        string
+	}{
+		{"GET", "/nothing", 404, "not_found", ""},
+		{"GET", "/api", 404, "not_found", ""},
+		{"GET", "/api/v2/", 404, "not_found", ""},
+		{"POST", "/api/v1/nothing", 404, "not_found", ""},
+		{"GET", "/api/v1/sources/none/scene", 404, "no_source", ""},
+		{"POST", "/api/v1/status", 405, "method", "GET, HEAD"},
+		{"DELETE", "/api/v1/sources/none/scene", 405, "method", "GET, HEAD"},
+		{"POST", "/ws", 405, "method", "GET, HEAD"},
+		{"GET", "/predict", 405, "method", "POST"},
+		{"POST", "/", 405, "method", "GET, HEAD"},
+		{"PUT", "/app.js", 405, "method", "GET, HEAD"},
+		{"POST", "/openapi.yaml", 405, "method", "GET, HEAD"},
+		{"GET", "/ws", 426, "upgrade", ""},
+		{"POST", "/predict", 400, "malformed", ""},
+		{"POST", "/predict?x=1", 400, "malformed", ""},
+	} {
+		if test.path == "/predict" && test.method == "POST" {
+			test.code, test.reason = 503, "no_worker"
+		}
+		code, header, body := r.do(test.method, test.path)
+		var p rest.Problem
+		if err := json.Unmarshal([]byte(body), &p); err != nil || code != test.code || header.Get("Content-Type") != "application/problem+json" {
+			t.Errorf("%s %s: %d %v %s, %v; want %d", test.method, test.path, code, header, body, err, test.code)
+			continue
+		}
+		path, _, _ := strings.Cut(test.path, "?")
+		want := rest.Problem{Type: "about:blank", Title: http.StatusText(code), Status: code, Detail: p.Detail, Instance: path, Reason: test.reason, Error: p.Detail}
+		if p != want || p.Detail == "" || header.Get("Allow") != test.allow {
+			t.Errorf("%s %s: %+v, allowed %q", test.method, test.path, p, header.Get("Allow"))
+		}
+	}
 }
 
 // The numbers of the status are those of /metrics, and of the sources' accounts.

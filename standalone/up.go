@@ -24,7 +24,8 @@ type Up struct {
 	Models
 
 	HTTP       string   `default:"127.0.0.1:8000" help:"Address of the viewer page, the websocket and the REST API."`
-	Origins    []string `placeholder:"HOST" help:"Hosts, besides its own, whose pages may open the websocket, and, on the loopback address, by whose name it may be called (behind a proxy); * stands for any part of a name."`
+	Hosts      []string `placeholder:"HOST" help:"Names, with or without a port, by which it may be called, beside addresses and localhost; * stands for any part of a name."`
+	Origins    []string `placeholder:"HOST" help:"Hosts, besides its own, whose pages may open the websocket and post pictures, and by whose names it may be called too (behind a proxy); * stands for any part of a name."`
 	NATSListen string   `name:"nats-listen" placeholder:"ADDRESS" help:"Address, as 127.0.0.1:4222, where the embedded NATS server is reached from outside, for nats pub --no-templates ingest.cam1 <picture.jpg; without it: nowhere. It asks for no password: give a loopback address."`
 	Admin      string   `default:"127.0.0.1:8001" help:"Address of /metrics, /healthz, /readyz and, over the loopback address alone, /drain and /debug/pprof; empty: none."`
 
@@ -49,7 +50,7 @@ func (u *Up) pipeline() (pipeline.Config, error) {
 		return cfg, err
 	}
 	cfg.Producer.Capture, cfg.Producer.Ingest = u.Capture, !u.ExitWhenDone
-	cfg.Gateway.HTTP, cfg.Gateway.Origins = u.HTTP, u.Origins
+	cfg.Gateway.HTTP, cfg.Gateway.Hosts, cfg.Gateway.Origins = u.HTTP, u.Hosts, u.Origins
 	cfg.DataDir, cfg.NATSListen, cfg.Admin, cfg.Duration, cfg.SceneFile = u.DataDir, u.NATSListen, u.Admin, u.Duration, u.Scenes
 	switch {
 	case u.Run != "" && u.DataDir == "":

@@ -91,7 +91,7 @@ ingress:
   annotations: {alb.ingress.kubernetes.io/scheme: internal}
   hosts: [viewer.example.org, "*.example.net"]
   tls: [{secretName: viewer-tls, hosts: [viewer.example.org]}]
-gateway: {origins: [a.example.org, "*.b.example.org"], replicas: 3, service: {port: 80, annotations: {a: b}}}`}, outside: []string{"Secret viewer-tls"}},
+gateway: {hosts: [lb.example.org], origins: [a.example.org, "*.b.example.org"], replicas: 3, service: {port: 80, annotations: {a: b}}}`}, outside: []string{"Secret viewer-tls"}},
 	{name: "ingress of any host", rendering: rendering{values: `{ingress: {enabled: true}}`}},
 	{name: "http route", rendering: rendering{values: `
 httpRoute: {enabled: true, parentRefs: [{name: public, namespace: gateways, sectionName: https}], hostnames: [viewer.example.org], annotations: {a: b}}`}},

@@ -51,6 +51,7 @@ var refusals = map[string]struct {
 	"a producer's name that is no name":     {"producers: {Yard_1: {sources: ['street:']}}", []string{"/producers", "Yard_1"}},
 	"too little time to end":                {"terminationGracePeriodSeconds: 10", []string{"/terminationGracePeriodSeconds", "45"}},
 	"an origin as a URL":                    {"gateway: {origins: ['https://a.example.org']}", []string{"/gateway/origins/0"}},
+	"a host as a URL":                       {"gateway: {hosts: ['http://a.example.org:8000']}", []string{"/gateway/hosts/0"}},
 	"a model of no kind":                    {"workers: {detect: {model: {kind: s3}}}", []string{"/workers/detect/model/kind", "pvc", "url"}},
 	"no registry":                           {"image: {registry: ''}", []string{"image.registry is empty", "make images push"}},
 	"two NATS":                              {"nats: {url: 'nats://x:4222'}", []string{"nats.url", "nats.enabled=false"}},

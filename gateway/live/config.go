@@ -14,7 +14,4 @@ type Config struct {
 	WatchWithin  time.Duration `default:"10s" help:"Time that a viewer has to say what it watches."`
 	WriteTimeout time.Duration `default:"10s" help:"Time that a viewer has to take one message, and a caller its answer; a slower one is disconnected."`
 	PingEvery    time.Duration `default:"20s" help:"Time between pings of a viewer; one that does not answer within --write-timeout is disconnected."`
-
-	// Origins are the hosts, besides the gateway's own, whose pages may open the websocket.
-	Origins []string `kong:"-"`
 }

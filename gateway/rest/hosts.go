@@ -4,57 +4,63 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"path"
 	"slices"
 	"strings"
 )
 
-// ownHost refuses requests for another host's name that reach a gateway on the loopback address: a page whose name was
-// made to resolve there (DNS rebinding) would else read what only this machine's users may see.
+// ownHost answers only who calls the gateway by one of its names and is no page of another host, whatever is asked for: a
+// page whose name was made to resolve to the gateway (DNS rebinding) would else read what only those near it may see.
 func (a *API) ownHost(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if local, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr); ok && local.IP.IsLoopback() && !a.knownHost(r.Host) {
-			writeError(w, http.StatusForbidden, fmt.Sprintf("host %.80q is not this gateway's: name it with --origins", r.Host))
+		if !a.knownHost(r.Host) {
+			a.metrics.refuse(doorHTTP, reasonHost)
+			writeProblem(w, r, http.StatusForbidden, reasonHost, fmt.Sprintf("host %.80q is not this gateway's: name it with --hosts", r.Host))
+			return
+		}
+		if origin := r.Header.Get("Origin"); origin != "" && !a.knownOrigin(origin, r.Host) {
+			a.metrics.refuse(doorHTTP, reasonOrigin)
+			writeProblem(w, r, http.StatusForbidden, reasonOrigin, fmt.Sprintf("pages of %.80q may not ask: name their host with --origins", origin))
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
 }
 
-func (a *API) knownHost(hostport string) bool {
-	host := hostport
-	if name, _, err := net.SplitHostPort(hostport); err == nil {
-		host = name
-	}
-	if host == "localhost" || net.ParseIP(strings.Trim(host, "[]")) != nil {
+// knownHost says whether the gateway may be called so: an address is no name that could be made to resolve to it.
+func (a *API) knownHost(host string) bool {
+	name := withoutPort(host)
+	if strings.EqualFold(name, "localhost") {
 		return true
 	}
-	return a.namedOrigin(hostport)
+	if _, err := netip.ParseAddr(strings.Trim(name, "[]")); err == nil {
+		return true
+	}
+	return named(a.cfg.Hosts, host) || named(a.cfg.Origins, host)
 }
 
-// namedOrigin says whether --origins names a host, with or without its port.
-func (a *API) namedOrigin(hostport string) bool {
-	host := hostport
-	if name, _, err := net.SplitHostPort(hostport); err == nil {
-		host = name
-	}
-	return slices.ContainsFunc(a.cfg.Origins, func(pattern string) bool {
-		byName, _ := path.Match(strings.ToLower(pattern), strings.ToLower(host)) // Validate has tried the pattern
-		whole, _ := path.Match(strings.ToLower(pattern), strings.ToLower(hostport))
+// knownOrigin says whether a page is the gateway's own, as it is called here, or one of those that may ask.
+func (a *API) knownOrigin(origin, host string) bool {
+	u, err := url.Parse(origin)
+	return err == nil && u.Host != "" && (strings.EqualFold(u.Host, host) || named(a.cfg.Origins, u.Host))
+}
+
+// named says whether a pattern names a host, with or without its port.
+func named(patterns []string, host string) bool {
+	host = strings.ToLower(host)
+	return slices.ContainsFunc(patterns, func(pattern string) bool {
+		pattern = strings.ToLower(pattern)
+		byName, _ := path.Match(pattern, withoutPort(host)) // the settings' Validate has tried the pattern
+		whole, _ := path.Match(pattern, host)
 		return byName || whole
 	})
 }
 
-// sameOrigin refuses what another host's page sends; programs send no Origin.
-func (a *API) sameOrigin(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		origin := r.Header.Get("Origin")
-		if u, err := url.Parse(origin); origin != "" && (err != nil || u.Host != r.Host && !a.namedOrigin(u.Host)) {
-			a.metrics.refuse(doorPredict, reasonOrigin)
-			writeError(w, http.StatusForbidden, fmt.Sprintf("pages of %.80q may not ask: name their host with --origins", origin))
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
+func withoutPort(host string) string {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		return name
+	}
+	return host
 }

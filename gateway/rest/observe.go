@@ -12,12 +12,13 @@ import (
 // contentPolicy lets the page load only from its own gateway, with nothing inline.
 const contentPolicy = "default-src 'self'; base-uri 'none'; form-action 'none'; object-src 'none'; frame-ancestors 'none'"
 
-// Door and reasons of spatialflow_refused_total.
-const (
-	doorPredict = "predict"
+// permissions are none: the page asks for no camera, and whatever it embeds gets none.
+const permissions = "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()"
 
-	reasonOrigin = "origin"
-	reasonFailed = "failed"
+// Doors of spatialflow_refused_total.
+const (
+	doorHTTP    = "http" // any path
+	doorPredict = "predict"
 )
 
 type metrics struct {
@@ -50,6 +51,9 @@ func (a *API) observe(next http.Handler) http.Handler {
 		header.Set("Content-Security-Policy", contentPolicy)
 		header.Set("X-Content-Type-Options", "nosniff")
 		header.Set("Referrer-Policy", "no-referrer")
+		header.Set("Cross-Origin-Opener-Policy", "same-origin")
+		header.Set("Cross-Origin-Resource-Policy", "same-origin")
+		header.Set("Permissions-Policy", permissions)
 		began := time.Now()
 		answer := &answer{ResponseWriter: w, code: http.StatusOK, within: a.cfg.WriteTimeout}
 		next.ServeHTTP(answer, r)

@@ -24,7 +24,9 @@ var openAPI []byte
 
 // Config is the settings of all requests.
 type Config struct {
-	// Origins are patterns of hosts whose pages may ask, and by whose names a gateway on the loopback address may be called.
+	// Hosts are patterns of the names, with or without a port, by which the gateway may be called, beside addresses and localhost.
+	Hosts []string
+	// Origins are patterns of the hosts whose pages may ask, and by whose names the gateway may be called too.
 	Origins      []string
 	WriteTimeout time.Duration // for a caller to take its answer
 }
@@ -46,42 +48,84 @@ func New(cfg Config, registry prometheus.Registerer, refused *prometheus.Counter
 // Handler is everything under the gateway's address; websockets end with serving, pictures that are asked for with work.
 func (a *API) Handler(serving, work context.Context) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /ws", func(w http.ResponseWriter, r *http.Request) {
-		if err := a.live.ServeViewer(serving, w, r); err != nil {
-			w.Header().Set("Retry-After", "5")
-			writeError(w, http.StatusServiceUnavailable, err.Error())
-		}
-	})
+	a.routes(mux, serving, work)
+	return a.observe(a.ownHost(withPage(mux, web.New())))
+}
+
+// routes are what is answered beside the page. Methods that a path does not take, and paths that are not there, are
+// answered by withPage.
+func (a *API) routes(mux *http.ServeMux, serving, work context.Context) {
+	mux.HandleFunc("GET /ws", a.serveViewers(serving))
 	mux.HandleFunc("GET /api/v1/status", a.serveStatus)
 	mux.HandleFunc("GET /api/v1/sources", a.serveSources)
 	mux.HandleFunc("GET /api/v1/sources/{source}/scene", a.serveScene)
-	mux.Handle("POST /predict", a.sameOrigin(a.servePredict(work)))
-	mux.HandleFunc("/predict", func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Allow", http.MethodPost)
-		writeError(w, http.StatusMethodNotAllowed, "/predict takes POST only")
-	})
-	for _, door := range []string{"/ws", "/api/v1/status", "/api/v1/sources", "/api/v1/sources/{source}/scene"} {
-		mux.HandleFunc(door, func(w http.ResponseWriter, r *http.Request) {
-			w.Header().Set("Allow", "GET, HEAD")
-			writeError(w, http.StatusMethodNotAllowed, fmt.Sprintf("%s takes GET only", r.URL.Path))
-		})
-	}
-	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
-		writeError(w, http.StatusNotFound, "no such door: there are /api/v1/status, /api/v1/sources, /api/v1/sources/{source}/scene and /predict; /openapi.yaml describes them")
-	})
+	mux.HandleFunc("POST /predict", a.servePredict(work))
 	mux.HandleFunc("GET /openapi.yaml", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/yaml")
 		_, _ = w.Write(openAPI) // fails when the caller is gone
 	})
-	mux.Handle("/", web.New())
-	return a.observe(a.ownHost(mux))
+}
+
+// withPage serves the page's files beside what mux has, and answers what neither has.
+func withPage(mux *http.ServeMux, page *web.Page) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		refusal, pattern := mux.Handler(r)
+		switch {
+		case pattern != "":
+			mux.ServeHTTP(w, r)
+		case page.Has(r.URL.Path):
+			r.Pattern = "/" // for the metrics
+			if r.Method == http.MethodGet || r.Method == http.MethodHead {
+				page.ServeHTTP(w, r)
+				return
+			}
+			writeMethods(w, r, "GET, HEAD")
+		default:
+			said := unwritten{header: http.Header{}}
+			refusal.ServeHTTP(&said, r)
+			if said.code == http.StatusMethodNotAllowed {
+				writeMethods(w, r, said.header.Get("Allow"))
+				return
+			}
+			writeProblem(w, r, http.StatusNotFound, reasonNotFound, fmt.Sprintf("there is no %.80q: /openapi.yaml says what there is", r.URL.Path))
+		}
+	})
+}
+
+func writeMethods(w http.ResponseWriter, r *http.Request, allowed string) {
+	w.Header().Set("Allow", allowed)
+	writeProblem(w, r, http.StatusMethodNotAllowed, reasonMethod, fmt.Sprintf("%.80q takes %s only", r.URL.Path, allowed))
+}
+
+// unwritten is an answer that nobody gets.
+type unwritten struct {
+	header http.Header
+	code   int
+}
+
+func (u *unwritten) Header() http.Header            { return u.header }
+func (u *unwritten) WriteHeader(code int)           { u.code = code }
+func (u *unwritten) Write(data []byte) (int, error) { return len(data), nil }
+
+// serveViewers answers /ws until ctx ends.
+func (a *API) serveViewers(ctx context.Context) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		switch err := a.live.ServeViewer(ctx, w, r); {
+		case errors.Is(err, live.ErrFull):
+			w.Header().Set("Retry-After", "5")
+			writeProblem(w, r, http.StatusServiceUnavailable, reasonFull, err.Error())
+		case errors.Is(err, live.ErrUpgrade):
+			w.Header().Set("Upgrade", "websocket")
+			writeProblem(w, r, http.StatusUpgradeRequired, reasonUpgrade, err.Error())
+		}
+	}
 }
 
 // serveStatus answers GET /api/v1/status with the overview.
-func (a *API) serveStatus(w http.ResponseWriter, _ *http.Request) {
+func (a *API) serveStatus(w http.ResponseWriter, r *http.Request) {
 	data, err := a.overview.Encoded()
 	if err != nil {
-		writeError(w, http.StatusInternalServerError, "the status can't be encoded")
+		writeProblem(w, r, http.StatusInternalServerError, reasonInternal, "the status can't be encoded")
 		return
 	}
 	writeJSON(w, http.StatusOK, json.RawMessage(data))
@@ -92,23 +136,23 @@ func (a *API) servePredict(ctx context.Context) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		prediction, err := a.predict.Predict(ctx, w, r)
 		if err != nil {
-			a.refuse(w, err)
+			a.refuse(w, r, err)
 			return
 		}
 		writeJSON(w, http.StatusOK, prediction)
 	}
 }
 
-func (a *API) refuse(w http.ResponseWriter, err error) {
+func (a *API) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	var no predict.Refusal
 	if !errors.As(err, &no) {
-		no = predict.Refusal{Code: http.StatusInternalServerError, Reason: reasonFailed, Text: err.Error()}
+		no = predict.Refusal{Code: http.StatusInternalServerError, Reason: reasonInternal, Text: err.Error()}
 	}
 	a.metrics.refuse(doorPredict, no.Reason)
 	if no.Code == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "1")
 	}
-	writeError(w, no.Code, no.Text)
+	writeProblem(w, r, no.Code, no.Reason, no.Text)
 }
 
 // serveSources answers GET /api/v1/sources with what the status says.
@@ -124,10 +168,10 @@ func (a *API) serveScene(w http.ResponseWriter, r *http.Request) {
 	case scene != nil:
 		writeJSON(w, http.StatusOK, scene)
 	case known:
-		writeError(w, http.StatusNotFound, fmt.Sprintf("source %q has no scene yet", name))
+		writeProblem(w, r, http.StatusNotFound, reasonNoScene, fmt.Sprintf("source %q has no scene yet", name))
 	case len(names) == 0:
-		writeError(w, http.StatusNotFound, fmt.Sprintf("no source %.80q: no source is known yet", name))
+		writeProblem(w, r, http.StatusNotFound, reasonNoSource, fmt.Sprintf("no source %.80q: no source is known yet", name))
 	default:
-		writeError(w, http.StatusNotFound, fmt.Sprintf("no source %.80q: known are %s", name, strings.Join(names, ", ")))
+		writeProblem(w, r, http.StatusNotFound, reasonNoSource, fmt.Sprintf("no source %.80q: known are %s", name, strings.Join(names, ", ")))
 	}
 }

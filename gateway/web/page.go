@@ -15,8 +15,8 @@ import (
 //go:embed *.css *.html *.js *.svg
 var sources embed.FS
 
-// page serves the embedded pages. Its files are revalidated by the hash of their content.
-type page struct {
+// Page serves the embedded pages. Its files are revalidated by the hash of their content.
+type Page struct {
 	files map[string]file // by URL path
 }
 
@@ -28,9 +28,9 @@ type file struct {
 // pages are the paths of the pages, and their files.
 var pages = map[string]string{"/": "/index.html", "/status": "/status.html"}
 
-// New serves the pages and their files.
-func New() http.Handler {
-	p := page{files: map[string]file{}}
+// New is the pages and their files.
+func New() *Page {
+	p := &Page{files: map[string]file{}}
 	err := fs.WalkDir(sources, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
@@ -58,17 +58,15 @@ var contentTypes = map[string]string{
 	".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml",
 }
 
-func (p page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		w.Header().Set("Allow", "GET, HEAD")
-		http.Error(w, "GET only", http.StatusMethodNotAllowed)
-		return
-	}
-	f, ok := p.files[r.URL.Path]
-	if !ok {
-		http.Error(w, "no such page", http.StatusNotFound)
-		return
-	}
+// Has says whether there is a file at the path.
+func (p *Page) Has(path string) bool {
+	_, ok := p.files[path]
+	return ok
+}
+
+// ServeHTTP answers GET and HEAD of what there is.
+func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	f := p.files[r.URL.Path]
 	name := r.URL.Path
 	if page, ok := pages[name]; ok {
 		name = page

@@ -135,3 +135,14 @@ kinds; --api-versions may name the version alone. */ -}}
 {{- fail (printf "%s asks for %s of %s, which this cluster does not have: install it first, or turn that off (helm template: --api-versions %s/%s)" (index . 3) (index . 2) (index . 1) (index . 1) (index . 2)) -}}
 {{- end -}}
 {{- end -}}
+
+{{- /* By which names the gateway is called: its Service's, those of Ingress and HTTPRoute (any, where these take any), and
+gateway.hosts. */ -}}
+{{- define "spatial-flow.gatewayHosts" -}}
+{{- $service := printf "%s-gateway" (include "spatial-flow.fullname" .) -}}
+{{- $inNamespace := printf "%s.%s" $service .Release.Namespace -}}
+{{- $hosts := list $service $inNamespace (printf "%s.svc" $inNamespace) (printf "%s.svc.%s" $inNamespace .Values.clusterDomain) -}}
+{{- if .Values.ingress.enabled -}}{{- $hosts = concat $hosts (default (list "*") .Values.ingress.hosts) -}}{{- end -}}
+{{- if .Values.httpRoute.enabled -}}{{- $hosts = concat $hosts (default (list "*") .Values.httpRoute.hostnames) -}}{{- end -}}
+{{- concat $hosts .Values.gateway.hosts | uniq | join "," -}}
+{{- end -}}
