@@ -17,13 +17,14 @@ type Alive struct {
 	Note     string `json:"note,omitempty"` // what it can't do now, and what mends that; empty: nothing
 
 	// Worker groups.
-	Model    string  `json:"model,omitempty"`    // base name of the file
-	Family   string  `json:"family,omitempty"`   // decoder that reads its output
-	Provider string  `json:"provider,omitempty"` // ONNX Runtime execution provider
-	Parallel int     `json:"parallel,omitempty"` // frames in hand at once
-	Rate     float64 `json:"rate"`               // frames finished per second, over the last second
-	WaitMS   float64 `json:"wait_ms"`            // mean wait of those
-	Busy     float64 `json:"busy"`               // share of its slots that worked, 0 to 1
+	Model      string  `json:"model,omitempty"`      // base name of the file
+	Family     string  `json:"family,omitempty"`     // decoder that reads its output
+	Provider   string  `json:"provider,omitempty"`   // ONNX Runtime execution provider
+	Understood string  `json:"understood,omitempty"` // what was understood of the file, in a line
+	Parallel   int     `json:"parallel,omitempty"`   // live frames that it takes at once
+	Rate       float64 `json:"rate"`                 // frames finished per second, over the last second
+	WaitMS     float64 `json:"wait_ms"`              // mean wait of those
+	Busy       float64 `json:"busy"`                 // share of its slots that worked, 0 to 1
 
 	// Producers. Sources are those that changed, and as many of the others, in turn, as the message holds.
 	Sources     []SourceStatus `json:"sources,omitempty"`
@@ -76,7 +77,7 @@ func ParseAlive(data []byte) (Alive, error) {
 			return alive, fmt.Errorf("%w: alive: %s %v is not 0 to %v", ErrMessage, name, value, maxAliveNumber)
 		}
 	}
-	if alive.Wire < 0 || alive.SourceCount < 0 || alive.LiveSources < 0 || len(alive.Note) > maxAliveText || len(alive.List) > maxAliveText {
+	if alive.Wire < 0 || alive.SourceCount < 0 || alive.LiveSources < 0 || len(alive.Note) > maxAliveText || len(alive.List) > maxAliveText || len(alive.Understood) > maxAliveText {
 		return alive, fmt.Errorf("%w: alive: wire %d, %d sources, %d live, a note of %d bytes, at most %d", ErrMessage, alive.Wire, alive.SourceCount, alive.LiveSources, len(alive.Note), maxAliveText)
 	}
 	for _, source := range alive.Sources {

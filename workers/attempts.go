@@ -2,58 +2,120 @@ package workers
 
 import (
 	"context"
+	"fmt"
+	"sync"
 	"time"
 
 	"github.com/spatial-flow/spatial-flow/flow"
 )
 
-// maxAttempts is how often a frame that came again is begun. So a frame that ends each worker that looks at it ends three: the
-// first try of a frame is not noted, and a worker that has done nothing wrong has nothing to note.
+// maxAttempts is how many tries a frame has. The first one is not noted before it fails, so a frame that ends each worker that
+// looks at it ends three; and a worker that has done nothing wrong has nothing to note.
 const maxAttempts = 2
 
-const attemptsWithin = 2 * time.Second // to read and write the note
+const (
+	attemptsWithin = 2 * time.Second        // to read and write the note
+	elsewhereDelay = 300 * time.Millisecond // until what has had its try here comes again, to another worker
+)
 
-// attempt is one try of a frame that came again, of which there is a note in KV while it lasts: who dies of it leaves the note
-// behind. How often a frame was delivered says nothing: it was handed on by workers that stopped or did not understand it, or
-// got lost with a connection.
+// attempt is one try of a frame, of which there is a note in KV, if the frame was delivered more than once: who dies of it leaves
+// the note behind. How often a frame was delivered says nothing: it was handed on by workers that stopped or did not understand
+// it, or got lost with a connection.
 type attempt struct {
-	w      *worker
-	id     flow.FrameID
-	before int // tries that nobody finished
+	before flow.Attempts // tries that nobody finished
 	noted  bool
 }
 
-// begin notes the try, unless there were too many before: then the frame is to be given up. What can't be noted is tried all the
-// same.
-func (w *worker) begin(ctx context.Context, frame *flow.Frame) (a attempt, giveUp bool) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), attemptsWithin)
+// begin notes the try, unless there were too many before: then the frame is given up, and false is returned. What can't be noted is
+// tried all the same.
+func (w *worker) begin(t *task) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), attemptsWithin)
 	defer cancel()
-	a = attempt{w: w, id: frame.ID()}
-	var err error
-	if a.before, err = w.env.Bus.Attempts(ctx, w.cfg.Group, a.id); err == nil {
-		if a.noted = true; a.before >= maxAttempts {
-			return a, true
+	before, err := w.env.Bus.Attempts(ctx, w.cfg.Group, t.frame.ID())
+	t.try.before = before
+	if err == nil {
+		t.try.noted = true
+		if before.Tries >= maxAttempts {
+			if t.end() {
+				w.lose(t, before.Cause, givenUp(before))
+			}
+			return false
 		}
-		err = w.env.Bus.SetAttempts(ctx, w.cfg.Group, a.id, a.before+1)
+		err = w.env.Bus.SetAttempts(ctx, w.cfg.Group, t.frame.ID(), flow.Attempts{Tries: before.Tries + 1, Cause: flow.CauseKilled})
 	}
 	if err != nil {
-		w.env.Log.Warn("a try is not noted", "frame", a.id.String(), "error", err)
+		w.env.Log.Warn("a try is not noted", "frame", t.frame.ID().String(), "error", err)
 	}
-	return a, false
+	return true
+}
+
+// givenUp says why a frame is not begun any more.
+func givenUp(before flow.Attempts) string {
+	if before.Cause == flow.CauseKilled {
+		return fmt.Sprintf("given up: %d workers began it when it came again, and died or lost NATS over it", before.Tries)
+	}
+	return fmt.Sprintf("given up after %d tries: %s", before.Tries, before.Cause)
 }
 
 // end takes the note back: nobody died of the frame. An answered one has no notes.
-func (a attempt) end(ctx context.Context, answered bool) {
-	if !a.noted {
+func (a attempt) end(w *worker, t *task, answered bool) {
+	switch {
+	case !a.noted:
+	case answered:
+		w.noteTries(t, flow.Attempts{})
+	default:
+		w.noteTries(t, a.before)
+	}
+}
+
+func (w *worker) noteTries(t *task, a flow.Attempts) {
+	ctx, cancel := context.WithTimeout(context.Background(), attemptsWithin)
+	defer cancel()
+	if err := w.env.Bus.SetAttempts(ctx, w.cfg.Group, t.frame.ID(), a); err != nil {
+		w.env.Log.Warn("what is noted of a frame's tries is not right", "frame", t.frame.ID().String(), "error", err)
+	}
+}
+
+// countAgainst counts a failed try of a settled frame: it is given back, so that another worker tries it, or, after its last try,
+// answered. A live one has its budget's time for that.
+func (w *worker) countAgainst(t *task, cause flow.Cause, err error) {
+	tried := flow.Attempts{Tries: t.try.before.Tries + 1, Cause: cause}
+	w.failures.add(t.frame.ID(), time.Now())
+	inTime := !t.live() || t.stream+time.Since(t.received) < t.frame.Budget
+	if tried.Tries >= maxAttempts || !inTime {
+		w.lose(t, cause, fmt.Sprintf("given up after %d tries: %v", tried.Tries, err))
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), attemptsWithin)
-	defer cancel()
-	left := a.before
-	if answered {
-		left = 0
+	w.env.Log.Warn("a frame is given back", "group", w.cfg.Group, "frame", t.frame.ID().String(), "cause", cause, "error", err)
+	w.noteTries(t, tried)
+	w.nak(t, 0)
+}
+
+// failures are the frames that failed here, as far as that is remembered.
+type failures struct {
+	mu sync.Mutex
+	at map[flow.FrameID]time.Time
+}
+
+const (
+	failuresKept = 10 * time.Minute
+	mostFailures = 1024
+)
+
+func (f *failures) add(id flow.FrameID, now time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for other, at := range f.at {
+		if now.Sub(at) >= failuresKept || len(f.at) >= mostFailures {
+			delete(f.at, other)
+		}
 	}
-	if err := a.w.env.Bus.SetAttempts(ctx, a.w.cfg.Group, a.id, left); err != nil {
-		a.w.env.Log.Warn("a try that has ended is still noted", "frame", a.id.String(), "error", err)
-	}
+	f.at[id] = now
+}
+
+func (f *failures) here(id flow.FrameID) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	at, ok := f.at[id]
+	return ok && time.Since(at) < failuresKept
 }

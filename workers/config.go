@@ -5,6 +5,7 @@ package workers
 import (
 	"fmt"
 	"runtime"
+	"time"
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
@@ -14,9 +15,13 @@ import (
 // Inference is how models are run: the settings that every program with models in it has.
 type Inference struct {
 	Provider    string `enum:"cpu,cuda,tensorrt" default:"cpu" help:"ONNX Runtime execution provider: cpu, cuda or tensorrt (the latter two have not run on hardware yet)."`
-	Parallel    int    `default:"2" help:"Frames in hand at once."`
+	Parallel    int    `default:"2" help:"Frames that the model works on at once."`
+	Prefetch    int    `default:"0" help:"Most frames that are made ready for the model meanwhile; 0: the CPUs of this process and 2. As many are taken as it needs to be busy."`
 	Threads     int    `default:"0" help:"Threads of one inference; 0: the CPUs of this process (cgroup) shared among --parallel."`
 	Onnxruntime string `placeholder:"FILE" help:"libonnxruntime; else it is looked for in the user's cache folder and in the system's places."`
+
+	InferDeadline time.Duration `default:"0" help:"After this time an inference is ended and its frame goes to another worker; one that does not end, ends the worker. 0: 20 times as long as they take, at least 10 s."`
+	WarmDeadline  time.Duration `default:"10m" help:"The same for the first inference of each shape of input, which a provider may take minutes for."`
 }
 
 // Detection is what a detector's answer holds.
@@ -60,6 +65,12 @@ func (c Config) Validate() error {
 		return fmt.Errorf("%w: no --model: give the ONNX file of group %s", ErrConfig, c.Group)
 	case c.Parallel < 1 || c.Parallel > 256:
 		return fmt.Errorf("%w: --parallel %d is not 1 to 256", ErrConfig, c.Parallel)
+	case c.Prefetch < 0 || c.Prefetch > 256:
+		return fmt.Errorf("%w: --prefetch %d is not 0 to 256", ErrConfig, c.Prefetch)
+	case c.InferDeadline < 0 || c.InferDeadline > 0 && c.InferDeadline < 10*time.Millisecond:
+		return fmt.Errorf("%w: --infer-deadline %v is not 10ms or more, or 0", ErrConfig, c.InferDeadline)
+	case c.WarmDeadline < time.Second:
+		return fmt.Errorf("%w: --warm-deadline %v is below 1s", ErrConfig, c.WarmDeadline)
 	case c.Threads < 0:
 		return fmt.Errorf("%w: --threads %d is below 0", ErrConfig, c.Threads)
 	case !(c.Confidence >= 0 && c.Confidence < 1):
@@ -88,3 +99,14 @@ func (c Config) threads() int {
 	}
 	return max(1, runtime.GOMAXPROCS(0)/c.Parallel)
 }
+
+// prefetch is how many frames of a mode may be in hand beyond those in the model.
+func (c Config) prefetch() int {
+	if c.Prefetch > 0 {
+		return c.Prefetch
+	}
+	return runtime.GOMAXPROCS(0) + 2
+}
+
+// most frames of a mode that are before the model or in it.
+func (c Config) most() int { return c.Parallel + c.prefetch() }

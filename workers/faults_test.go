@@ -132,7 +132,7 @@ func TestFrameIsGivenUp(t *testing.T) {
 				messages.Stop()
 			}
 			if test.begun > 0 {
-				if err := b.bus.SetAttempts(t.Context(), detects, f.ID(), test.begun); err != nil {
+				if err := b.bus.SetAttempts(t.Context(), detects, f.ID(), flow.Attempts{Tries: test.begun, Cause: flow.CauseKilled}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -144,8 +144,8 @@ func TestFrameIsGivenUp(t *testing.T) {
 			b.drained(t)
 			expectRedelivered(t, l, 1)
 			l.stop(t)
-			if n, err := b.bus.Attempts(t.Context(), detects, f.ID()); test.error == "" && (n != 0 || err != nil) {
-				t.Errorf("%d tries are noted of an answered frame, %v", n, err)
+			if a, err := b.bus.Attempts(t.Context(), detects, f.ID()); test.error == "" && (a.Tries != 0 || err != nil) {
+				t.Errorf("%+v is noted of an answered frame, %v", a, err)
 			}
 		})
 	}

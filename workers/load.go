@@ -1,39 +1,44 @@
 package workers
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
 
-// load is what the slots of a worker did since it was last asked.
+// load is what a worker did since it was last asked.
 type load struct {
 	mu     sync.Mutex
 	asked  time.Time
 	frames int
 	wait   time.Duration
-	work   time.Duration
-	inHand map[*worker]time.Time // since when
+	work   time.Duration     // of the slots: the goroutines that run the model
+	inHand map[int]time.Time // since when a slot is at work
 }
 
-func newLoad(now time.Time) *load { return &load{asked: now, inHand: map[*worker]time.Time{}} }
+func newLoad(now time.Time) *load { return &load{asked: now, inHand: map[int]time.Time{}} }
 
 // begin notes that a slot works on a frame.
-func (l *load) begin(w *worker, now time.Time) {
+func (l *load) begin(slot int, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.inHand[w] = now
+	l.inHand[slot] = now
 }
 
-// end notes that it does no more; answered says whether that was a frame that got its answer, after it had waited.
-func (l *load) end(w *worker, now time.Time, answered bool, wait time.Duration) {
+// end notes that it does no more.
+func (l *load) end(slot int, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.work += now.Sub(later(l.inHand[w], l.asked))
-	delete(l.inHand, w)
-	if answered {
-		l.frames++
-		l.wait += wait
-	}
+	l.work += now.Sub(later(l.inHand[slot], l.asked))
+	delete(l.inHand, slot)
+}
+
+// answered notes a frame that got its answer, after it had waited.
+func (l *load) answered(wait time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.frames++
+	l.wait += wait
 }
 
 // since is the frames per second, their mean wait in milliseconds, and the share of so many slots that was at work, 0 to 1,
@@ -61,3 +66,59 @@ func later(a, b time.Time) time.Time {
 	}
 	return b
 }
+
+// pace is how long the stages took of late.
+type pace struct {
+	mu                                 sync.Mutex
+	prepares, infers, answers, allWork lately
+}
+
+// lately are times of the last frames.
+type lately []time.Duration
+
+const remembered = 15 // frames whose median says how long one takes
+
+func (l *lately) add(took time.Duration) {
+	if *l = append(*l, took); len(*l) > remembered {
+		*l = (*l)[1:]
+	}
+}
+
+// median is 0 while there is nothing to tell it by.
+func (l lately) median() time.Duration {
+	if len(l) == 0 {
+		return 0
+	}
+	return slices.Sorted(slices.Values(l))[len(l)/2]
+}
+
+func (p *pace) prepared(took time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.prepares.add(took)
+}
+
+func (p *pace) inferred(took time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.infers.add(took)
+}
+
+// answered notes how long the last stage took, and all of them.
+func (p *pace) answered(took, work time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.answers.add(took)
+	p.allWork.add(work)
+}
+
+func (p *pace) of(l *lately) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return l.median()
+}
+
+func (p *pace) prepare() time.Duration { return p.of(&p.prepares) }
+func (p *pace) infer() time.Duration   { return p.of(&p.infers) }
+func (p *pace) answer() time.Duration  { return p.of(&p.answers) }
+func (p *pace) work() time.Duration    { return p.of(&p.allWork) }

@@ -10,7 +10,7 @@ import (
 func TestLoadCountsWhatIsInHand(t *testing.T) {
 	t.Parallel()
 	begin := time.Unix(1000, 0)
-	l, a, b := newLoad(begin), new(worker), new(worker)
+	l, a, b := newLoad(begin), 0, 1
 	at := func(seconds float64) time.Time { return begin.Add(time.Duration(seconds * float64(time.Second))) }
 	want := func(seconds, rate, waitMS, busy float64) {
 		t.Helper()
@@ -26,11 +26,13 @@ func TestLoadCountsWhatIsInHand(t *testing.T) {
 	l.begin(b, at(1))
 	want(2, 0, 0, 1)
 	want(3, 0, 0, 1)
-	l.end(a, at(3.5), true, 20*time.Millisecond)
-	l.end(b, at(3.5), true, 40*time.Millisecond)
+	l.end(a, at(3.5))
+	l.answered(20 * time.Millisecond)
+	l.end(b, at(3.5))
+	l.answered(40 * time.Millisecond)
 	want(4, 2, 30, 0.5)
 	l.begin(a, at(4.2))
-	l.end(a, at(4.4), false, 0) // given back
+	l.end(a, at(4.4)) // given back
 	want(5, 0, 0, 0.1)
 	want(6, 0, 0, 0)
 }

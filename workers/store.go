@@ -6,80 +6,66 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/flow/clock"
 )
 
 const (
-	stoppedAfter  = 5 * time.Second // what a frame in hand may take to be stored after ctx ended
-	losslessStore = 5 * time.Second // after which a slot waits no longer for a lossless result to be stored, and takes live frames
-	liveStore     = 2 * time.Second // after which the result of a live frame is of no use any more
+	stoppedAfter = 5 * time.Second // what is in hand may take to be finished after ctx ended
+	liveStore    = 2 * time.Second // after which the result of a live frame is of no use any more
 )
 
-// finish stores the result, says so, and acks the frame. A lossless result whose stream is away is stored without the slot, which
-// goes on with live frames meanwhile: that is rest, which lasts however long NATS takes.
-func (w *worker) finish(ctx context.Context, msg jetstream.Msg, result *flow.Result, taken time.Time, meta *jetstream.MsgMetadata, try attempt) (rest func()) {
-	hop := &result.Ledger[len(result.Ledger)-1]
-	hop.Work = time.Since(taken)
-	storing := time.Now()
-	within := liveStore
-	if result.Mode == flow.ModeLossless {
-		within = losslessStore
+// finish stores a frame's result, says so, and acks the frame: in this order. What can't be stored goes to another worker: at once
+// when this one stops, else later. A lossless result is tried for as long as NATS takes.
+func (w *worker) finish(ctx context.Context, t *task) {
+	defer w.hand.drop(t)
+	result, storing := t.result, time.Now()
+	within := time.Duration(0)
+	if t.live() {
+		within = liveStore
 	}
-	err := w.store(ctx, within, result)
-	if result.Mode == flow.ModeLossless && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
-		w.load.end(w, time.Now(), false, hop.Wait)
-		return func() { try.end(ctx, w.settle(ctx, msg, result, storing, meta, w.store(ctx, 0, result))) }
-	}
-	answered := w.settle(ctx, msg, result, storing, meta, err)
-	w.load.end(w, time.Now(), answered, hop.Wait)
-	try.end(ctx, answered)
-	return nil
-}
-
-// settle says that the result is stored, and acks the frame: in this order. What can't be stored goes to another worker: at once
-// when this one stops, else later. answered says which.
-func (w *worker) settle(ctx context.Context, msg jetstream.Msg, result *flow.Result, storing time.Time, meta *jetstream.MsgMetadata, err error) (answered bool) {
-	hop := result.Ledger[len(result.Ledger)-1]
-	switch {
-	case err == nil:
-	case ctx.Err() != nil || result.Mode == flow.ModeLive:
-		_ = msg.Nak() // unheard it comes again after AckWait; a live frame has expired then, and is dropped
-		return false
-	default:
+	if err := w.store(ctx, within, result); err != nil {
+		t.try.end(w, t, false)
+		if ctx.Err() != nil || t.live() {
+			_ = t.msg.Nak() // unheard it comes again after AckWait; a live frame has expired then, and is dropped
+			return
+		}
 		w.env.Log.Error("result not stored: the frame is given back", "frame", result.ID().String(), "error", err)
-		bus.GiveBack(msg, meta.NumDelivered)
-		return false
+		bus.GiveBack(t.msg, t.meta.NumDelivered)
+		return
 	}
-	w.metrics.seconds.WithLabelValues("wait").Observe(hop.Wait.Seconds())
-	w.metrics.seconds.WithLabelValues("publish").Observe(time.Since(storing).Seconds())
-	outcome := flow.OutcomeComplete
-	switch {
-	case result.Error != "":
-		outcome = flow.OutcomeError
-	case result.Dropped != "":
-		outcome = flow.OutcomeDropped
-	}
+	hop := result.Ledger[len(result.Ledger)-1]
+	w.observe("wait", hop.Wait)
+	w.observe("publish", time.Since(storing))
+	w.load.answered(hop.Wait)
 	done := flow.Done{
 		Version: result.Version, Session: result.Session, Seq: result.Seq, Wait: hop.Wait, Work: hop.Work,
-		Outcome: outcome, Reason: result.Dropped, Queue: queue(meta, result.Mode),
+		Outcome: outcome(result), Reason: result.Dropped, Queue: t.queue(),
 	}
 	if err := w.env.Bus.PublishDone(w.cfg.Group, result.Source, done); err != nil {
 		w.env.Log.Debug("done not sent", "error", err) // in live mode the credit returns by itself, later
 	}
-	_ = msg.Ack() // unheard the frame is answered again, which the fuser takes as a duplicate
-	return true
+	_ = t.msg.Ack() // unheard the frame is answered again, which the fuser takes as a duplicate
+	t.try.end(w, t, true)
+}
+
+func outcome(result *flow.Result) flow.Outcome {
+	switch {
+	case result.Error != "":
+		return flow.OutcomeError
+	case result.Dropped != "":
+		return flow.OutcomeDropped
+	}
+	return flow.OutcomeComplete
 }
 
 // queue is how many live frames waited for the group when it took this one, this one included; 0 of a lossless one.
-func queue(meta *jetstream.MsgMetadata, mode flow.Mode) uint64 {
-	if mode != flow.ModeLive {
+func (t *task) queue() uint64 {
+	if !t.live() {
 		return 0
 	}
-	return meta.NumPending + 1
+	return t.meta.NumPending + 1
 }
 
 // store tries until ctx has ended for stoppedAfter, so much time is over unless it is 0, or trying again is of no use.

@@ -3,10 +3,14 @@ package workers
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
 	"time"
 
+	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
@@ -18,90 +22,6 @@ import (
 	"github.com/spatial-flow/spatial-flow/workers/model"
 	"github.com/spatial-flow/spatial-flow/workers/picture"
 )
-
-// slot is what one goroutine needs to answer frames: detect's or depth's.
-type slot interface {
-	// Answer fills in what the group has to say of the picture; lap is called after each step with its name.
-	Answer(p *picture.Picture, result *flow.Result, lap func(step string)) error
-	Close() error
-}
-
-type metrics struct {
-	seconds     *prometheus.HistogramVec // by step: wait, decode, preprocess, infer, postprocess, publish
-	refused     *prometheus.CounterVec   // by reason
-	dropped     *prometheus.CounterVec   // by reason
-	redelivered prometheus.Counter
-	busy        prometheus.Gauge
-}
-
-func newMetrics(registry prometheus.Registerer, cfg Config, session *engine.Session, family string) metrics {
-	info := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "spatialflow_model_info", Help: "What really runs.",
-		ConstLabels: prometheus.Labels{"group": cfg.Group, "family": family, "file": session.Name, "provider": session.Provider},
-	})
-	info.Set(1)
-	dropped := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "spatialflow_dropped_total", Help: "Live frames that were not looked at.", ConstLabels: prometheus.Labels{"group": cfg.Group},
-	}, []string{"reason"})
-	busy := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "spatialflow_worker_busy_ratio", Help: "Share of the last second that the worker's slots were at work, 0 to 1.", ConstLabels: prometheus.Labels{"group": cfg.Group},
-	})
-	registry.MustRegister(info, dropped, busy)
-	return metrics{
-		busy:        busy,
-		dropped:     dropped,
-		seconds:     telemetry.NewStageSeconds(registry, cfg.Group),
-		refused:     telemetry.NewRefused(registry),
-		redelivered: telemetry.NewRedeliveries(registry, cfg.Group).WithLabelValues(cfg.Group),
-	}
-}
-
-// Run answers the frames of cfg.Group until ctx ends, finishes those in hand, and returns nil. An error is returned
-// when the model can't be loaded; no frame and no outage of NATS ends it.
-func Run(ctx context.Context, cfg Config, env service.Env) error {
-	if err := cfg.Validate(); err != nil {
-		return err
-	}
-	session, err := engine.Open(engine.File{Path: cfg.Model, Name: cfg.Model, Data: cfg.ModelData},
-		engine.Options{Library: cfg.Onnxruntime, Provider: cfg.Provider, Threads: cfg.threads()})
-	if err != nil {
-		return err
-	}
-	opened, err := openModel(session.Graph, cfg)
-	if err != nil {
-		return errors.Join(err, session.Close())
-	}
-	env.Log.Info("model loaded", "group", cfg.Group, "model", session.Name, "provider", cfg.Provider, "parallel", cfg.Parallel, "threads", cfg.threads())
-	family := opened.Description().Family
-	m := newMetrics(env.Metrics, cfg, session, family)
-	did, waits, unread := newLoad(time.Now()), new(delays), new(bus.Newer)
-	var tasks errgroup.Group // a slot that ends does not end the others: ctx does
-	for range cfg.Parallel {
-		tasks.Go(func() error {
-			w := &worker{
-				cfg: cfg, env: env, metrics: m, model: session.Name, picture: picture.NewPicture(), slot: modelSlot{session, opened},
-				load: did, delays: waits, newer: unread, reached: func() { env.Health.SetReady(true) },
-			}
-			defer w.close()
-			live, lossless := make(chan offer), make(chan offer)
-			var modes errgroup.Group
-			modes.Go(func() error { return w.take(ctx, flow.ModeLive, live) })
-			modes.Go(func() error { return w.take(ctx, flow.ModeLossless, lossless) })
-			return errors.Join(w.serve(ctx, live, lossless), modes.Wait())
-		})
-	}
-	tasks.Go(func() error {
-		return service.Alive(ctx, env, func() flow.Alive {
-			alive := flow.Alive{Stage: cfg.Group, Model: session.Name, Family: family, Provider: session.Provider, Parallel: cfg.Parallel}
-			alive.Note = unread.Note("worker")
-			alive.Rate, alive.WaitMS, alive.Busy = did.since(time.Now(), cfg.Parallel)
-			m.busy.Set(alive.Busy)
-			return alive
-		})
-	})
-	defer env.Health.SetReady(false)
-	return errors.Join(tasks.Wait(), session.Close())
-}
 
 // answerer is what makes inputs of pictures and answers of outputs: detect's model or depth's. It serves many goroutines.
 type answerer interface {
@@ -116,6 +36,99 @@ type answerer interface {
 	Description() model.Description
 }
 
+type metrics struct {
+	seconds     *prometheus.HistogramVec // by step: wait, decode, preprocess, infer, postprocess, publish
+	refused     *prometheus.CounterVec   // by reason
+	dropped     *prometheus.CounterVec   // by reason
+	lost        *prometheus.CounterVec   // by cause
+	redelivered prometheus.Counter
+	busy        prometheus.Gauge
+}
+
+func newMetrics(registry prometheus.Registerer, group string, d model.Description, provider string) metrics {
+	labels := prometheus.Labels{"group": group}
+	info := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "spatialflow_model_info", Help: "What really runs.",
+		ConstLabels: prometheus.Labels{"group": group, "family": d.Family, "file": d.File, "provider": provider},
+	})
+	info.Set(1)
+	dropped := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "spatialflow_dropped_total", Help: "Live frames that were not looked at.", ConstLabels: labels,
+	}, []string{"reason"})
+	lost := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "spatialflow_lost_total", Help: "Frames that were given up after their last try, by what ended it: model, killed or deadline.", ConstLabels: labels,
+	}, []string{"cause"})
+	busy := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "spatialflow_worker_busy_ratio", Help: "Share of the last second that the worker's model was at work, 0 to 1.", ConstLabels: labels,
+	})
+	registry.MustRegister(info, dropped, lost, busy)
+	return metrics{
+		busy: busy, dropped: dropped, lost: lost,
+		seconds:     telemetry.NewStageSeconds(registry, group),
+		refused:     telemetry.NewRefused(registry),
+		redelivered: telemetry.NewRedeliveries(registry, group).WithLabelValues(group),
+	}
+}
+
+// worker answers frames with a model, in stages: frames are taken, prepared, run and answered.
+type worker struct {
+	cfg      Config
+	env      service.Env
+	model    answerer
+	is       model.Description
+	device   device
+	provider string
+	metrics  metrics
+	instance string // in alive messages
+	host     string
+
+	taken    *lanes     // frames that wait to be prepared
+	ready    *lanes     // and for the model
+	inferred chan *task // and to be answered
+	memory   memory     // of inputs
+	shapes   *shapes
+	hand     *hand
+	health   *health
+	pace     pace
+	load     *load
+	delays   delays // of live frames
+	failures failures
+	peers    peers
+	newer    bus.Newer // gives frames back
+
+	running   context.Context // until the worker stops
+	stop      context.CancelFunc
+	storing   sync.WaitGroup
+	warmings  sync.WaitGroup
+	stuck     chan struct{} // closed when a run does not end
+	stuckOnce sync.Once
+}
+
+// Run answers the frames of cfg.Group until ctx ends, finishes those in hand, and returns nil. An error is returned
+// when the model can't be loaded, and [ErrBroken] when it does not work; no frame and no outage of NATS ends it.
+func Run(ctx context.Context, cfg Config, env service.Env) error {
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
+	opened, err := engine.Open(engine.File{Path: cfg.Model, Name: cfg.Model, Data: cfg.ModelData},
+		engine.Options{Library: cfg.Onnxruntime, Provider: cfg.Provider, Threads: cfg.threads()})
+	if err != nil {
+		return err
+	}
+	model, err := openModel(opened.Graph, cfg)
+	if err != nil {
+		return errors.Join(err, opened.Close())
+	}
+	env.Log.Info("model loaded", "group", cfg.Group, "model", opened.Name, "understood", model.Description().String(),
+		"provider", cfg.Provider, "parallel", cfg.Parallel, "threads", cfg.threads())
+	w := newWorker(cfg, env, model, rigged(session{opened}), opened.Provider)
+	err = w.run(ctx)
+	if w.isStuck() {
+		return err // what is in use can't be freed
+	}
+	return errors.Join(err, opened.Close())
+}
+
 func openModel(graph engine.Graph, cfg Config) (answerer, error) {
 	if cfg.task() == flow.TaskDepth {
 		return depth.Open(graph, depth.Settings{Size: cfg.DepthSize, Bits: cfg.DepthBits})
@@ -123,35 +136,127 @@ func openModel(graph engine.Graph, cfg Config) (answerer, error) {
 	return detect.Open(graph, detect.Settings{Confidence: cfg.Confidence, IoU: cfg.IoU, Most: cfg.MaxDet, Size: cfg.DetectSize})
 }
 
-// modelSlot answers one frame after the other with a model.
-type modelSlot struct {
-	session *engine.Session
-	model   answerer
+func newWorker(cfg Config, env service.Env, model answerer, device device, provider string) *worker {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	w := &worker{
+		cfg: cfg, env: env, model: model, is: model.Description(), device: device, provider: provider,
+		metrics:  newMetrics(env.Metrics, cfg.Group, model.Description(), provider),
+		instance: ulid.Make().String(), host: host,
+		taken: newLanes(cfg.most()), ready: newLanes(cfg.most()), inferred: make(chan *task, cfg.Parallel),
+		memory: newMemory(readyBytes), shapes: newShapes(), hand: newHand(cfg.Parallel, cfg.prefetch()), health: newHealth(), load: newLoad(time.Now()),
+		stuck: make(chan struct{}),
+	}
+	w.failures.at, w.peers.heard, w.peers.own = map[flow.FrameID]time.Time{}, map[string]time.Time{}, w.instance
+	return w
 }
 
-func (s modelSlot) Answer(p *picture.Picture, result *flow.Result, lap func(step string)) error {
-	height, width, err := s.model.Shape(p.Size())
-	if err != nil {
-		return err
+// run is [Run] with a model that is loaded.
+func (w *worker) run(ctx context.Context) error {
+	w.running, w.stop = context.WithCancel(ctx)
+	defer w.stop()
+	if err := w.warmUp(w.running); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return brokenError{err}
 	}
-	tensors, err := s.session.Tensors([4]int{1, 3, height, width})
+	heard, err := w.peers.listen(w)
 	if err != nil {
-		return err
+		return fmt.Errorf("listen to the other workers of %s: %w", w.cfg.Group, err)
 	}
-	defer tensors.Release()
-	fit, err := s.model.Prepare(p, tensors.Input(), height, width)
-	if err != nil {
-		return err
+	defer heard.Unsubscribe()
+	defer w.env.Health.SetReady(false)
+	var telling sync.WaitGroup
+	telling.Go(func() { _ = service.Alive(w.running, w.env, w.status) }) // it has no error
+	holding, release := context.WithCancel(context.Background())
+	telling.Go(func() { w.hand.hold(holding) })
+	defer func() { w.stop(); release(); telling.Wait() }()
+	w.work()
+	if w.isStuck() {
+		w.abandon()
 	}
-	lap("preprocess")
-	output, shape, err := s.session.Run(context.Background(), tensors)
-	if err != nil {
-		return err
-	}
-	lap("infer")
-	err = s.model.Answer(output, shape, fit, result)
-	lap("postprocess")
-	return err
+	return w.health.broken()
 }
 
-func (modelSlot) Close() error { return nil }
+// work runs the stages until the worker stops and what is in hand is finished, or a run does not end.
+func (w *worker) work() {
+	var taking, preparing, inferring, answering sync.WaitGroup
+	for _, mode := range []flow.Mode{flow.ModeLive, flow.ModeLossless} {
+		for k := range w.cfg.most() {
+			taking.Go(func() { _ = w.follow(w.running, mode, k) }) // its error is that of ctx
+		}
+	}
+	for range runtime.GOMAXPROCS(0) {
+		preparing.Go(w.prepareAll)
+		answering.Go(w.answerAll)
+	}
+	for slot := range w.cfg.Parallel {
+		inferring.Go(func() { w.inferAll(w.running, slot) })
+	}
+	finished := make(chan struct{})
+	go func() { // stages end one after the other, each when no more can come
+		defer close(finished)
+		taking.Wait()
+		w.taken.close()
+		preparing.Wait()
+		w.warmings.Wait()
+		w.ready.close()
+		inferring.Wait()
+		close(w.inferred)
+		answering.Wait()
+		w.storing.Wait()
+	}()
+	select {
+	case <-finished:
+	case <-w.stuck:
+	}
+}
+
+// reached is called when a consumer of the group was found: frames can be taken.
+func (w *worker) reached() {
+	if w.health.broken() == nil {
+		w.env.Health.SetReady(true)
+	}
+}
+
+// status is what alive messages say.
+func (w *worker) status() flow.Alive {
+	alive := flow.Alive{
+		Stage: w.cfg.Group, Instance: w.instance, Host: w.host, Wire: flow.Wire, Model: w.is.File, Family: w.is.Family, Provider: w.provider,
+		Understood: w.is.String(), Parallel: w.hand.live(), Note: w.note(),
+	}
+	alive.Rate, alive.WaitMS, alive.Busy = w.load.since(time.Now(), w.cfg.Parallel)
+	w.metrics.busy.Set(alive.Busy)
+	return alive
+}
+
+func (w *worker) isStuck() bool {
+	select {
+	case <-w.stuck:
+		return true
+	default:
+		return false
+	}
+}
+
+// abandon gives back what is in hand while a run does not end.
+func (w *worker) abandon() {
+	w.stop()
+	for _, t := range w.hand.all() {
+		if t.end() {
+			w.giveBack(t, w.backAfter())
+		}
+	}
+	stored := make(chan struct{})
+	go func() {
+		w.storing.Wait()
+		close(stored)
+	}()
+	select {
+	case <-stored:
+	case <-time.After(stoppedAfter):
+	}
+}

@@ -140,18 +140,22 @@ func TestFrameThatCannotBeLookedAtIsAnsweredWithTheReason(t *testing.T) {
 	}
 	results := b.results(t, estimates, 7)
 	b.drained(t)
-	for seq := uint64(1); seq <= 7; seq++ {
-		r, want := results[seq], flow.OutcomeComplete
-		if says[seq] != "" {
-			want = flow.OutcomeError
-		}
+	ended := map[uint64]flow.Outcome{}
+	for range 7 {
 		select {
 		case d := <-done:
-			if d.Seq != seq || d.Outcome != want {
-				t.Errorf("done %+v, want frame %d, %s", d, seq, want)
-			}
+			ended[d.Seq] = d.Outcome
 		case <-time.After(patience):
-			t.Fatalf("no done message of frame %d comes", seq)
+			t.Fatalf("after %v no done message comes", ended)
+		}
+	}
+	for seq := uint64(1); seq <= 7; seq++ {
+		r, want, class := results[seq], flow.OutcomeComplete, flow.Class("")
+		if says[seq] != "" {
+			want, class = flow.OutcomeError, flow.ClassPicture
+		}
+		if ended[seq] != want || r.Failure() != (flow.Failure{Class: class}) {
+			t.Errorf("frame %d is %s, %+v; want %s, class %q", seq, ended[seq], r.Failure(), want, class)
 		}
 		if (r.Error == "") != (says[seq] == "") || !strings.Contains(r.Error, says[seq]) || (r.Depth == nil) != (r.Error != "") {
 			t.Errorf("frame %d: error %q, want %q; depth %v", seq, r.Error, says[seq], r.Depth != nil)

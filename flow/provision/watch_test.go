@@ -147,7 +147,7 @@ func TestWatchMakesAgainWhatIsRemoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	object, _, err := b.Deployment(t.Context())
-	if err != nil || len(want) != 11 || object.Limits.LiveStorage != flow.LiveInMemory {
+	if err != nil || len(want) != 12 || object.Limits.LiveStorage != flow.LiveInMemory {
 		t.Fatalf("%v, %s, %v", want, object.Encode(), err)
 	}
 	for _, remove := range []struct {

@@ -1,0 +1,182 @@
+package workers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/workers/engine"
+)
+
+// device runs the group's model: ONNX Runtime, or what a test puts in its place. It serves many goroutines.
+type device interface {
+	// Tensors takes a set of tensors for inputs of a shape. [engine.ErrRun] is returned when there is no memory for it.
+	Tensors(shape [4]int) (tensors, error)
+	// Run returns the output and its shape, valid until the tensors are released. [engine.ErrTerminated] is returned when ctx
+	// ended, once the run has; [engine.ErrRun] when it failed.
+	Run(ctx context.Context, in tensors) (output []float32, shape []int64, err error)
+}
+
+// tensors are an input and its output.
+type tensors interface {
+	Input() []float32
+	Release()
+}
+
+// session is ONNX Runtime as a device.
+type session struct{ *engine.Session }
+
+func (s session) Tensors(shape [4]int) (tensors, error) {
+	t, err := s.Session.Tensors(shape)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", engine.ErrRun, err)
+	}
+	return t, nil
+}
+
+func (s session) Run(ctx context.Context, in tensors) ([]float32, []int64, error) {
+	return s.Session.Run(ctx, in.(*engine.Tensors))
+}
+
+const (
+	leastDeadline   = 10 * time.Second // of a run
+	deadlineMedians = 20               // of those of late, if that is longer
+	terminateWithin = 5 * time.Second  // after its deadline a run has ended, or never will
+)
+
+// errDeadline is the cause of a context's end that is a run's deadline.
+var errDeadline = errors.New("deadline")
+
+// deadline is how long a run may take.
+func (w *worker) deadline() time.Duration {
+	if w.cfg.InferDeadline > 0 {
+		return w.cfg.InferDeadline
+	}
+	return max(leastDeadline, deadlineMedians*w.pace.infer())
+}
+
+// inferAll runs the model on frames, one after the other, until no more come. It has an OS thread of its own: CUDA keeps handles
+// by thread.
+func (w *worker) inferAll(ctx context.Context, slot int) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	for turns := w.ready.turns(); ; {
+		t, ok := turns.next()
+		if !ok {
+			return
+		}
+		if err := w.infer(ctx, slot, t); err != nil {
+			w.failedRun(t, err)
+		}
+	}
+}
+
+// infer runs the model on one frame, unless it is not to be run any more. Meanwhile nobody examines the model.
+func (w *worker) infer(ctx context.Context, slot int, t *task) error {
+	ran, err := w.inferAlone(ctx, slot, t)
+	if err != nil || !ran {
+		return err
+	}
+	if !t.end() { // it was given back, a moment too early
+		w.release(t)
+		w.calm()
+		return nil
+	}
+	t.leave()
+	w.inferred <- t
+	return nil
+}
+
+func (w *worker) inferAlone(ctx context.Context, slot int, t *task) (ran bool, err error) {
+	w.health.gate.RLock()
+	defer w.health.gate.RUnlock()
+	began := time.Now()
+	t.resume(began)
+	switch {
+	case t.over():
+		w.release(t)
+		return false, nil
+	case w.expired(t):
+		w.release(t)
+		w.drop(t, flow.DroppedExpired)
+		return false, nil
+	case !w.shapes.ready(t):
+		w.park(ctx, t)
+		return false, nil
+	case !t.begin():
+		w.release(t)
+		return false, nil
+	}
+	w.load.begin(slot, began)
+	t.output, t.outputs, err = w.runModel(ctx, t.tensors, w.deadline(), func() { w.late(t) })
+	now := time.Now()
+	w.load.end(slot, now)
+	t.pause(now)
+	w.observe("infer", now.Sub(began))
+	if err == nil {
+		w.pace.inferred(now.Sub(began))
+		w.aim()
+	}
+	return true, err
+}
+
+// runModel runs the model. When that takes too long, late is called, the run is told to end, and the worker ends if it does not; so it
+// is when the worker stops and the run does not end soon.
+func (w *worker) runModel(ctx context.Context, in tensors, within time.Duration, late func()) (output []float32, shape []int64, err error) {
+	ctx, cancel := afterwards(ctx)
+	defer cancel()
+	ctx, end := context.WithTimeoutCause(ctx, within, errDeadline)
+	defer end()
+	ended := make(chan struct{})
+	defer close(ended)
+	stop := context.AfterFunc(ctx, func() {
+		if errors.Is(context.Cause(ctx), errDeadline) {
+			late()
+		}
+		select {
+		case <-ended:
+		case <-time.After(terminateWithin):
+			w.hang(fmt.Errorf("an inference does not end, %v after it was told to", terminateWithin))
+		}
+	})
+	defer stop()
+	return w.device.Run(ctx, in)
+}
+
+// late gives back a frame whose run takes too long, before it is known whether that ends.
+func (w *worker) late(t *task) {
+	w.raise()
+	if t.end() {
+		w.countAgainst(t, flow.CauseDeadline, fmt.Errorf("no end of the inference within %v", w.deadline()))
+	}
+}
+
+// failedRun settles a frame whose run failed, or was ended.
+func (w *worker) failedRun(t *task, err error) {
+	w.release(t)
+	if t.end() {
+		w.failed(t, flow.CauseModel, err)
+		return
+	}
+	w.examine(t.shape, err) // it was late, and is given back
+	w.calm()
+}
+
+// aim sets how many frames it pays to have in hand beyond those in the model: as many as it takes in the time in which one is
+// prepared. Of live ones, of which each that waits gets older, one less; but their answers must be stored before there are new
+// ones.
+func (w *worker) aim() {
+	prepare, infer, answer := w.pace.prepare()+tripTime, max(w.pace.infer(), time.Microsecond), w.pace.answer()
+	parallel := float64(w.cfg.Parallel)
+	lossless := parallel*float64(prepare)/float64(infer) + 2
+	live := parallel * float64(prepare+answer) / float64(infer)
+	w.hand.aim(int(min(live, mostAhead)), int(min(lossless, mostAhead)))
+}
+
+const (
+	tripTime  = time.Millisecond // to ask for a frame and get it
+	mostAhead = 256
+)
