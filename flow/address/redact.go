@@ -13,6 +13,9 @@ var start = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*:?//?|^//`)
 // secret is where a path names a password itself, as /user=admin_password=…_channel=1.
 var secret = regexp.MustCompile(`(?i)(passw|passwd|pwd|pass|token|secret|apikey|api_key)[a-z]*=`)
 
+// NamesSecret says whether the path or the query of a URL names a password itself.
+func NamesSecret(uri string) bool { return secret.MatchString(uri) }
+
 // Redact hides what may be a secret in a URI: all up to the last @, whatever a password holds, the query, and what a path says
 // of passwords. Where a host should be, but is none, all is hidden: it may be a password whose @ was forgotten. Of what looks like
 // a path without user:password nothing is hidden. It shortens what is very long.

@@ -231,6 +231,11 @@ func (b *Bus) stream(ctx context.Context, name string) (jetstream.Stream, error)
 	return s, nil
 }
 
+// Bucket is a KV bucket, by its name without the deployment's prefix. [ErrNotProvisioned] is returned when there is none.
+func (b *Bus) Bucket(ctx context.Context, name string) (jetstream.KeyValue, error) {
+	return b.bucket(ctx, name)
+}
+
 func (b *Bus) bucket(ctx context.Context, name string) (jetstream.KeyValue, error) {
 	b.mu.Lock()
 	kv := b.kv[name]
@@ -294,7 +299,7 @@ func (b *Bus) OwnStream(name string) (plain string, ok bool) {
 	}
 	bucket, isBucket := strings.CutPrefix(plain, "KV_")
 	kind, _, _ := strings.Cut(plain, "_")
-	return plain, isBucket && slices.Contains([]string{DeploymentBucket, PositionsBucket, OwnersBucket, AttemptsBucket}, bucket) ||
+	return plain, isBucket && slices.Contains([]string{DeploymentBucket, PositionsBucket, OwnersBucket, AttemptsBucket, SourcesBucket}, bucket) ||
 		slices.Contains([]string{"FRAMES", "RESULTS", "SCENES"}, kind)
 }
 

@@ -140,39 +140,56 @@ const (
 	watchPull      = 30 * time.Second
 )
 
-// watchOnce ends when the bucket is not there or the watch is lost: the next one begins with the object as it is then. It is no
-// watch of nats.go, whose ordered consumer goes on from the revision it knows in a bucket that was made anew, where it is
-// not reached for a long time.
+// watchOnce ends when the bucket is not there or the watch is lost: the next one begins with the object as it is then.
 func (b *Bus) watchOnce(ctx context.Context, take func(object []byte, revision uint64)) error {
+	return b.WatchKey(ctx, DeploymentBucket, deploymentKey, func(object []byte, revision uint64) {
+		if object != nil { // else it was deleted: what it said holds
+			take(object, revision)
+		}
+	})
+}
+
+// WatchKey hands on the value of a key of a bucket, and then every change of it, until ctx ends or the watch is lost; why, it returns.
+// nil is a key that is not there, or is deleted. It is no watch of nats.go, whose ordered consumer goes on from the revision it knows in a
+// bucket that was made anew, where it is not reached for a long time.
+//
+// [ErrNotProvisioned] is returned when there is no such bucket.
+func (b *Bus) WatchKey(ctx context.Context, bucket, key string, take func(value []byte, revision uint64)) error {
 	call, cancel := context.WithTimeout(ctx, firstCall)
 	defer cancel()
-	consumer, err := b.js.CreateConsumer(call, b.name(bucketStream(DeploymentBucket)), jetstream.ConsumerConfig{
-		FilterSubject: b.Subject("$KV." + DeploymentBucket + "." + deploymentKey), DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
+	consumer, err := b.js.CreateConsumer(call, b.name(bucketStream(bucket)), jetstream.ConsumerConfig{
+		FilterSubject: b.Subject("$KV." + bucket + "." + key), DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
 		AckPolicy: jetstream.AckNonePolicy, InactiveThreshold: 2 * watchPull, MemoryStorage: true, Replicas: 1,
 	})
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return fmt.Errorf("%w: KV bucket %s", ErrNotProvisioned, DeploymentBucket)
+		return fmt.Errorf("%w: KV bucket %s", ErrNotProvisioned, bucket)
 	}
 	if err != nil {
-		return fmt.Errorf("watch the deployment object: %w", err)
+		return fmt.Errorf("watch key %s: %w", key, err)
+	}
+	if consumer.CachedInfo().NumPending == 0 {
+		take(nil, 0)
 	}
 	messages, err := consumer.Messages(jetstream.PullExpiry(watchPull), jetstream.PullHeartbeat(watchHeartbeat))
 	if err != nil {
-		return fmt.Errorf("watch the deployment object: %w", err)
+		return fmt.Errorf("watch key %s: %w", key, err)
 	}
 	defer messages.Stop()
 	for {
 		msg, err := messages.Next(jetstream.NextContext(ctx))
 		if err != nil {
-			return fmt.Errorf("watch the deployment object: %w", err)
-		}
-		if msg.Headers().Get(kvOperation) != "" { // it was deleted: what it said holds
-			continue
+			return fmt.Errorf("watch key %s: %w", key, err)
 		}
 		meta, err := msg.Metadata()
 		if err != nil {
-			return fmt.Errorf("watch the deployment object: %w", err)
+			return fmt.Errorf("watch key %s: %w", key, err)
 		}
-		take(msg.Data(), meta.Sequence.Stream)
+		value := msg.Data()
+		if msg.Headers().Get(kvOperation) != "" {
+			value = nil
+		} else if value == nil {
+			value = []byte{}
+		}
+		take(value, meta.Sequence.Stream)
 	}
 }

@@ -323,7 +323,7 @@ func TestBucketSettings(t *testing.T) {
 		bytes int64
 	}{
 		bus.DeploymentBucket: {0, 1 << 20}, bus.PositionsBucket: {48 * time.Hour, 64 << 20}, bus.OwnersBucket: {3 * time.Second, 1 << 20},
-		bus.AttemptsBucket: {10 * time.Minute, 4 << 20},
+		bus.AttemptsBucket: {10 * time.Minute, 4 << 20}, bus.SourcesBucket: {0, 2 << 20},
 	} {
 		kv, err := b.JetStream().KeyValue(t.Context(), bucket)
 		if err != nil {

@@ -22,6 +22,9 @@ const (
 	liveFrames = 4096
 )
 
+// SourcesBucket is the KV bucket of the sources that are configured at run time.
+const SourcesBucket = "sources"
+
 const ackWait = 3 * time.Second // what a killed worker or fuser costs; renewed every second by InProgress
 
 func framesStream(mode flow.Mode) string { return "FRAMES_" + strings.ToUpper(string(mode)) }
@@ -84,7 +87,10 @@ func buckets(limits flow.Limits) []layout {
 		}
 		return layout{config: config}
 	}
-	return []layout{bucket(DeploymentBucket, 1<<20, 0), bucket(PositionsBucket, 64<<20, limits.PositionsKeep), bucket(OwnersBucket, 1<<20, leaseTTL), bucket(AttemptsBucket, 4<<20, attemptsKept)}
+	return []layout{
+		bucket(DeploymentBucket, 1<<20, 0), bucket(PositionsBucket, 64<<20, limits.PositionsKeep), bucket(OwnersBucket, 1<<20, leaseTTL),
+		bucket(AttemptsBucket, 4<<20, attemptsKept), bucket(SourcesBucket, 2<<20, 0),
+	}
 }
 
 // stored is what the streams of a mode have in common.
