@@ -3,6 +3,7 @@ package flow
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/spatial-flow/spatial-flow/client/api"
 )
@@ -31,6 +32,7 @@ type Alive struct {
 	SourceCount int            `json:"source_count,omitempty"` // of all of them
 	LiveSources int            `json:"live_sources,omitempty"` // of them, those in live mode that run and capture
 	List        string         `json:"list,omitempty"`         // names the list of sources that it was given: who says the same shares them
+	Allows      []string       `json:"allows,omitempty"`       // patterns of the sources that may be configured at run time
 }
 
 // State is how far a source is.
@@ -80,6 +82,9 @@ func ParseAlive(data []byte) (Alive, error) {
 	if alive.Wire < 0 || alive.SourceCount < 0 || alive.LiveSources < 0 || len(alive.Note) > maxAliveText || len(alive.List) > maxAliveText || len(alive.Understood) > maxAliveText {
 		return alive, fmt.Errorf("%w: alive: wire %d, %d sources, %d live, a note of %d bytes, at most %d", ErrMessage, alive.Wire, alive.SourceCount, alive.LiveSources, len(alive.Note), maxAliveText)
 	}
+	if len(alive.Allows) > maxAllows || len(strings.Join(alive.Allows, "")) > maxAllowsBytes {
+		return alive, fmt.Errorf("%w: alive: it allows %d patterns, at most %d, of %d bytes together", ErrMessage, len(alive.Allows), maxAllows, maxAllowsBytes)
+	}
 	for _, source := range alive.Sources {
 		if err := source.validate(); err != nil {
 			return alive, fmt.Errorf("%w: alive: %w", ErrMessage, err)
@@ -94,6 +99,8 @@ const (
 	maxAliveURI     = 4200 // bytes: the longest path, and its settings
 	maxAliveText    = 1024 // bytes of a reason
 	maxAliveReasons = 32   // kinds of skipped and of dropped frames
+	maxAllows       = 16   // patterns
+	maxAllowsBytes  = 2048 // of all of them
 )
 
 func (s *SourceStatus) validate() error {

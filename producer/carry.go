@@ -23,6 +23,9 @@ type carrier struct {
 	tasks     sync.WaitGroup
 	carried   []*carried
 	told      map[string]bool // why lines are passed over
+
+	mu   sync.Mutex
+	mine map[string]bool // names of what is carried, but for what is configured at run time
 }
 
 // carried is a source, until its line is gone.
@@ -44,10 +47,8 @@ func (p *program) carry(ctx context.Context, deployed *bus.Deployed, admission *
 		c.start(ctx, spec, p.first.lines[i], p.rows[i])
 	}
 	first := slices.Clone(c.carried)
-	if p.cfg.SourceFile != "" && !p.cfg.ExitWhenDone {
-		p.cfg.follow(ctx, p.first.file, func(l listed) { c.change(ctx, l) }, func(err error) {
-			p.env.Log.Warn("the sources stay as they are", "error", err)
-		})
+	if !p.cfg.ExitWhenDone {
+		c.follow(ctx)
 	}
 	c.tasks.Wait()
 	states := make([]flow.State, len(first))
@@ -65,16 +66,25 @@ func (c *carrier) start(ctx context.Context, spec source.Spec, l line, row *acco
 	c.tasks.Go(func() {
 		defer close(s.done)
 		defer stop()
-		state, reason := c.carryOne(ctx, spec, row)
+		state, reason := flow.StateStopped, ""
+		if l.lacks != "" {
+			c.lack(ctx, spec.Name, l.lacks, row)
+		} else {
+			state, reason = c.carryOne(ctx, spec, row)
+		}
 		row.Ended(state, reason)
 		s.end = state
 	})
 }
 
 // change stops the sources whose line is gone, and starts those whose line is new.
-func (c *carrier) change(ctx context.Context, l listed) {
+func (c *carrier) change(ctx context.Context, w wanted) {
 	there := map[line]bool{}
-	for _, line := range l.lines {
+	for _, line := range w.file.lines {
+		there[line] = true
+	}
+	at := c.configured(w)
+	for line := range at.specs {
 		there[line] = true
 	}
 	var kept, gone []*carried
@@ -87,15 +97,14 @@ func (c *carrier) change(ctx context.Context, l listed) {
 		}
 		delete(there, s.line)
 		kept, known.specs, known.lines = append(kept, s), append(known.specs, s.spec), append(known.lines, s.line)
-		names = append(names, s.spec.Name)
 	}
 	var added listed
-	for i, line := range l.lines {
+	for i, line := range w.file.lines {
 		if there[line] {
-			added.lines, added.numbers = append(added.lines, line), append(added.numbers, l.numbers[i])
+			added.lines, added.numbers = append(added.lines, line), append(added.numbers, w.file.numbers[i])
 		}
 	}
-	after := c.cfg.beside(added, known)
+	after := at.beside(c.cfg.beside(added, known), there, c.cfg.MaxSources)
 	told := map[string]bool{}
 	for _, err := range after.refused {
 		if told[err.Error()] = true; !c.told[err.Error()] {
@@ -103,10 +112,15 @@ func (c *carrier) change(ctx context.Context, l listed) {
 		}
 	}
 	c.told, c.carried = told, kept
-	after.specs, after.lines = after.specs[len(kept):], after.lines[len(kept):]
-	for _, s := range after.specs {
-		names = append(names, s.Name)
+	mine := map[string]bool{}
+	for i, s := range after.specs {
+		mine[s.Name] = mine[s.Name] || after.lines[i].place != configuredPlace
+		if after.lines[i].lacks == "" {
+			names = append(names, s.Name)
+		}
 	}
+	c.setMine(mine)
+	after.specs, after.lines = after.specs[len(kept):], after.lines[len(kept):]
 	during := slices.Clone(names)
 	for name := range leaving {
 		during = append(during, name)

@@ -10,6 +10,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/producer/account"
 	"github.com/spatial-flow/spatial-flow/producer/live"
 	"github.com/spatial-flow/spatial-flow/producer/lossless"
+	"github.com/spatial-flow/spatial-flow/producer/manage"
 	"github.com/spatial-flow/spatial-flow/producer/source"
 	"github.com/spatial-flow/spatial-flow/producer/source/coded"
 	"github.com/spatial-flow/spatial-flow/producer/source/ffmpeg"
@@ -32,21 +33,23 @@ const mostSources = 1024
 
 // Capture is what sources there are and how they are read: the settings that every program with a producer in it has.
 type Capture struct {
-	Sources      []string           `name:"source" sep:"none" placeholder:"[NAME=]URI[#KEY=VALUE&…]" help:"A video file, a folder of pictures (JPEG, PNG, BMP, WebP, TIFF, GIF; in order of their names, numbers by value), a picture, a camera (rtsp://…, rtsps://…; http://… or https://…, as MJPEG or a picture for each request; or the number of a device), a film at http://…, or a generated street that never ends (street:?seed=7&fps=30&size=640x360&split=all); may be repeated. Settings of its own follow a #: rtsp://…#fps=10&max_side=1280 (mode, fps, loop, quality, max_side; of a folder watch=true: take the files that come later too; of cameras also decode=all, keys or auto, which goes to key frames while there is not time for all, and verify=false, which takes any TLS certificate). NAME ([A-Za-z0-9_-], at most 64) is how the source is called everywhere; without it, it is the base name."`
-	SourceFile   string             `placeholder:"FILE" help:"File of further sources, one a line as --source takes it; empty lines, and those that begin with #, are passed over. It is read again when it changes, and sources come and go with their lines; a line that is wrong is logged, and the others go on; but with --exit-when-done it is read once, as a whole. Keep passwords of cameras there, or in the environment (rtsp://$${CAM_USER}:$${CAM_PASSWORD}@…): everybody on a machine sees its command lines."`
-	Run          string             `placeholder:"NAME" help:"Names this run, so that the same sources, started again, go on where they stopped (of up: with --data-dir); without it every start begins anew."`
-	Mode         flow.Mode          `enum:",live,lossless" default:"" help:"What happens when the pipeline is busy: lossless waits and loses nothing; live takes the newest picture and skips others. Without it: lossless for files and folders, live for cameras and streets."`
-	FPS          float64            `name:"fps" default:"0" help:"live: pictures a second of a file, 0 as fast as it says; of a camera, at most, 0 all."`
-	Loop         bool               `help:"live: a file begins again at its end, as a new session."`
-	MaxSide      int                `default:"0" placeholder:"PIXELS" help:"Pictures whose longer side is longer are made smaller before they are sent; 0: none."`
-	Required     []string           `placeholder:"GROUP" help:"live: take only frames that these groups take too."`
-	MaxRate      map[string]float64 `placeholder:"GROUP=RATE" help:"live: frames a second that a group is given at most."`
-	Window       int                `default:"32" help:"Frames of a source, 1 to 1024, that may be under way at once: admitted, and their scene not yet stored."`
-	Frames       uint64             `placeholder:"N" help:"Take only the first N pictures of each source."`
-	Quality      int                `default:"90" help:"JPEG quality, 1 to 100, of frames that are encoded here: video, and pictures that are no JPEG or must be turned."`
-	Strict       bool               `help:"A film with broken packets fails, once all of it is read; without it they are counted and warned of. One that ends early, or has no picture, fails anyway."`
-	DecodeArgs   string             `placeholder:"WORDS" help:"Further options for the ffmpeg that decodes films, put before its input: --decode-args='-hwaccel cuda'."`
-	ExitWhenDone bool               `help:"End when every source has ended, instead of staying to be seen: with 0 when all are complete, with 1 when one failed or a stop came first."`
+	Sources        []string           `name:"source" sep:"none" placeholder:"[NAME=]URI[#KEY=VALUE&…]" help:"A video file, a folder of pictures (JPEG, PNG, BMP, WebP, TIFF, GIF; in order of their names, numbers by value), a picture, a camera (rtsp://…, rtsps://…; http://… or https://…, as MJPEG or a picture for each request; or the number of a device), a film at http://…, or a generated street that never ends (street:?seed=7&fps=30&size=640x360&split=all); may be repeated. Settings of its own follow a #: rtsp://…#fps=10&max_side=1280 (mode, fps, loop, quality, max_side; of a folder watch=true: take the files that come later too; of cameras also decode=all, keys or auto, which goes to key frames while there is not time for all, and verify=false, which takes any TLS certificate). NAME ([A-Za-z0-9_-], at most 64) is how the source is called everywhere; without it, it is the base name."`
+	SourceFile     string             `placeholder:"FILE" help:"File of further sources, one a line as --source takes it; empty lines, and those that begin with #, are passed over. It is read again when it changes, and sources come and go with their lines; a line that is wrong is logged, and the others go on; but with --exit-when-done it is read once, as a whole. Keep passwords of cameras there, or in the environment (rtsp://$${CAM_USER}:$${CAM_PASSWORD}@…): everybody on a machine sees its command lines."`
+	AllowSource    []string           `sep:"none" placeholder:"PATTERN" help:"Sources that may be configured at run time, through a gateway with --manage-sources: rtsp://*, rtsp://10.0.0.*, https://*.cameras.example:8443/live/*, or street:*; may be repeated. * stands for any part of the scheme, of one label of the host (alone: any host), or of the path; without a port, or a path, any will do. Without it none may; local files, folders and devices never. They are kept in NATS, and carried by any producer that allows them."`
+	CredentialFile string             `placeholder:"FILE" help:"File of the users and passwords that configured sources name: a line each, NAME user:password, or NAME PATTERN user:password for one that is sent to no other address. It is read again when it changes. One that it has not is taken from the environment (SPATIALFLOW_CREDENTIAL_FRONT_DOOR for front-door)."`
+	Run            string             `placeholder:"NAME" help:"Names this run, so that the same sources, started again, go on where they stopped (of up: with --data-dir); without it every start begins anew."`
+	Mode           flow.Mode          `enum:",live,lossless" default:"" help:"What happens when the pipeline is busy: lossless waits and loses nothing; live takes the newest picture and skips others. Without it: lossless for files and folders, live for cameras and streets."`
+	FPS            float64            `name:"fps" default:"0" help:"live: pictures a second of a file, 0 as fast as it says; of a camera, at most, 0 all."`
+	Loop           bool               `help:"live: a file begins again at its end, as a new session."`
+	MaxSide        int                `default:"0" placeholder:"PIXELS" help:"Pictures whose longer side is longer are made smaller before they are sent; 0: none."`
+	Required       []string           `placeholder:"GROUP" help:"live: take only frames that these groups take too."`
+	MaxRate        map[string]float64 `placeholder:"GROUP=RATE" help:"live: frames a second that a group is given at most."`
+	Window         int                `default:"32" help:"Frames of a source, 1 to 1024, that may be under way at once: admitted, and their scene not yet stored."`
+	Frames         uint64             `placeholder:"N" help:"Take only the first N pictures of each source."`
+	Quality        int                `default:"90" help:"JPEG quality, 1 to 100, of frames that are encoded here: video, and pictures that are no JPEG or must be turned."`
+	Strict         bool               `help:"A film with broken packets fails, once all of it is read; without it they are counted and warned of. One that ends early, or has no picture, fails anyway."`
+	DecodeArgs     string             `placeholder:"WORDS" help:"Further options for the ffmpeg that decodes films, put before its input: --decode-args='-hwaccel cuda'."`
+	ExitWhenDone   bool               `help:"End when every source has ended, instead of staying to be seen: with 0 when all are complete, with 1 when one failed or a stop came first."`
 }
 
 // Config is the producer's settings.
@@ -109,12 +112,26 @@ func (c Config) Validate() error {
 		return fmt.Errorf("%w: --store-timeout, --silence and --position-timeout must be more than 0", ErrConfig)
 	case c.Drain < 0:
 		return fmt.Errorf("%w: --drain %v is in the past", ErrConfig, c.Drain)
+	case len(c.AllowSource) > 0 && c.ExitWhenDone:
+		return fmt.Errorf("%w: --allow-source is never done: leave --exit-when-done out", ErrConfig)
+	case len(c.AllowSource) > 0 && c.Takeover == "never":
+		return fmt.Errorf("%w: configured sources are whose producer is there: leave --allow-source or --takeover=never out", ErrConfig)
+	case len(c.AllowSource) == 0 && c.CredentialFile != "":
+		return fmt.Errorf("%w: --credential-file is for sources that --allow-source lets be configured", ErrConfig)
 	case c.Ingest && c.ExitWhenDone:
 		return fmt.Errorf("%w: --ingest is never done: leave --exit-when-done out", ErrConfig)
 	}
 	for group, rate := range c.MaxRate {
 		if !(rate > 0 && rate <= source.MaxFPS) {
 			return fmt.Errorf("%w: --max-rate %s=%v is not more than 0, at most %d", ErrConfig, group, rate, source.MaxFPS)
+		}
+	}
+	if _, err := manage.ParsePatterns(c.AllowSource); err != nil {
+		return fmt.Errorf("%w: --allow-source: %w", ErrConfig, err)
+	}
+	if c.CredentialFile != "" {
+		if _, err := c.credentialFile().read(); err != nil {
+			return err
 		}
 	}
 	if _, err := ffmpeg.DecodeArgs(c.DecodeArgs); err != nil {

@@ -56,7 +56,14 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	seen, unseen := context.WithCancel(context.WithoutCancel(ctx)) // alive until the last frame is accounted for
 	defer unseen()
 	var alive errgroup.Group
-	alive.Go(func() error { return service.Alive(seen, env, account.Reporter(board, p.owner.List)) })
+	report := account.Reporter(board, p.owner.List)
+	alive.Go(func() error {
+		return service.Alive(seen, env, func() flow.Alive {
+			now := report()
+			now.Allows = cfg.AllowSource
+			return now
+		})
+	})
 	alive.Go(func() error { return p.fleet.Watch(seen, env.Bus, env.Log) })
 	err = p.run(ctx, seen)
 	if err == nil && !cfg.ExitWhenDone {

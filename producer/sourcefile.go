@@ -20,10 +20,12 @@ const (
 	readFileEvery = time.Second // whether it has changed
 )
 
-// line is a source of --source-file. Two lines are the same when they say the same, and stand in as many places.
+// line is a source of --source-file, or one that is configured at run time. Two lines are the same when they say the same, and stand in as
+// many places.
 type line struct {
 	text  string
-	place int // among lines of the same text
+	place int    // among lines of the same text
+	lacks string // why it can't be carried here; empty: it can
 }
 
 // listed are the lines of a file, in order, with their numbers.
@@ -48,7 +50,7 @@ func (c Config) sources() (taken, error) {
 	var data []byte
 	if c.SourceFile != "" {
 		var err error
-		data, err = readSourceFile(c.SourceFile)
+		data, err = c.sourceFile().read()
 		if err == nil {
 			file = listSources(data)
 		}
@@ -101,23 +103,28 @@ func (c Config) beside(file listed, there taken) taken {
 	return there
 }
 
-// readSourceFile returns [ErrConfig] when there is none, a very large one, or one that is no regular file: a pipe could be waited
-// for without end.
-func readSourceFile(path string) ([]byte, error) {
-	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+// followed is a file that is read again when it changes.
+type followed struct{ flag, path string }
+
+func (c Config) sourceFile() followed     { return followed{"--source-file", c.SourceFile} }
+func (c Config) credentialFile() followed { return followed{"--credential-file", c.CredentialFile} }
+
+// read returns [ErrConfig] when there is none, a very large one, or one that is no regular file: a pipe could be waited for without end.
+func (f followed) read() ([]byte, error) {
+	file, err := os.OpenFile(f.path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, fmt.Errorf("%w: --source-file: %w", ErrConfig, err)
+		return nil, fmt.Errorf("%w: %s: %w", ErrConfig, f.flag, err)
 	}
 	defer file.Close()
 	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%w: --source-file %s is no regular file", ErrConfig, path)
+		return nil, fmt.Errorf("%w: %s %s is no regular file", ErrConfig, f.flag, f.path)
 	}
 	data, err := io.ReadAll(io.LimitReader(file, maxSourceFile+1))
 	if err == nil && len(data) > maxSourceFile {
 		err = fmt.Errorf("it takes more than %d bytes", maxSourceFile)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: --source-file %s: %w", ErrConfig, path, err)
+		return nil, fmt.Errorf("%w: %s %s: %w", ErrConfig, f.flag, f.path, err)
 	}
 	return data, nil
 }
@@ -129,7 +136,7 @@ func listSources(data []byte) (l listed) {
 	for text := range strings.Lines(strings.TrimPrefix(string(data), byteOrderMark)) {
 		number++
 		if text = strings.TrimSpace(text); text != "" && !strings.HasPrefix(text, "#") {
-			l.lines, l.numbers = append(l.lines, line{text, places[text]}), append(l.numbers, number)
+			l.lines, l.numbers = append(l.lines, line{text: text, place: places[text]}), append(l.numbers, number)
 			places[text]++
 		}
 	}
@@ -137,14 +144,14 @@ func listSources(data []byte) (l listed) {
 }
 
 // follow reads the file again and again until ctx ends, and hands it on when it has changed, and is the same as a second before: one that
-// is being written is not whole. One that can't be read has not changed, nor has one that is empty: whoever means that no source is
+// is being written is not whole. One that can't be read has not changed, nor has one that is empty: whoever means that nothing is
 // left writes a comment. Why is handed on once.
-func (c Config) follow(ctx context.Context, before []byte, changed func(listed), failed func(error)) {
+func (f followed) follow(ctx context.Context, before []byte, changed func([]byte), failed func(error)) {
 	told, last := "", before
 	for clock.Sleep(ctx, readFileEvery) {
-		data, err := readSourceFile(c.SourceFile)
+		data, err := f.read()
 		if err == nil && len(bytes.TrimSpace(data)) == 0 {
-			err = fmt.Errorf("%w: --source-file %s is empty", ErrConfig, c.SourceFile)
+			err = fmt.Errorf("%w: %s %s is empty", ErrConfig, f.flag, f.path)
 		}
 		switch {
 		case err != nil:
@@ -154,7 +161,7 @@ func (c Config) follow(ctx context.Context, before []byte, changed func(listed),
 			}
 		case bytes.Equal(data, last) && !bytes.Equal(data, before):
 			before, told = data, ""
-			changed(listSources(data))
+			changed(data)
 		default:
 			last, told = data, ""
 		}

@@ -58,6 +58,13 @@ type Summary struct {
 // Instance is the name by which the producer's alive messages are known.
 func (b *Board) Instance() string { return b.instance }
 
+// Has says whether a source of a name is on the board.
+func (b *Board) Has(source string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.ContainsFunc(b.rows, func(r *Row) bool { return r.status.Source == source })
+}
+
 // Statuses is every source as it is now, in the order they were given.
 func (b *Board) Statuses() []flow.SourceStatus {
 	b.mu.Lock()

@@ -75,7 +75,7 @@ func (s *Spec) http() httpcamera.Config {
 	if fps := s.Settings.FPS; fps > 0 {
 		every = time.Duration(float64(time.Second) / fps)
 	}
-	return httpcamera.Config{Address: *s.camera, Timeout: cameraTimeout, Silence: cameraSilence, Whole: cameraWhole, Every: every, Trust: s.Settings.Trust}
+	return httpcamera.Config{Address: *s.camera, Timeout: cameraTimeout, Silence: cameraSilence, Whole: cameraWhole, Every: every, Trust: s.Settings.Trust, Allowed: s.redirects}
 }
 
 func openHTTP(ctx context.Context, s Spec, o Options) (Source, Info, error) {

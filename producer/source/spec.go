@@ -1,6 +1,8 @@
 package source
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -10,6 +12,8 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/address"
+	"github.com/spatial-flow/spatial-flow/flow/configured"
+	"github.com/spatial-flow/spatial-flow/producer/source/coded"
 	"github.com/spatial-flow/spatial-flow/producer/street"
 )
 
@@ -23,6 +27,8 @@ type Spec struct {
 	camera *address.Address // instead of a path: a camera on the network, with its credentials
 	device *int             // instead of a path: the number of a camera device
 	URI    string           // as it is shown: without credentials
+
+	redirects func(*url.URL) bool // whether a camera may redirect there; nil: anywhere
 
 	Settings Settings
 }
@@ -137,6 +143,39 @@ func parseSource(arg string, defaults Settings) (Spec, error) {
 	if web := s.camera != nil && strings.HasPrefix(s.camera.Scheme, "http"); s.Mode() == flow.ModeLossless && s.IsCamera() && !web { // there may be a film
 		return Spec{}, fmt.Errorf("%w: --source %s: a camera does not wait, so its mode is live", ErrConfig, s.URI)
 	}
+	return s, nil
+}
+
+// Configured is a source that is configured at run time: a camera on the network, or a generated street, and nothing local. It is live.
+// user and password are those that a camera is asked with, redirects says where it may redirect to. What the settings leave out is as the
+// defaults say. [ErrConfig] is returned, naming what is wrong, when it can't be meant.
+func Configured(name string, c configured.Source, defaults Settings, user, password string, redirects func(*url.URL) bool) (Spec, error) {
+	if err := errors.Join(configured.ValidName(name), c.Validate()); err != nil {
+		return Spec{}, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	s := Spec{Name: name, URI: address.Redact(c.URI), Settings: defaults, redirects: redirects}
+	s.Settings.Mode, s.Settings.Watch, s.Settings.Trust = flow.ModeLive, false, c.Settings.Verify != nil && !*c.Settings.Verify
+	s.Settings.FPS = cmp.Or(c.Settings.FPS, s.Settings.FPS)
+	s.Settings.MaxSide = cmp.Or(c.Settings.MaxSide, s.Settings.MaxSide)
+	s.Settings.Quality = cmp.Or(c.Settings.Quality, s.Settings.Quality)
+	s.Settings.Decode = cmp.Or(coded.Decode(c.Settings.Decode), s.Settings.Decode)
+	if err := s.Settings.Validate(); err != nil {
+		return Spec{}, fmt.Errorf("%w: settings: %w", ErrConfig, err)
+	}
+	if address.IsCamera(c.URI) {
+		camera, err := address.Parse(c.URI, func(string) (string, bool) { return "", false })
+		if err != nil {
+			return Spec{}, fmt.Errorf("%w: uri: %w", ErrConfig, err)
+		}
+		camera.User, camera.Password = user, password
+		s.camera = &camera
+		return s, nil
+	}
+	cfg, err := street.Parse(c.URI)
+	if err != nil {
+		return Spec{}, fmt.Errorf("%w: uri: %w", ErrConfig, err)
+	}
+	s.street = &cfg
 	return s, nil
 }
 

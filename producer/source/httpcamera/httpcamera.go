@@ -43,6 +43,8 @@ type Config struct {
 	Whole   time.Duration // without a whole picture, after which it is lost though there are bytes
 	Every   time.Duration // between two requests for a snapshot
 	Trust   bool          // take any certificate of https
+
+	Allowed func(*url.URL) bool // whether it may redirect there; nil: anywhere
 }
 
 // Camera is a connection to a camera. Its methods are called by one goroutine at a time.
@@ -240,6 +242,9 @@ func (c *Camera) ask(ctx context.Context) (b *body, kind string, boundary bool, 
 			closeAnswer(answer, cancel)
 			if err != nil || to.Scheme != "http" && to.Scheme != "https" || at.Scheme == "https" && to.Scheme == "http" {
 				return nil, "", false, fmt.Errorf("%w: the camera redirects to what is no address, or to one without TLS", reason.ErrAnswer)
+			}
+			if c.cfg.Allowed != nil && !c.cfg.Allowed(to) {
+				return nil, "", false, fmt.Errorf("%w: the camera redirects to an address that is not allowed", reason.ErrAnswer)
 			}
 			to.User = nil
 			at = to
