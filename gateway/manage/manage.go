@@ -1,0 +1,245 @@
+// Package manage has sources configured at run time: it asks the producers that allow them, and knows what is configured and how that does.
+package manage
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/address"
+	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/configured"
+)
+
+const (
+	aliveFor      = 3 * time.Second // after which a producer that is not heard is gone
+	mostProducers = 1024
+	mostAtOnce    = 4 // requests
+)
+
+// Config says whether sources are configured here.
+type Config struct {
+	ManageSources bool `help:"Let sources be configured here: PUT and DELETE /api/v1/sources/{source}, and the status page. Producers have the last word (--allow-source). Only for a gateway on a loopback address: whoever reaches it may."`
+}
+
+// ErrAddress is returned when sources are to be configured at an address that others reach.
+var ErrAddress = errors.New("sources can be configured on a loopback address only")
+
+// Validate returns [ErrAddress] when the gateway listens at more than a loopback address.
+func (c Config) Validate(listen string) error {
+	host, _, err := net.SplitHostPort(listen)
+	if ip := net.ParseIP(host); c.ManageSources && (err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback())) {
+		return fmt.Errorf("%w: --http %s is reached by others: give 127.0.0.1:8000, or leave --manage-sources out", ErrAddress, listen)
+	}
+	return nil
+}
+
+// Source is a source that is configured, and how it does.
+type Source struct {
+	Source     string              `json:"source"`
+	URI        string              `json:"uri"`                  // without its query
+	Credential string              `json:"credential,omitempty"` // name of the one that it is asked with
+	Settings   configured.Settings `json:"settings"`
+	Changed    time.Time           `json:"changed"`  // when it was made, or changed last
+	State      string              `json:"state"`    // of its producer, or waiting: none has it
+	Reason     string              `json:"reason"`   // why it failed, or what it waits for; empty: nothing
+	Producer   string              `json:"producer"` // instance that has it; empty: none
+}
+
+// StateWaiting is that of a source that no producer has.
+const StateWaiting = "waiting"
+
+// List is what is configured.
+type List struct {
+	Managed    bool     `json:"managed"`    // whether sources can be configured here
+	Allowed    []string `json:"allowed"`    // patterns of the producers that are alive
+	Configured []Source `json:"configured"` // by their names
+}
+
+// Manager is where sources are configured. Its methods may be called from many goroutines.
+type Manager struct {
+	cfg  Config
+	bus  *bus.Bus
+	log  *slog.Logger
+	busy chan struct{}
+
+	mu        sync.Mutex
+	sources   map[string]configured.Source
+	producers map[string]producer // by instance
+	reported  map[string]report   // by source, of those that are configured
+}
+
+type producer struct {
+	allows []string
+	at     time.Time
+}
+
+type report struct {
+	producer string // instance
+	status   flow.SourceStatus
+}
+
+// New makes a manager that knows of no source yet.
+func New(cfg Config, b *bus.Bus, log *slog.Logger) *Manager {
+	return &Manager{cfg: cfg, bus: b, log: log, busy: make(chan struct{}, mostAtOnce), producers: map[string]producer{}, reported: map[string]report{}}
+}
+
+// Run follows what is configured until ctx ends.
+func (m *Manager) Run(ctx context.Context) { configured.Watch(ctx, m.bus, m.log, m.take) }
+
+func (m *Manager) take(all map[string]configured.Source) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.sources = all
+	maps.DeleteFunc(m.reported, func(name string, _ report) bool { _, there := all[name]; return !there })
+}
+
+// AddAlive hears of a service.
+func (m *Manager) AddAlive(alive flow.Alive) {
+	if alive.Stage != "producer" {
+		return
+	}
+	now := time.Now()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	maps.DeleteFunc(m.producers, func(_ string, p producer) bool { return now.Sub(p.at) > aliveFor })
+	if _, known := m.producers[alive.Instance]; !known && len(m.producers) >= mostProducers {
+		return
+	}
+	m.producers[alive.Instance] = producer{alive.Allows, now}
+	for _, s := range alive.Sources {
+		if _, there := m.sources[s.Source]; there {
+			m.reported[s.Source] = report{alive.Instance, s}
+		}
+	}
+}
+
+// List is what is configured now.
+func (m *Manager) List() List {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	list, now, allowed := List{Managed: m.cfg.ManageSources, Configured: []Source{}}, time.Now(), map[string]bool{}
+	for _, p := range m.producers {
+		for _, pattern := range p.allows {
+			allowed[pattern] = now.Sub(p.at) <= aliveFor || allowed[pattern]
+		}
+	}
+	maps.DeleteFunc(allowed, func(_ string, alive bool) bool { return !alive })
+	list.Allowed = slices.AppendSeq([]string{}, maps.Keys(allowed))
+	slices.Sort(list.Allowed)
+	for _, name := range slices.Sorted(maps.Keys(m.sources)) {
+		list.Configured = append(list.Configured, m.source(name, m.sources[name], now))
+	}
+	return list
+}
+
+// Find is one that is configured.
+func (m *Manager) Find(name string) (Source, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s, there := m.sources[name]
+	return m.source(name, s, time.Now()), there
+}
+
+// source is what is told of one, under m.mu.
+func (m *Manager) source(name string, s configured.Source, now time.Time) Source {
+	told := Source{
+		Source: name, URI: address.Redact(s.URI), Credential: s.Credential, Settings: s.Settings, Changed: s.Changed,
+		State: StateWaiting, Reason: "no producer has it: is one running whose --allow-source means it?",
+	}
+	r, there := m.reported[name]
+	if p := m.producers[r.producer]; there && now.Sub(p.at) <= aliveFor {
+		told.State, told.Reason, told.Producer = string(r.status.State), r.status.Reason, r.producer
+	}
+	return told
+}
+
+// Refusal is why nothing became of a request, with its code as HTTP knows it, and a word for programs.
+type Refusal struct {
+	Code   int
+	Reason string
+	Text   string
+}
+
+func (r Refusal) Error() string { return r.Text }
+
+// Put has a source configured as body says. made is false when there was one of its name. A [Refusal] is returned when it is not.
+func (m *Manager) Put(ctx context.Context, name string, body []byte) (s Source, made bool, err error) {
+	given, err := configured.ParseSource(body)
+	if e := configured.ValidName(name); e != nil {
+		err = e
+	}
+	if err := m.refusal(err); err != nil {
+		return s, false, err
+	}
+	answer, err := m.ask(ctx, configured.Request{Op: configured.OpPut, Name: name, Source: given})
+	if err != nil {
+		return s, false, err
+	}
+	s, there := m.Find(name)
+	if !there || s.URI != address.Redact(given.URI) { // it has not come round yet
+		s = Source{Source: name, URI: address.Redact(given.URI), Credential: given.Credential, Settings: given.Settings, Changed: time.Now().UTC(), State: StateWaiting}
+	}
+	return s, answer.Code == configured.CodeMade, nil
+}
+
+// Delete ends what [Manager.Put] made. A [Refusal] is returned when it does not.
+func (m *Manager) Delete(ctx context.Context, name string) error {
+	if err := m.refusal(configured.ValidName(name)); err != nil {
+		return err
+	}
+	_, err := m.ask(ctx, configured.Request{Op: configured.OpDelete, Name: name})
+	return err
+}
+
+// refusal is what is answered without asking anybody: err is why the request can't be meant.
+func (m *Manager) refusal(err error) error {
+	switch {
+	case !m.cfg.ManageSources:
+		return Refusal{403, "not_managed", "no source can be configured here: start the gateway with --manage-sources, on a loopback address"}
+	case err != nil:
+		return Refusal{400, "source", err.Error()}
+	}
+	return nil
+}
+
+// reasons are the words for codes.
+var reasons = map[configured.Code]string{
+	configured.CodeBad: "source", configured.CodeNotAllowed: "not_allowed", configured.CodeNotFound: "not_configured", configured.CodeTaken: "taken",
+}
+
+func (m *Manager) ask(ctx context.Context, r configured.Request) (configured.Answer, error) {
+	select {
+	case m.busy <- struct{}{}:
+		defer func() { <-m.busy }()
+	default:
+		return configured.Answer{}, Refusal{503, "busy", fmt.Sprintf("%d sources are being configured: try again", mostAtOnce)}
+	}
+	answer := configured.Ask(ctx, m.bus, r, m.ways())
+	if answer.Code < configured.CodeBad {
+		return answer, nil
+	}
+	return answer, Refusal{int(answer.Code), cmp.Or(reasons[answer.Code], "unavailable"), cmp.Or(answer.Error, "it was refused")}
+}
+
+// ways is how many kinds of producers answer: those that allow the same are one.
+func (m *Manager) ways() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	ways, now := map[string]bool{}, time.Now()
+	for _, p := range m.producers {
+		if len(p.allows) > 0 && now.Sub(p.at) <= aliveFor {
+			ways[strings.Join(slices.Sorted(slices.Values(p.allows)), " ")] = true
+		}
+	}
+	return len(ways)
+}
