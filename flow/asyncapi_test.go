@@ -11,12 +11,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/vmihailenco/msgpack/v5"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/configured"
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 )
 
@@ -84,6 +86,7 @@ func TestAsyncAPISubjects(t *testing.T) {
 		"accepted": "accepted" + strings.TrimPrefix(groups.FrameSubject(flow.ModeLive, plan, "cam1"), "frames"),
 		"results":  flow.ResultSubject("depth", flow.ModeLive, 5, "cam1"), "scenesLossless": flow.SceneSubject(flow.ModeLossless, 5, id),
 		"scenesLive": flow.SceneSubject(flow.ModeLive, 5, id), "done": flow.DoneSubject("depth", "cam1"), "alive": flow.AliveSubject("depth", "i"),
+		"manage": configured.Subject,
 	}
 	values := map[string]string{"mode": "live", "slots": "detect.depth", "source": "cam1", "group": "depth", "partition": "5", "session": "s", "seq": "7", "stage": "depth", "instance": "i"}
 	channels := readAsyncAPI(t)["channels"].(object)
@@ -120,7 +123,9 @@ func TestAsyncAPISchemas(t *testing.T) {
 	for _, message := range []any{flow.Frame{}, flow.Result{}, flow.Scene{}, flow.Done{}} {
 		c.named(reflect.TypeOf(message), "msgpack")
 	}
-	c.named(reflect.TypeFor[flow.Alive](), "json")
+	for _, message := range []any{flow.Alive{}, configured.Request{}, configured.Answer{}} {
+		c.named(reflect.TypeOf(message), "json")
+	}
 	for name := range schemas {
 		if !c.seen[name] {
 			t.Errorf("no message has a %s", name)
@@ -138,6 +143,7 @@ type schemaCheck struct {
 var enums = map[reflect.Type][]string{
 	reflect.TypeFor[flow.Mode]():     {string(flow.ModeLossless), string(flow.ModeLive)},
 	reflect.TypeFor[depthmap.Kind](): {string(depthmap.InverseRelative), string(depthmap.Relative), string(depthmap.Metric)},
+	reflect.TypeFor[configured.Op](): {string(configured.OpPut), string(configured.OpDelete)},
 	reflect.TypeFor[flow.State]():    {string(flow.StateRunning), string(flow.StateComplete), string(flow.StateStopped), string(flow.StateFailed)},
 }
 
@@ -161,7 +167,7 @@ func (c *schemaCheck) named(typ reflect.Type, tag string) {
 		if !field.IsExported() || key == "-" {
 			continue
 		}
-		if options != "omitempty" {
+		if options != "omitempty" && options != "omitzero" {
 			required = append(required, key)
 		}
 		property, ok := properties[key].(object)
@@ -180,7 +186,8 @@ func (c *schemaCheck) named(typ reflect.Type, tag string) {
 		c.t.Errorf("%s has no key %s", name, key)
 	}
 	var told []string
-	for _, key := range schema["required"].([]any) {
+	keys, _ := schema["required"].([]any)
+	for _, key := range keys {
 		told = append(told, key.(string))
 	}
 	if !slices.Equal(told, required) {
@@ -191,6 +198,12 @@ func (c *schemaCheck) named(typ reflect.Type, tag string) {
 func (c *schemaCheck) property(at string, schema object, typ reflect.Type, tag string, outcomes []string) {
 	if typ.Kind() == reflect.Pointer {
 		typ = typ.Elem()
+	}
+	if typ == reflect.TypeFor[time.Time]() {
+		if schema["type"] != "string" || schema["format"] != "date-time" {
+			c.t.Errorf("%s is %v, want a time", at, schema)
+		}
+		return
 	}
 	if typ.Kind() == reflect.Struct {
 		if want := "#/components/schemas/" + documentedName(typ); schema["$ref"] != want {

@@ -80,10 +80,13 @@ func msgpackKeys(typ reflect.Type) []string {
 	return keys
 }
 
-// documentedName is what the docs call a type: those of depthmap by their package too.
+// documentedName is what the docs call a type: those of depthmap and configured by their package too.
 func documentedName(typ reflect.Type) string {
-	if strings.HasSuffix(typ.PkgPath(), "/depthmap") {
+	switch {
+	case strings.HasSuffix(typ.PkgPath(), "/depthmap"):
 		return "Depth" + typ.Name()
+	case strings.HasSuffix(typ.PkgPath(), "/configured"):
+		return "Configured" + typ.Name()
 	}
 	return typ.Name()
 }
