@@ -6,14 +6,22 @@ import (
 	"path"
 
 	"github.com/spatial-flow/spatial-flow/gateway/live"
+	"github.com/spatial-flow/spatial-flow/gateway/manage"
 	"github.com/spatial-flow/spatial-flow/gateway/predict"
 )
 
-// Config is the gateway's settings.
-type Config struct {
+// Reached is where the gateway is reached, and by whom: the settings that every program with a gateway in it has.
+type Reached struct {
 	HTTP    string   `name:"http" default:"127.0.0.1:8000" help:"Address of the viewer page, the websocket and the REST API."`
 	Hosts   []string `placeholder:"HOST" help:"Names, with or without a port, by which the gateway may be called, beside addresses and localhost, as viewer.example.org; * stands for any part of a name. Others are refused, so that no page whose name was made to resolve to the gateway reads anything."`
 	Origins []string `placeholder:"HOST" help:"Hosts, besides the gateway's own, whose pages may open the websocket and post pictures, and by whose names it may be called too (behind a proxy); * stands for any part of a name."`
+
+	Manage manage.Config `embed:""`
+}
+
+// Config is the gateway's settings.
+type Config struct {
+	Reached
 
 	Live    live.Config    `embed:""`
 	Predict predict.Config `embed:""`
@@ -33,6 +41,9 @@ func (c Config) Validate() error {
 		if value < 1 {
 			return fmt.Errorf("%w: --%s %d must be above 0", ErrConfig, flag, value)
 		}
+	}
+	if err := c.Manage.Validate(c.HTTP); err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	for flag, patterns := range map[string][]string{"hosts": c.Hosts, "origins": c.Origins} {
 		for _, pattern := range patterns {

@@ -16,6 +16,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/flow/telemetry"
 	"github.com/spatial-flow/spatial-flow/gateway/live"
+	"github.com/spatial-flow/spatial-flow/gateway/manage"
 	"github.com/spatial-flow/spatial-flow/gateway/overview"
 	"github.com/spatial-flow/spatial-flow/gateway/predict"
 	"github.com/spatial-flow/spatial-flow/gateway/rest"
@@ -34,6 +35,7 @@ type gateway struct {
 	live     *live.Server
 	predict  *predict.Predictor
 	overview *overview.Observer
+	manage   *manage.Manager
 }
 
 // Run serves until ctx ends. Then it takes no more requests, tells its viewers to connect again, answers the requests
@@ -48,7 +50,8 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	g.live = live.New(cfg.Live, env, refused, g.deployment, live.Listeners{Scene: g.addScene, Alive: g.addAlive})
 	g.predict = predict.New(cfg.Predict, env.Bus, g.deployment)
 	g.overview = overview.New(env.Bus, g.live, g.deployment)
-	api := rest.New(rest.Config{Hosts: cfg.Hosts, Origins: cfg.Origins, WriteTimeout: cfg.Live.WriteTimeout}, env.Metrics, refused, g.live, g.predict, g.overview)
+	g.manage = manage.New(cfg.Manage, env.Bus, env.Log)
+	api := rest.New(rest.Config{Hosts: cfg.Hosts, Origins: cfg.Origins, WriteTimeout: cfg.Live.WriteTimeout}, env.Metrics, refused, g.live, g.predict, g.overview, g.manage)
 	subscribed, listening := make(chan struct{}), make(chan struct{})
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx)) // ends after the last answer
 	defer stopWork()
@@ -59,6 +62,7 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	tasks.Go(func() error { return stopped(work, g.subscribe(work, func() { close(subscribed) })) })
 	tasks.Go(func() error { return g.live.Run(work) })
 	tasks.Go(func() error { return g.overview.Run(work) })
+	tasks.Go(func() error { g.manage.Run(work); return nil })
 	tasks.Go(func() error { return service.Alive(serving, env, g.alive) })
 	tasks.Go(func() error { return g.ready(serving, subscribed, listening) })
 	tasks.Go(func() error {
@@ -101,6 +105,7 @@ func (g *gateway) addScene(scene *flow.Scene) {
 
 func (g *gateway) addAlive(alive flow.Alive) (room bool) {
 	g.predict.AddAlive(alive)
+	g.manage.AddAlive(alive)
 	return g.overview.AddAlive(alive)
 }
 

@@ -66,7 +66,7 @@ func TestRest(t *testing.T) {
 	t.Parallel()
 	b := newProvisionedBench(t)
 	r := b.startReady(t, nil)
-	if code, _, body := r.get("/api/v1/sources"); code != 200 || strings.TrimSpace(body) != `{"type":"status","sources":[]}` {
+	if code, _, body := r.get("/api/v1/sources"); code != 200 || strings.TrimSpace(body) != `{"type":"status","sources":[],"managed":false,"allowed":[],"configured":[]}` {
 		t.Errorf("no sources: %d %s", code, body)
 	}
 	if code, _, body := r.get("/api/v1/sources/cam9/scene"); code != 404 || !strings.Contains(body, "no source is known yet") {

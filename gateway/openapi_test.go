@@ -12,6 +12,7 @@ import (
 	"github.com/getkin/kin-openapi/routers/gorillamux"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/gateway"
 )
 
 // TestContract compares what the gateway answers with the openapi.yaml that it serves: every path, and every code that
@@ -20,7 +21,7 @@ func TestContract(t *testing.T) {
 	t.Parallel()
 	b := newProvisionedBench(t)
 	m := &models{}
-	r := b.startPredict(t, m, nil)
+	r := b.startPredict(t, m, func(c *gateway.Config) { c.Manage.ManageSources = true })
 	code, header, text := r.get("/openapi.yaml")
 	if code != 200 || !strings.Contains(header.Get("Content-Type"), "yaml") {
 		t.Fatalf("/openapi.yaml: %d %v", code, header)
@@ -104,6 +105,7 @@ func TestContract(t *testing.T) {
 	post("/predict", "file", picture(t, 1))
 	m.change = func(s *flow.Scene) { s.Depth = nil }
 	post("/predict", "file", picture(t, 1))
+	r.tryConfigured(b, check)
 	for path, item := range document.Paths.Map() {
 		for method := range item.Operations() {
 			if !told[method+" "+path] {

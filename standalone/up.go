@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/gateway"
 	"github.com/spatial-flow/spatial-flow/producer"
 	"github.com/spatial-flow/spatial-flow/standalone/pipeline"
 )
@@ -23,11 +24,10 @@ type Up struct {
 
 	Models
 
-	HTTP       string   `default:"127.0.0.1:8000" help:"Address of the viewer page, the websocket and the REST API."`
-	Hosts      []string `placeholder:"HOST" help:"Names, with or without a port, by which it may be called, beside addresses and localhost; * stands for any part of a name."`
-	Origins    []string `placeholder:"HOST" help:"Hosts, besides its own, whose pages may open the websocket and post pictures, and by whose names it may be called too (behind a proxy); * stands for any part of a name."`
-	NATSListen string   `name:"nats-listen" placeholder:"ADDRESS" help:"Address, as 127.0.0.1:4222, where the embedded NATS server is reached from outside, for nats pub --no-templates ingest.cam1 <picture.jpg; without it: nowhere. It asks for no password: give a loopback address."`
-	Admin      string   `default:"127.0.0.1:8001" help:"Address of /metrics, /healthz, /readyz and, over the loopback address alone, /drain and /debug/pprof; empty: none."`
+	gateway.Reached
+
+	NATSListen string `name:"nats-listen" placeholder:"ADDRESS" help:"Address, as 127.0.0.1:4222, where the embedded NATS server is reached from outside, for nats pub --no-templates ingest.cam1 <picture.jpg; without it: nowhere. It asks for no password: give a loopback address."`
+	Admin      string `default:"127.0.0.1:8001" help:"Address of /metrics, /healthz, /readyz and, over the loopback address alone, /drain and /debug/pprof; empty: none."`
 
 	DataDir  string        `placeholder:"DIR" help:"Where NATS stores; a temporary folder, removed at the end, when it is not given."`
 	Duration time.Duration `placeholder:"T" help:"Stop the sources after this time (20s, 5m), wait up to 30 s for what is under way, sum up, and end."`
@@ -50,7 +50,7 @@ func (u *Up) pipeline() (pipeline.Config, error) {
 		return cfg, err
 	}
 	cfg.Producer.Capture, cfg.Producer.Ingest = u.Capture, !u.ExitWhenDone
-	cfg.Gateway.HTTP, cfg.Gateway.Hosts, cfg.Gateway.Origins = u.HTTP, u.Hosts, u.Origins
+	cfg.Gateway.Reached = u.Reached
 	cfg.DataDir, cfg.NATSListen, cfg.Admin, cfg.Duration, cfg.SceneFile = u.DataDir, u.NATSListen, u.Admin, u.Duration, u.Scenes
 	switch {
 	case u.Run != "" && u.DataDir == "":

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/spatial-flow/spatial-flow/gateway/live"
+	"github.com/spatial-flow/spatial-flow/gateway/manage"
 	"github.com/spatial-flow/spatial-flow/gateway/overview"
 	"github.com/spatial-flow/spatial-flow/gateway/predict"
 	"github.com/spatial-flow/spatial-flow/gateway/web"
@@ -38,11 +39,12 @@ type API struct {
 	live     *live.Server
 	predict  *predict.Predictor
 	overview *overview.Observer
+	manage   *manage.Manager
 }
 
 // New makes the API of the rooms that are given.
-func New(cfg Config, registry prometheus.Registerer, refused *prometheus.CounterVec, l *live.Server, p *predict.Predictor, o *overview.Observer) *API {
-	return &API{cfg: cfg, metrics: newMetrics(registry, refused), live: l, predict: p, overview: o}
+func New(cfg Config, registry prometheus.Registerer, refused *prometheus.CounterVec, l *live.Server, p *predict.Predictor, o *overview.Observer, m *manage.Manager) *API {
+	return &API{cfg: cfg, metrics: newMetrics(registry, refused), live: l, predict: p, overview: o, manage: m}
 }
 
 // Handler is everything under the gateway's address; websockets end with serving, pictures that are asked for with work.
@@ -59,6 +61,7 @@ func (a *API) routes(mux *http.ServeMux, serving, work context.Context) {
 	mux.HandleFunc("GET /api/v1/status", a.serveStatus)
 	mux.HandleFunc("GET /api/v1/sources", a.serveSources)
 	mux.HandleFunc("GET /api/v1/sources/{source}/scene", a.serveScene)
+	a.sourceRoutes(mux)
 	mux.HandleFunc("POST /predict", a.servePredict(work))
 	mux.HandleFunc("GET /openapi.yaml", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/yaml")
@@ -153,11 +156,6 @@ func (a *API) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		w.Header().Set("Retry-After", "1")
 	}
 	writeProblem(w, r, no.Code, no.Reason, no.Text)
-}
-
-// serveSources answers GET /api/v1/sources with what the status says.
-func (a *API) serveSources(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, a.live.Status())
 }
 
 // serveScene answers GET /api/v1/sources/{source}/scene with the newest scene, without its depth map.

@@ -1,0 +1,114 @@
+package rest
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/spatial-flow/spatial-flow/client/api"
+	"github.com/spatial-flow/spatial-flow/flow/configured"
+	"github.com/spatial-flow/spatial-flow/gateway/manage"
+)
+
+const (
+	doorManage = "manage" // of spatialflow_refused_total
+
+	sourceWithin = 5 * time.Second // for a caller to send what a source is
+)
+
+// sourceRoutes are those of single sources.
+func (a *API) sourceRoutes(mux *http.ServeMux) {
+	mux.HandleFunc("GET /api/v1/sources/{source}", a.serveSource)
+	mux.HandleFunc("PUT /api/v1/sources/{source}", a.putSource)
+	mux.HandleFunc("DELETE /api/v1/sources/{source}", a.deleteSource)
+}
+
+// sources is what GET /api/v1/sources answers: how all do, and what is configured.
+type sources struct {
+	api.Status
+	manage.List
+}
+
+// source is what GET /api/v1/sources/{source} answers.
+type source struct {
+	Source     string           `json:"source"`
+	Status     *api.Source `json:"status"`     // null: it is not known yet
+	Configured *manage.Source   `json:"configured"` // null: it is not configured at run time
+}
+
+// serveSources answers GET /api/v1/sources.
+func (a *API) serveSources(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, sources{a.live.Status(), a.manage.List()})
+}
+
+// serveSource answers GET /api/v1/sources/{source}.
+func (a *API) serveSource(w http.ResponseWriter, r *http.Request) {
+	answer := source{Source: r.PathValue("source")}
+	for _, s := range a.live.Status().Sources {
+		if s.Source == answer.Source {
+			answer.Status = &s
+		}
+	}
+	if s, there := a.manage.Find(answer.Source); there {
+		answer.Configured = &s
+	}
+	if answer.Status == nil && answer.Configured == nil {
+		writeProblem(w, r, http.StatusNotFound, reasonNoSource, fmt.Sprintf("no source %.80q", answer.Source))
+		return
+	}
+	writeJSON(w, http.StatusOK, answer)
+}
+
+// putSource answers PUT /api/v1/sources/{source} with the source as it is configured then.
+func (a *API) putSource(w http.ResponseWriter, r *http.Request) {
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Now().Add(sourceWithin)) // a slow caller gets no answer then
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, configured.MaxMessage))
+	_ = control.SetReadDeadline(time.Time{})
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		err = manage.Refusal{Code: http.StatusRequestEntityTooLarge, Reason: "too_large", Text: fmt.Sprintf("what a source is takes at most %d KiB", configured.MaxMessage>>10)}
+	case err != nil:
+		err = manage.Refusal{Code: http.StatusBadRequest, Reason: "malformed", Text: fmt.Sprintf("read the body: %v", err)}
+	}
+	if err != nil {
+		a.refuseSource(w, r, err)
+		return
+	}
+	put, made, err := a.manage.Put(r.Context(), r.PathValue("source"), body)
+	switch {
+	case err != nil:
+		a.refuseSource(w, r, err)
+	case made:
+		w.Header().Set("Location", "/api/v1/sources/"+url.PathEscape(put.Source))
+		writeJSON(w, http.StatusCreated, put)
+	default:
+		writeJSON(w, http.StatusOK, put)
+	}
+}
+
+// deleteSource answers DELETE /api/v1/sources/{source} with nothing.
+func (a *API) deleteSource(w http.ResponseWriter, r *http.Request) {
+	if err := a.manage.Delete(r.Context(), r.PathValue("source")); err != nil {
+		a.refuseSource(w, r, err)
+		return
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (a *API) refuseSource(w http.ResponseWriter, r *http.Request, err error) {
+	var no manage.Refusal
+	if !errors.As(err, &no) {
+		no = manage.Refusal{Code: http.StatusInternalServerError, Reason: reasonInternal, Text: err.Error()}
+	}
+	a.metrics.refuse(doorManage, no.Reason)
+	if no.Code == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "1")
+	}
+	writeProblem(w, r, no.Code, no.Reason, no.Text)
+}
