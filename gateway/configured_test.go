@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -216,5 +217,45 @@ func TestConfiguredElsewhere(t *testing.T) {
 		if err := cfg.Validate(); (err == nil) != ok || err != nil && !errors.Is(err, gateway.ErrConfig) {
 			t.Errorf("--manage-sources at %s: %v", address, err)
 		}
+	}
+}
+
+// The status page adds, shows and removes sources where the gateway lets them be configured, and says what was refused.
+func TestStatusPageConfigures(t *testing.T) {
+	t.Parallel()
+	b := newProvisionedBench(t)
+	r := b.startReady(t, func(c *gateway.Config) { c.Manage.ManageSources = true })
+	b.producing(t, "p", []string{"rtsp://10.0.0.*"})
+	page := newBrowser(t)
+	page.open("http://" + r.address + "/status")
+	page.await(`document.getElementById("allowed").textContent === "Allowed are rtsp://10.0.0.*."`)
+	type field struct{ name, value string }
+	submit := func(fields ...field) {
+		t.Helper()
+		for _, f := range fields {
+			ask[bool](page, fmt.Sprintf(`(document.querySelector("#configure [name=%s]").value = %q, true)`, f.name, f.value))
+		}
+		ask[bool](page, `(document.querySelector("#configure button").click(), true)`)
+	}
+	submit(field{"name", "door"}, field{"uri", "rtsp://10.0.0.7/stream"}, field{"credential", "front-door"}, field{"fps", "10"})
+	page.await(`document.querySelector("#configured [data-source=door]")?.innerText.includes("front-door") && document.querySelector("#configure [name=uri]").value === ""`)
+	if all, err := configured.All(t.Context(), b.bus); err != nil || all["door"].Settings.FPS != 10 || all["door"].Credential != "front-door" {
+		t.Errorf("%+v, %v", all, err)
+	}
+	ask[bool](page, `(window.confirm = () => true, document.querySelector("#configured [data-remove=door]").click(), true)`)
+	page.await(`document.getElementById("configured").innerText.includes("None is configured.")`)
+
+	plain := b.startReady(t, nil)
+	page.open("http://" + plain.address + "/status")
+	page.await(`document.body.dataset.connection === "open"`)
+	if !ask[bool](page, `document.getElementById("configured-section").hidden`) {
+		t.Error("the page shows what is not there")
+	}
+	if _, err := configured.Put(t.Context(), b.bus, "door", configured.Source{URI: "rtsp://10.0.0.7/"}, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	page.await(`document.querySelector("#configured [data-source=door]")`)
+	if ask[bool](page, `Boolean(document.querySelector("#configured [data-remove]")) || !document.getElementById("configure").hidden`) {
+		t.Error("the page offers what this gateway does not do")
 	}
 }

@@ -34,6 +34,7 @@ func TestPages(t *testing.T) {
 		for name, seed := range map[string]int{"market": 8, "corner": 12, "square": 11} {
 			u.Sources = append(u.Sources, fmt.Sprintf("%s=street:?seed=%d%s#mode=live", name, seed, settings))
 		}
+		u.Manage.ManageSources, u.AllowSource = !keep, []string{"street:*"}
 		if keep {
 			u.DetectModel, u.DepthModel, u.DepthSize = "", "", 518
 		}
@@ -97,6 +98,10 @@ func TestPages(t *testing.T) {
 	ready := `document.body.dataset.connection === "open" && document.querySelectorAll("#groups [data-workers='1']").length === 2 && document.querySelector("[data-stage='end to end'] path[d^=M]") && document.querySelectorAll("#streams [data-stream]").length > 3`
 	look(false, 1280, 1500)
 	await(ready)
+	if !keep {
+		ask[bool](t, page, `(Object.assign(document.querySelector("#configure [name=name]"), {value: "more"}), Object.assign(document.querySelector("#configure [name=uri]"), {value: "street:?seed=13&fps=2&size=320x180"}), document.querySelector("#configure button").click(), true)`)
+		await(`document.querySelector("#configured [data-source=more] .state.running")`)
+	}
 	take("status")
 	look(true, 390, 844)
 	take("status-phone")

@@ -83,6 +83,9 @@ func (u *Up) pipeline() (pipeline.Config, error) {
 	if err := cfg.Producer.Validate(); err != nil {
 		return cfg, fmt.Errorf("%w: %w", ErrUsage, err)
 	}
+	if err := cfg.Gateway.Validate(); err != nil {
+		return cfg, fmt.Errorf("%w: %w", ErrUsage, err)
+	}
 	if live := cfg.Producer.LiveSources(); len(live) > 0 && u.Scenes != "" {
 		return cfg, fmt.Errorf("%w: --scenes writes every scene of lossless sources, and %s is live: give it #mode=lossless, or --mode lossless", ErrUsage, live[0])
 	}

@@ -189,6 +189,9 @@ func (m *Manager) Put(ctx context.Context, name string, body []byte) (s Source, 
 	if !there || s.URI != address.Redact(given.URI) { // it has not come round yet
 		s = Source{Source: name, URI: address.Redact(given.URI), Credential: given.Credential, Settings: given.Settings, Changed: time.Now().UTC(), State: StateWaiting}
 	}
+	if s.State == StateWaiting {
+		s.Reason = "" // nobody has had the time yet
+	}
 	return s, answer.Code == configured.CodeMade, nil
 }
 
@@ -207,7 +210,7 @@ func (m *Manager) refusal(err error) error {
 	case !m.cfg.ManageSources:
 		return Refusal{403, "not_managed", "no source can be configured here: start the gateway with --manage-sources, on a loopback address"}
 	case err != nil:
-		return Refusal{400, "source", err.Error()}
+		return Refusal{400, "source", strings.TrimPrefix(err.Error(), configured.ErrSource.Error()+": ")}
 	}
 	return nil
 }

@@ -84,7 +84,7 @@ func (a *API) putSource(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		a.refuseSource(w, r, err)
 	case made:
-		w.Header().Set("Location", "/api/v1/sources/"+url.PathEscape(put.Source))
+		w.Header().Set("Location", url.PathEscape(put.Source)) // beside what was asked for, whatever stands before it
 		writeJSON(w, http.StatusCreated, put)
 	default:
 		writeJSON(w, http.StatusOK, put)

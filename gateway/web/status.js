@@ -4,7 +4,7 @@ const every = 400; // ms
 const $ = (id) => document.getElementById(id);
 
 /** An element with a class, attributes and children. */
-function make(name, className, ...children) {
+export function make(name, className, ...children) {
   const node = document.createElement(name);
   if (className) node.className = className;
   node.append(...children);
@@ -49,7 +49,7 @@ function update(parent, nodes) {
 }
 
 /** Sets the rows of a table; a cell is a text, or a node. */
-function fill(table, rows, none) {
+export function fill(table, rows, none) {
   const body = $(table).tBodies[0];
   if (rows.length === 0) {
     const cell = make("td", "none", none);
@@ -63,7 +63,7 @@ function fill(table, rows, none) {
   }));
 }
 
-const state = (name) => make("span", `state ${name}`, name);
+export const state = (name) => make("span", `state ${name}`, name);
 
 function groupCard(g) {
   const words = g.on ? `${g.workers} ${g.workers === 1 ? "worker" : "workers"}${g.need === "required" ? "" : `, ${g.need}`}` : "left out";
