@@ -34,8 +34,8 @@ done >.graph
 
 # The rooms of a service: a package, and those of its own that it may import.
 cat >.rooms <<EOF
-gateway live predict overview rest
-gateway/rest live predict overview web
+gateway live predict overview manage rest
+gateway/rest live predict overview manage web
 gateway/overview live
 gateway/smoke live predict
 workers detect depth model engine picture

@@ -13,11 +13,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/configured"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/gateway"
-	"github.com/spatial-flow/spatial-flow/gateway/manage"
 )
 
 // producing answers for a producer that allows what is said, until the test ends. What it says of sources comes with it.
@@ -128,7 +128,7 @@ func TestConfigured(t *testing.T) {
 	status := flow.SourceStatus{Source: "door", Session: "s", Mode: flow.ModeLive, State: flow.StateRunning, Reason: "credential not known here"}
 	b.producing(t, "p", []string{"rtsp://10.0.0.*"}, status)
 	b.producing(t, "q", []string{"http://*"})
-	list := func() (l manage.List) {
+	list := func() (l api.Configuration) {
 		t.Helper()
 		code, _, body := r.get("/api/v1/sources")
 		if err := json.Unmarshal([]byte(body), &l); err != nil || code != 200 || strings.Contains(body, "profile=2") {

@@ -1,7 +1,9 @@
 package producer_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -26,10 +28,16 @@ func street(fps int) configured.Source {
 	return configured.Source{URI: fmt.Sprintf("street:?size=64x64&fps=%d", fps)}
 }
 
-// put asks for a source to be configured.
+// put asks for a source to be configured, of producers that allow the same.
 func (b bench) put(t *testing.T, name string, s configured.Source) configured.Answer {
 	t.Helper()
-	return configured.Ask(t.Context(), b.bus, configured.Request{Op: configured.OpPut, Name: name, Source: s}, 1)
+	return b.putAmong(t, 1, name, s)
+}
+
+// putAmong is put of producers that allow different things.
+func (b bench) putAmong(t *testing.T, ways int, name string, s configured.Source) configured.Answer {
+	t.Helper()
+	return configured.Ask(t.Context(), b.bus, configured.Request{Op: configured.OpPut, Name: name, Source: s}, ways)
 }
 
 func (b bench) remove(t *testing.T, name string) configured.Answer {
@@ -112,8 +120,10 @@ func TestConfiguredCamera(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer func() { _ = lease.Release(t.Context()) }() // the test is over
-			go func() { _ = lease.Keep(t.Context()) }()
+			keeping, stop := context.WithCancel(t.Context())
+			kept := make(chan error, 1)
+			go func() { kept <- lease.Keep(keeping) }()
+			defer func() { stop(); _ = errors.Join(<-kept, lease.Release(t.Context())) }() // the test is over
 		}
 		want(t, "a name that is taken: "+name, b.put(t, name, street(5)), configured.CodeTaken, "name: "+name)
 	}
@@ -158,9 +168,9 @@ func TestConfiguredTakeover(t *testing.T) {
 	first, second := b.start(t, allowing("street:*")), b.start(t, allowing("street:*"))
 	names := []string{"a", "b"}
 	until(t, "both are there", func() bool {
-		return b.put(t, "a", street(10)).Code < configured.CodeBad
+		return b.putAmong(t, 2, "a", street(10)).Code < configured.CodeBad
 	})
-	want(t, "another", b.put(t, "b", street(10)), configured.CodeMade, "")
+	want(t, "another", b.putAmong(t, 2, "b", street(10)), configured.CodeMade, "")
 	carries := func(l *life) (n int) {
 		for _, s := range l.board.Statuses() {
 			if s.State == flow.StateRunning && s.Reason == "" && s.Account.Complete > 0 {

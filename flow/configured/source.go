@@ -13,6 +13,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/address"
 )
@@ -46,14 +47,8 @@ type Source struct {
 	Changed    time.Time `json:"changed,omitzero"` // when it was made, or changed last; who configures does not say it
 }
 
-// Settings are a source's own. What is zero is what the producer's flags say.
-type Settings struct {
-	FPS     float64 `json:"fps,omitempty"`      // at most, 0 to 1000
-	MaxSide int     `json:"max_side,omitempty"` // pixels, from 32; larger pictures are made smaller
-	Quality int     `json:"quality,omitempty"`  // 1 to 100, of JPEGs that are encoded
-	Decode  string  `json:"decode,omitempty"`   // auto, all or keys
-	Verify  *bool   `json:"verify,omitempty"`   // false: any TLS certificate will do
-}
+// Settings are a source's own.
+type Settings = api.SourceSettings
 
 // ParseSource reads what is sent to the gateway. [ErrSource] is returned, naming the field, when it is none.
 func ParseSource(data []byte) (Source, error) {

@@ -27,22 +27,49 @@ var quiet = slog.New(slog.DiscardHandler)
 const patience = 20 * time.Second
 
 // provisioned is a server of its own.
-func provisioned(t *testing.T) *bus.Bus {
+func provisioned(t *testing.T) *bus.Bus { return provisionedBeside(t, "")[0] }
+
+// provisionedBeside is a server with a deployment for each prefix.
+func provisionedBeside(t *testing.T, prefixes ...string) (all []*bus.Bus) {
 	t.Helper()
-	server, err := natsserver.Start(t.TempDir(), quiet)
+	server, err := natsserver.StartListening(t.TempDir(), "127.0.0.1:0", quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(server.Stop)
-	b, err := server.Connect("test", quiet)
-	if err != nil {
+	for _, prefix := range prefixes {
+		b, err := bus.Connect(bus.Options{URL: server.URL(), Role: "test", Prefix: prefix, Log: quiet})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(b.Close)
+		if err := b.Provision(t.Context(), flow.DefaultDeployment()); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, b)
+	}
+	return all
+}
+
+// Deployments in one account know nothing of what the other has configured, nor of its producers.
+func TestPrefixesAreApart(t *testing.T) {
+	t.Parallel()
+	sides := provisionedBeside(t, "", "blue")
+	if _, err := configured.Put(t.Context(), sides[1], "yard", camera("h"), time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(b.Close)
-	if err := b.Provision(t.Context(), flow.DefaultDeployment()); err != nil {
+	if _, err := configured.Serve(sides[1], quiet, "all", func(configured.Request) configured.Answer { return configured.Answer{Code: configured.CodeMade} }); err != nil {
 		t.Fatal(err)
 	}
-	return b
+	for i, want := range []configured.Code{configured.CodeUnavailable, configured.CodeMade} {
+		all, err := configured.All(t.Context(), sides[i])
+		if err != nil || len(all) != i {
+			t.Errorf("side %d has %+v, %v", i, all, err)
+		}
+		if a := configured.Ask(t.Context(), sides[i], configured.Request{Op: configured.OpPut, Name: "x", Source: camera("h")}, 1); a.Code != want {
+			t.Errorf("side %d answers %+v, want %d", i, a, want)
+		}
+	}
 }
 
 func camera(host string) configured.Source { return configured.Source{URI: "rtsp://" + host + "/s"} }

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/address"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
@@ -41,28 +42,6 @@ func (c Config) Validate(listen string) error {
 		return fmt.Errorf("%w: --http %s is reached by others: give 127.0.0.1:8000, or leave --manage-sources out", ErrAddress, listen)
 	}
 	return nil
-}
-
-// Source is a source that is configured, and how it does.
-type Source struct {
-	Source     string              `json:"source"`
-	URI        string              `json:"uri"`                  // without its query
-	Credential string              `json:"credential,omitempty"` // name of the one that it is asked with
-	Settings   configured.Settings `json:"settings"`
-	Changed    time.Time           `json:"changed"`  // when it was made, or changed last
-	State      string              `json:"state"`    // of its producer, or waiting: none has it
-	Reason     string              `json:"reason"`   // why it failed, or what it waits for; empty: nothing
-	Producer   string              `json:"producer"` // instance that has it; empty: none
-}
-
-// StateWaiting is that of a source that no producer has.
-const StateWaiting = "waiting"
-
-// List is what is configured.
-type List struct {
-	Managed    bool     `json:"managed"`    // whether sources can be configured here
-	Allowed    []string `json:"allowed"`    // patterns of the producers that are alive
-	Configured []Source `json:"configured"` // by their names
 }
 
 // Manager is where sources are configured. Its methods may be called from many goroutines.
@@ -124,10 +103,10 @@ func (m *Manager) AddAlive(alive flow.Alive) {
 }
 
 // List is what is configured now.
-func (m *Manager) List() List {
+func (m *Manager) List() api.Configuration {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	list, now, allowed := List{Managed: m.cfg.ManageSources, Configured: []Source{}}, time.Now(), map[string]bool{}
+	list, now, allowed := api.Configuration{Managed: m.cfg.ManageSources, Configured: []api.ConfiguredSource{}}, time.Now(), map[string]bool{}
 	for _, p := range m.producers {
 		for _, pattern := range p.allows {
 			allowed[pattern] = now.Sub(p.at) <= aliveFor || allowed[pattern]
@@ -143,7 +122,7 @@ func (m *Manager) List() List {
 }
 
 // Find is one that is configured.
-func (m *Manager) Find(name string) (Source, bool) {
+func (m *Manager) Find(name string) (api.ConfiguredSource, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s, there := m.sources[name]
@@ -151,14 +130,14 @@ func (m *Manager) Find(name string) (Source, bool) {
 }
 
 // source is what is told of one, under m.mu.
-func (m *Manager) source(name string, s configured.Source, now time.Time) Source {
-	told := Source{
+func (m *Manager) source(name string, s configured.Source, now time.Time) api.ConfiguredSource {
+	told := api.ConfiguredSource{
 		Source: name, URI: address.Redact(s.URI), Credential: s.Credential, Settings: s.Settings, Changed: s.Changed,
-		State: StateWaiting, Reason: "no producer has it: is one running whose --allow-source means it?",
+		State: api.StateWaiting, Reason: "no producer has it: is one running whose --allow-source means it?",
 	}
 	r, there := m.reported[name]
 	if p := m.producers[r.producer]; there && now.Sub(p.at) <= aliveFor {
-		told.State, told.Reason, told.Producer = string(r.status.State), r.status.Reason, r.producer
+		told.State, told.Reason, told.Producer = api.State(r.status.State), r.status.Reason, r.producer
 	}
 	return told
 }
@@ -173,7 +152,7 @@ type Refusal struct {
 func (r Refusal) Error() string { return r.Text }
 
 // Put has a source configured as body says. made is false when there was one of its name. A [Refusal] is returned when it is not.
-func (m *Manager) Put(ctx context.Context, name string, body []byte) (s Source, made bool, err error) {
+func (m *Manager) Put(ctx context.Context, name string, body []byte) (s api.ConfiguredSource, made bool, err error) {
 	given, err := configured.ParseSource(body)
 	if e := configured.ValidName(name); e != nil {
 		err = e
@@ -187,9 +166,9 @@ func (m *Manager) Put(ctx context.Context, name string, body []byte) (s Source, 
 	}
 	s, there := m.Find(name)
 	if !there || s.URI != address.Redact(given.URI) { // it has not come round yet
-		s = Source{Source: name, URI: address.Redact(given.URI), Credential: given.Credential, Settings: given.Settings, Changed: time.Now().UTC(), State: StateWaiting}
+		s = api.ConfiguredSource{Source: name, URI: address.Redact(given.URI), Credential: given.Credential, Settings: given.Settings, Changed: time.Now().UTC(), State: api.StateWaiting}
 	}
-	if s.State == StateWaiting {
+	if s.State == api.StateWaiting {
 		s.Reason = "" // nobody has had the time yet
 	}
 	return s, answer.Code == configured.CodeMade, nil

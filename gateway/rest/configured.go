@@ -26,27 +26,14 @@ func (a *API) sourceRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("DELETE /api/v1/sources/{source}", a.deleteSource)
 }
 
-// sources is what GET /api/v1/sources answers: how all do, and what is configured.
-type sources struct {
-	api.Status
-	manage.List
-}
-
-// source is what GET /api/v1/sources/{source} answers.
-type source struct {
-	Source     string           `json:"source"`
-	Status     *api.Source `json:"status"`     // null: it is not known yet
-	Configured *manage.Source   `json:"configured"` // null: it is not configured at run time
-}
-
 // serveSources answers GET /api/v1/sources.
 func (a *API) serveSources(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, sources{a.live.Status(), a.manage.List()})
+	writeJSON(w, http.StatusOK, api.Sources{Status: a.live.Status(), Configuration: a.manage.List()})
 }
 
 // serveSource answers GET /api/v1/sources/{source}.
 func (a *API) serveSource(w http.ResponseWriter, r *http.Request) {
-	answer := source{Source: r.PathValue("source")}
+	answer := api.OneSource{Source: r.PathValue("source")}
 	for _, s := range a.live.Status().Sources {
 		if s.Source == answer.Source {
 			answer.Status = &s
