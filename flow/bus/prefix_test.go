@@ -129,7 +129,7 @@ func TestPrefixKeepsDeploymentsApart(t *testing.T) {
 				streams = append(streams, plain)
 			}
 		}
-		if want := 8 + 2*len(s.groups); len(streams) != want || !slices.Contains(streams, "KV_spatialflow") || names.Err() != nil {
+		if want := 9 + 2*len(s.groups); len(streams) != want || !slices.Contains(streams, "KV_spatialflow") || names.Err() != nil {
 			t.Errorf("%q: its streams are %v, %v, want %d", prefix, streams, names.Err(), want)
 		}
 		if err := s.Forget(t.Context(), "cam1", "run1"); err != nil {
