@@ -211,8 +211,8 @@ func Ask(ctx context.Context, b *bus.Bus, r Request, ways int) Answer {
 		switch {
 		case errors.Is(err, nats.ErrNoResponders):
 			return Answer{CodeUnavailable, "no producer lets sources be configured: start one with --allow-source"}
-		case err != nil && refused != nil:
-			return *refused
+		case err != nil && refused != nil: // who has not spoken may allow it
+			return Answer{CodeUnavailable, fmt.Sprintf("%s; not every producer has answered within %v, it may be done yet", refused.Error, AskWithin)}
 		case err != nil:
 			return Answer{CodeUnavailable, fmt.Sprintf("no producer has answered within %v; it may be done yet", AskWithin)}
 		}
