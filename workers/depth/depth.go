@@ -1,10 +1,12 @@
-// Package depth tells how near things are: it feeds pictures to a Depth Anything model and packs its map.
+// Package depth tells how near things are: it makes the inputs of depth models and packs their maps. What is special of a family
+// of them is in one file and one row of families.
 package depth
 
 import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"sync"
 
 	"github.com/spatial-flow/spatial-flow/flow"
@@ -14,15 +16,8 @@ import (
 	"github.com/spatial-flow/spatial-flow/workers/picture"
 )
 
-// ErrUnsupported is returned when a model is no Depth Anything.
+// ErrUnsupported is returned when a model is no depth model of a family that is known.
 var ErrUnsupported = errors.New("unsupported depth model")
-
-// Family names the decoder in alive messages.
-const Family = "depth-anything"
-
-// patch is the side in pixels of what the network's encoder looks at: inputs are multiples of it
-// (Depth-Anything-V2, depth_anything_v2/dpt.py: ensure_multiple_of=14).
-const patch = 14
 
 // Settings of depth estimation.
 type Settings struct {
@@ -30,44 +25,43 @@ type Settings struct {
 	Bits int // of the map's samples: 8 to 16
 }
 
-// Model is a Depth Anything: what makes its inputs and reads its outputs. It may be used by many goroutines.
+// family is how depth models of one kind are recognised. Their outputs are [1, H, W].
+type family struct {
+	name     string // in alive messages
+	supports string // what is taken, in words
+	// recognise tells how pictures become inputs and what the numbers of the map mean, or why it is none of the family.
+	recognise func(graph engine.Graph, settings Settings) (model.Input, depthmap.Kind, error)
+}
+
+var families = []family{depthAnything}
+
+// Model is a depth model: what makes its inputs and reads its outputs. It may be used by many goroutines.
 type Model struct {
-	graph         engine.Graph
-	settings      Settings
-	width, height int       // of the input; 0: free
-	packers       sync.Pool // of *depthmap.Packer
+	description model.Description
+	packers     sync.Pool // of *depthmap.Packer
 }
 
 // Open takes a model by what its file says. [ErrUnsupported] is returned, naming the file, what was found and what is
 // supported.
 func Open(graph engine.Graph, settings Settings) (*Model, error) {
-	m := &Model{graph: graph, settings: settings, packers: sync.Pool{New: func() any { return new(depthmap.Packer) }}}
-	if err := m.read(); err != nil {
-		return nil, fmt.Errorf("%w %s: %w (supported: Depth Anything V1 and V2, float32 `pixel_values` [1,3,H,W] to `predicted_depth` [1,H,W])", ErrUnsupported, graph.Name, err)
+	var reasons, supported []string
+	for _, f := range families {
+		input, kind, err := f.recognise(graph, settings)
+		if err == nil {
+			return &Model{
+				description: model.Description{
+					File: graph.Name, Task: flow.TaskDepth, Family: f.name, Input: input, Output: graph.Outputs[0].Name, Kind: kind, Bits: settings.Bits,
+				},
+				packers: sync.Pool{New: func() any { return new(depthmap.Packer) }},
+			}, nil
+		}
+		reasons, supported = append(reasons, err.Error()), append(supported, f.supports)
 	}
-	return m, nil
+	return nil, fmt.Errorf("%w %s: %s (supported: %s)", ErrUnsupported, graph.Name, strings.Join(reasons, "; "), strings.Join(supported, "; "))
 }
 
-func (m *Model) read() error {
-	if len(m.graph.Inputs) != 1 || len(m.graph.Outputs) != 1 {
-		return fmt.Errorf("it has %d inputs and %d outputs", len(m.graph.Inputs), len(m.graph.Outputs))
-	}
-	in, out := m.graph.Inputs[0], m.graph.Outputs[0]
-	switch {
-	case in.Name != "pixel_values" || out.Name != "predicted_depth":
-		return fmt.Errorf("its input is called %s, its output %s", in.Name, out.Name)
-	case !in.Float || !out.Float:
-		return errors.New("its input or output is no float32 (a half-precision export?)")
-	case len(in.Shape) != 4 || in.Shape[1] != 3 && in.Shape[1] > 0 || in.Shape[0] > 1 || (in.Shape[2] > 0) != (in.Shape[3] > 0) || len(out.Shape) != 3:
-		return fmt.Errorf("its input is %v, its output %v", in.Shape, out.Shape)
-	case in.Shape[2] > 0 && (in.Shape[2]%patch != 0 || in.Shape[3]%patch != 0):
-		return fmt.Errorf("its input is %v, whose sides are no multiples of %d (a DPT or MiDaS model?)", in.Shape, patch)
-	}
-	if in.Shape[2] > 0 && in.Shape[3] > 0 {
-		m.height, m.width = int(in.Shape[2]), int(in.Shape[3])
-	}
-	return nil
-}
+// Description is what was understood of the file.
+func (m *Model) Description() model.Description { return m.description }
 
 // maxShape is how many times longer than wide a picture may be: attention's memory grows with the square of the input's
 // patches, at 6:1 and the usual size already to some 0.3 GB per head.
@@ -76,13 +70,14 @@ const maxShape = 6
 // Shape is the height and width of the input for a picture of width × height. [model.ErrShape] is returned when the picture's
 // shape would make that too large.
 func (m *Model) Shape(width, height int) (inputHeight, inputWidth int, err error) {
-	if m.width > 0 {
-		return m.height, m.width, nil
+	in := m.description.Input
+	if in.Width > 0 {
+		return in.Height, in.Width, nil
 	}
 	if longer, shorter := max(width, height), min(width, height); longer > maxShape*shorter {
 		return 0, 0, fmt.Errorf("%w: %dx%d: depth is for those at most %d times longer than wide", model.ErrShape, width, height, maxShape)
 	}
-	w, h := picture.LowerBound(width, height, m.settings.Size, patch)
+	w, h := picture.LowerBound(width, height, in.Size, in.Multiple)
 	if max(w, h) > depthmap.MaxSide || w*h > depthmap.MaxSamples {
 		return 0, 0, fmt.Errorf("%w: %dx%d would need a depth map of %dx%d: choose a smaller --depth-size", model.ErrShape, width, height, w, h)
 	}
@@ -91,33 +86,7 @@ func (m *Model) Shape(width, height int) (inputHeight, inputWidth int, err error
 
 // FirstShapes are the inputs' heights and widths that are to be run before the first frame: of a free size those of pictures
 // of 16:9 and 4:3.
-func (m *Model) FirstShapes() [][2]int {
-	if m.width > 0 {
-		return [][2]int{{m.height, m.width}}
-	}
-	wide, wideHigh := picture.LowerBound(1920, 1080, m.settings.Size, patch)
-	narrow, narrowHigh := picture.LowerBound(640, 480, m.settings.Size, patch)
-	if wide == narrow && wideHigh == narrowHigh {
-		return [][2]int{{wideHigh, wide}}
-	}
-	return [][2]int{{wideHigh, wide}, {narrowHigh, narrow}}
-}
-
-// Description is what was understood of the file.
-func (m *Model) Description() model.Description {
-	d := model.Description{
-		File: m.graph.Name, Task: flow.TaskDepth, Family: Family,
-		Input: model.Input{
-			Name: m.graph.Inputs[0].Name, Width: m.width, Height: m.height, Size: m.settings.Size, Multiple: patch,
-			Resize: model.LowerBound, Scale: model.ImageNet,
-		},
-		Output: m.graph.Outputs[0].Name, Kind: depthmap.InverseRelative, Bits: m.settings.Bits,
-	}
-	if m.width > 0 {
-		d.Input.Resize = model.Stretch
-	}
-	return d
-}
+func (m *Model) FirstShapes() [][2]int { return model.FirstShapes(m.Shape) }
 
 // Prepare writes a picture, stretched, into an input row [3, inputHeight, inputWidth].
 func (m *Model) Prepare(p *picture.Picture, row []float32, inputHeight, inputWidth int) (picture.Fit, error) {
@@ -128,24 +97,27 @@ func (m *Model) Prepare(p *picture.Picture, row []float32, inputHeight, inputWid
 // the output has another shape, or another aspect than its input, or values that are not finite.
 func (m *Model) Answer(output []float32, shape []int64, fit picture.Fit, result *flow.Result) error {
 	if err := check(output, shape, fit); err != nil {
-		return fmt.Errorf("%w: %s: %w", model.ErrOutput, m.graph.Name, err)
+		return fmt.Errorf("%w: %s: %w", model.ErrOutput, m.description.File, err)
 	}
 	packer := m.packers.Get().(*depthmap.Packer)
 	defer m.packers.Put(packer)
-	packed, err := packer.Pack(output, int(shape[2]), int(shape[1]), depthmap.InverseRelative, m.settings.Bits)
+	packed, err := packer.Pack(output, int(shape[2]), int(shape[1]), m.description.Kind, m.description.Bits)
 	if err != nil {
-		return fmt.Errorf("%w: %s: %w", model.ErrOutput, m.graph.Name, err)
+		return fmt.Errorf("%w: %s: %w", model.ErrOutput, m.description.File, err)
 	}
 	result.Depth = packed
 	return nil
 }
+
+// aspectSlack is by how much a map may be wider or higher for its size than the input: patches are whole.
+const aspectSlack = 1.1
 
 func check(output []float32, shape []int64, fit picture.Fit) error {
 	if len(shape) != 3 || shape[0] != 1 || shape[1] < 1 || shape[2] < 1 || int64(len(output)) != shape[1]*shape[2] {
 		return fmt.Errorf("it is %v, want [1,H,W]", shape)
 	}
 	aspect, want := float64(shape[2])/float64(shape[1]), float64(fit.BoxWidth)/float64(fit.BoxHeight)
-	if aspect > 1.1*want || want > 1.1*aspect {
+	if aspect > aspectSlack*want || want > aspectSlack*aspect {
 		return fmt.Errorf("it is %v for an input of %dx%d: its size was fixed when it was exported", shape, fit.BoxWidth, fit.BoxHeight)
 	}
 	for i, v := range output {

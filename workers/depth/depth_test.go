@@ -3,6 +3,8 @@ package depth
 import (
 	"strings"
 	"testing"
+
+	"github.com/spatial-flow/spatial-flow/workers/model"
 )
 
 func TestShape(t *testing.T) {
@@ -20,7 +22,7 @@ func TestShape(t *testing.T) {
 		{"a side of too many samples", 1000, 400, 2048, 0, 0, "smaller --depth-size"},
 		{"too many samples", 1080, 1920, 2048, 0, 0, "smaller --depth-size"},
 	} {
-		m := &Model{settings: Settings{Size: test.size}}
+		m := &Model{description: model.Description{Input: model.Input{Size: test.size, Multiple: patch}}}
 		height, width, err := m.Shape(test.width, test.height)
 		if test.says == "" && (err != nil || width != test.wantWidth || height != test.wantHigh) {
 			t.Errorf("%s: %dx%d, %v, want %dx%d", test.name, width, height, err, test.wantWidth, test.wantHigh)
@@ -29,7 +31,7 @@ func TestShape(t *testing.T) {
 			t.Errorf("%s: %v, want an error that says %q", test.name, err, test.says)
 		}
 	}
-	if height, width, err := (&Model{width: 252, height: 252}).Shape(1, 1000); width != 252 || height != 252 || err != nil {
+	if height, width, err := (&Model{description: model.Description{Input: model.Input{Width: 252, Height: 252}}}).Shape(1, 1000); width != 252 || height != 252 || err != nil {
 		t.Errorf("a model of fixed size: %dx%d, %v", width, height, err)
 	}
 }

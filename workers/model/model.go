@@ -4,6 +4,7 @@ package model
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
@@ -59,7 +60,7 @@ type Scale string
 // The ways to scale.
 const (
 	Unit     Scale = "RGB/255"
-	ImageNet Scale = "RGB/255, ImageNet mean and deviation"
+	ImageNet Scale = "RGB/255 with ImageNet's mean and deviation"
 )
 
 // String is the line of it that logs and status have: "yolo-raw, 80 classes, 640x640 letterbox, RGB/255".
@@ -73,4 +74,16 @@ func (d Description) String() string {
 		size = fmt.Sprintf("free size (%d)", d.Input.Size)
 	}
 	return fmt.Sprintf("%s, %s, %s %s, %s", d.Family, what, size, d.Input.Resize, d.Input.Scale)
+}
+
+// FirstShapes are the inputs' heights and widths of pictures of 16:9 and 4:3, as most cameras have them, each once, but for those
+// that the model refuses. shape is the model's Shape.
+func FirstShapes(shape func(width, height int) (inputHeight, inputWidth int, err error)) (list [][2]int) {
+	for _, size := range [][2]int{{1920, 1080}, {640, 480}} {
+		height, width, err := shape(size[0], size[1])
+		if first := [2]int{height, width}; err == nil && !slices.Contains(list, first) {
+			list = append(list, first)
+		}
+	}
+	return list
 }
