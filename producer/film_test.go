@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/reference"
 	"github.com/spatial-flow/spatial-flow/producer"
 )
 
@@ -68,10 +69,7 @@ func TestFilmGoesOn(t *testing.T) {
 // TestFilmCases runs what broke the product through a producer.
 func TestFilmCases(t *testing.T) {
 	t.Parallel()
-	folder := shared(t, "cases", "films")
-	if folder == "" {
-		return
-	}
+	folder := reference.Path(t, "cases", "films")
 	for name, want := range map[string]struct {
 		pictures uint64
 		size     string // of the last

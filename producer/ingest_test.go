@@ -2,11 +2,9 @@ package producer_test
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"hash/crc32"
 	"image"
 	"image/color"
@@ -25,6 +23,7 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	decoder "github.com/spatial-flow/spatial-flow/flow/picture"
+	"github.com/spatial-flow/spatial-flow/flow/reference"
 	"github.com/spatial-flow/spatial-flow/producer"
 )
 
@@ -64,15 +63,15 @@ func startIngest(t *testing.T, groups ...*group) (bench, *life) {
 // pictures.
 func TestDoorsSeeWhatPeopleSee(t *testing.T) {
 	t.Parallel()
-	root := cmp.Or(os.Getenv("SPATIALFLOW_SHARED"), "../../shared")
+	folders := []string{"../flow/picture/testdata"}
+	if peoples, there := reference.Part(t, "cases", "pictures"); there {
+		folders = append(folders, peoples)
+	}
 	var files []string
-	for _, pattern := range []string{"../flow/picture/testdata/*.*", root + "/cases/pictures/*.*"} {
-		found, err := filepath.Glob(pattern)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(found) == 0 {
-			fmt.Fprintf(os.Stderr, "!!! %s compares less: no pictures in %s (set SPATIALFLOW_SHARED)\n", t.Name(), pattern)
+	for _, folder := range folders {
+		found, err := filepath.Glob(filepath.Join(folder, "*.*"))
+		if err != nil || len(found) == 0 {
+			t.Fatalf("no pictures in %s: %v", folder, err)
 		}
 		files = append(files, slices.DeleteFunc(found, func(f string) bool { return filepath.Ext(f) == ".py" })...)
 	}
@@ -359,10 +358,7 @@ func TestIngestHasOneOwner(t *testing.T) {
 // The reference pictures go through byte for byte.
 func TestIngestPictures(t *testing.T) {
 	t.Parallel()
-	folder := shared(t, "data", "images")
-	if folder == "" {
-		return
-	}
+	folder := reference.Path(t, "data", "images")
 	b, l := startIngest(t)
 	accepted, err := b.bus.Conn().SubscribeSync("accepted.live.>")
 	if err != nil {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/reference"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/flow/telemetry"
 	"github.com/spatial-flow/spatial-flow/producer"
@@ -28,8 +29,9 @@ import (
 // TestVideo carries a whole video past a fuser that answers only when nothing more comes: without the window all
 // of it would come at once.
 func TestVideo(t *testing.T) { // alone: it encodes as much as the others together
-	path, want, name := shared(t, "data", "pedestrians.avi"), 795, "pedestrians"
-	if path == "" {
+	path, there := reference.Part(t, "data", "pedestrians.avi")
+	want, name := 795, "pedestrians"
+	if !there {
 		path, want, name = movie(t, 200, 768, 576), 200, "movie"
 	}
 	b := newBench(t)
@@ -189,10 +191,7 @@ spatialflow_frames_total{outcome="partial",reason="",source="p"} 0
 // TestSharedPictures carries real photographs byte for byte.
 func TestSharedPictures(t *testing.T) {
 	t.Parallel()
-	dir := shared(t, "data", "images")
-	if dir == "" {
-		return
-	}
+	dir := reference.Path(t, "data", "images")
 	b := newBench(t)
 	f := b.fuse(t, &fuser{})
 	l := b.start(t, nil, dir)
@@ -396,10 +395,11 @@ func TestAlive(t *testing.T) {
 }
 
 func BenchmarkRun(b *testing.B) {
-	for name, path := range map[string]string{"video": shared(b, "data", "pedestrians.avi"), "movie": movie(b, 100, 768, 576)} {
-		if path == "" {
-			continue
-		}
+	paths := map[string]string{"movie": movie(b, 100, 768, 576)}
+	if film, there := reference.Part(b, "data", "pedestrians.avi"); there {
+		paths["video"] = film
+	}
+	for name, path := range paths {
 		b.Run(name, func(b *testing.B) {
 			bench := newBench(b)
 			bench.fuse(b, &fuser{})

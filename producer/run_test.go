@@ -321,21 +321,6 @@ func movie(t testing.TB, n, width, height int) string {
 	return path
 }
 
-// shared is the path of a file of the shared data, or empty, said loudly, where there is none.
-func shared(t testing.TB, path ...string) string {
-	t.Helper()
-	root := os.Getenv("SPATIALFLOW_SHARED")
-	if root == "" {
-		root = filepath.Join("..", "..", "shared")
-	}
-	name := filepath.Join(append([]string{root}, path...)...)
-	if _, err := os.Stat(name); err != nil {
-		fmt.Fprintf(os.Stderr, "\n*** %s RUNS WITHOUT THE SHARED DATA: %v\n\n", t.Name(), err)
-		return ""
-	}
-	return name
-}
-
 func writeJPEG(t testing.TB, path string, img image.Image) {
 	t.Helper()
 	var out bytes.Buffer

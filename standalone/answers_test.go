@@ -18,6 +18,7 @@ import (
 	"testing"
 
 	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/reference"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/standalone/eval"
 )
@@ -25,10 +26,7 @@ import (
 // The real video through the real detector, against Ultralytics' own run of the same file.
 func TestPedestriansAgreeWithUltralytics(t *testing.T) {
 	t.Parallel()
-	folder, ok := shared(t)
-	if !ok {
-		return
-	}
+	folder := reference.Path(t)
 	up := newUp(t, filepath.Join(folder, "data", "pedestrians.avi"))
 	up.DetectModel, up.Frames = filepath.Join(folder, "models", "yolov8n_int8.onnx"), filmFrames
 	up.Scenes = filepath.Join(t.TempDir(), "scenes.jsonl")
@@ -85,10 +83,7 @@ func overlap(a, b [4]float32) float32 {
 // Every reference picture posted: the boxes of Ultralytics' own run, each, and a depth map of the picture's size.
 func TestPredictAgreesWithUltralytics(t *testing.T) {
 	t.Parallel()
-	folder, ok := shared(t)
-	if !ok {
-		return
-	}
+	folder := reference.Path(t)
 	post := predicting(t, func(u *Up) {
 		u.DetectModel = filepath.Join(folder, "models", "yolov8n_int8.onnx")
 		u.DepthModel, u.DepthSize = filepath.Join(folder, "vectors", "da_v2_dynamic", "model.onnx"), 252

@@ -17,6 +17,7 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/reference"
 )
 
 // listening runs `spatialflow up --nats-listen` without sources until the test ends.
@@ -157,10 +158,7 @@ func TestIngestFromOtherPrograms(t *testing.T) {
 // The reference pictures and 13 frames of a film go in at the door, and each comes out as a scene.
 func TestIngestReferencePictures(t *testing.T) {
 	t.Parallel()
-	folder, ok := shared(t)
-	if !ok {
-		return
-	}
+	folder := reference.Path(t)
 	frames := t.TempDir()
 	if output, err := exec.Command("ffmpeg", "-v", "error", "-i", filepath.Join(folder, "data", "pedestrians.avi"), "-vf", `select=not(mod(n\,65))`,
 		"-fps_mode", "vfr", "-q:v", "2", "-frames:v", "13", filepath.Join(frames, "%02d.jpg")).CombinedOutput(); err != nil {

@@ -70,20 +70,6 @@ func program(t *testing.T, arguments ...string) (*exec.Cmd, *bytes.Buffer) {
 	return command, &output
 }
 
-// shared is the folder of reference data beside the project. Without it a test says so, loudly, and ends.
-func shared(t *testing.T) (folder string, ok bool) {
-	t.Helper()
-	folder = os.Getenv("SPATIALFLOW_SHARED")
-	if folder == "" {
-		folder = filepath.Join("..", "..", "shared")
-	}
-	if _, err := os.Stat(filepath.Join(folder, "data", "pedestrians.avi")); err != nil {
-		fmt.Fprintf(os.Stderr, "!!! %s compares with nothing: no reference data in %s (set SPATIALFLOW_SHARED)\n", t.Name(), folder)
-		return "", false
-	}
-	return folder, true
-}
-
 // noCost writes the models of no cost into a folder of the test.
 func noCost(t testing.TB) (detect, depth string) {
 	t.Helper()

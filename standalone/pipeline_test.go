@@ -17,6 +17,7 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/reference"
 	"github.com/spatial-flow/spatial-flow/standalone/pipeline"
 )
 
@@ -147,10 +148,7 @@ func TestValidateNamesTheWayOut(t *testing.T) {
 // The same pictures twice give the same scenes, to the bit.
 func TestTwiceTheSame(t *testing.T) {
 	t.Parallel()
-	folder, ok := shared(t)
-	if !ok {
-		return
-	}
+	folder := reference.Path(t)
 	run := func() []api.Scene {
 		up := newUp(t, filepath.Join(folder, "data", "images"))
 		up.DetectModel = filepath.Join(folder, "models", "yolov8n_int8.onnx")

@@ -22,6 +22,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/reference"
 )
 
 // deployment is a NATS server and services, each a process of its own.
@@ -172,8 +173,8 @@ func TestSeparateServicesSurviveKills(t *testing.T) {
 	t.Parallel()
 	const frames = 100
 	source := "cam1=street:?seed=7&fps=30&size=320x180#mode=lossless"
-	if folder, ok := shared(t); ok {
-		source = "cam1=" + filepath.Join(folder, "data", "pedestrians.avi") + "#mode=lossless"
+	if film, there := reference.Part(t, "data", "pedestrians.avi"); there {
+		source = "cam1=" + film + "#mode=lossless"
 	}
 	detect, depth := noCost(t)
 	d := newDeployment(t)

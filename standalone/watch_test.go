@@ -21,6 +21,7 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/reference"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/standalone/drawing"
 )
@@ -91,10 +92,7 @@ func TestWatchFile(t *testing.T) {
 // The reference film: every one of its frames is in the video.
 func TestWatchPedestrians(t *testing.T) {
 	t.Parallel()
-	folder, ok := shared(t)
-	if !ok {
-		return
-	}
+	folder := reference.Path(t)
 	w := newWatch(t, filepath.Join(folder, "data", "pedestrians.avi"))
 	w.Out, w.Frames = filepath.Join(t.TempDir(), "out.mp4"), filmFrames
 	if err := w.RunWatch(t.Context(), io.Discard, io.Discard, quiet); err != nil {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
+	"github.com/spatial-flow/spatial-flow/flow/reference"
 	"github.com/spatial-flow/spatial-flow/workers/depth"
 	"github.com/spatial-flow/spatial-flow/workers/detect"
 	"github.com/spatial-flow/spatial-flow/workers/engine"
@@ -120,10 +121,7 @@ func TestCheck(t *testing.T) {
 // Whoever is supported passes the check.
 func TestSupportedModelsPassTheCheck(t *testing.T) {
 	t.Parallel()
-	folder, ok := shared(t)
-	if !ok {
-		return
-	}
+	folder := reference.Path(t)
 	for _, name := range []string{
 		"yolov8_static320", "yolov8_dynamic", "yolov8_names", "yolov5u_static320", "yolov9_static320", "yolo11_static320", "yolo26_raw",
 		"da_v2_dynamic", "da_v2_static252", "da_v1_dynamic",

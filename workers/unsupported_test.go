@@ -9,6 +9,7 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
+	"github.com/spatial-flow/spatial-flow/flow/reference"
 	"github.com/spatial-flow/spatial-flow/workers/depth"
 	"github.com/spatial-flow/spatial-flow/workers/detect"
 	"github.com/spatial-flow/spatial-flow/workers/engine"
@@ -29,10 +30,7 @@ func openAs(session *engine.Session, group string) error {
 // run and answer nonsense.
 func TestOtherModelsAreRefused(t *testing.T) {
 	t.Parallel()
-	folder, ok := shared(t)
-	if !ok {
-		return
-	}
+	folder := reference.Path(t)
 	const detects, estimates = flow.GroupDetect, flow.GroupDepth
 	for _, test := range []struct{ name, group, says string }{
 		{"yolov8_nms", detects, "nms=True"},
@@ -156,10 +154,7 @@ func TestShapesDecide(t *testing.T) {
 // A size between two multiples of the stride is rounded up: as it is, no frame would pass the network.
 func TestDetectSizeIsRoundedUpToTheStride(t *testing.T) {
 	t.Parallel()
-	folder, ok := shared(t)
-	if !ok {
-		return
-	}
+	folder := reference.Path(t)
 	session := openSession(t, engine.File{Path: filepath.Join(folder, "vectors", "yolov8_dynamic", "model.onnx")})
 	image := decoded(t, filepath.Join(folder, "data", "images", "000000005001.jpg"))
 	var answers [2]flow.Result

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
-	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -13,25 +12,12 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
+	"github.com/spatial-flow/spatial-flow/flow/reference"
 	"github.com/spatial-flow/spatial-flow/workers/depth"
 	"github.com/spatial-flow/spatial-flow/workers/detect"
 	"github.com/spatial-flow/spatial-flow/workers/engine"
 	"github.com/spatial-flow/spatial-flow/workers/picture"
 )
-
-// shared is the folder of reference vectors beside the project. Without it a test says so, loudly, and ends.
-func shared(t *testing.T) (folder string, ok bool) {
-	t.Helper()
-	folder = os.Getenv("SPATIALFLOW_SHARED")
-	if folder == "" {
-		folder = filepath.Join("..", "..", "shared")
-	}
-	if _, err := os.Stat(filepath.Join(folder, "vectors", "manifest.json")); err != nil {
-		fmt.Fprintf(os.Stderr, "!!! %s compares with nothing: no reference vectors in %s (set SPATIALFLOW_SHARED)\n", t.Name(), folder)
-		return "", false
-	}
-	return folder, true
-}
 
 func read(t *testing.T, into any, path ...string) {
 	t.Helper()
@@ -108,10 +94,7 @@ type expectedBox struct {
 // Boxes agree with what the reference answers on the same file and pictures.
 func TestDetectionAgreesWithReference(t *testing.T) {
 	t.Parallel()
-	folder, ok := shared(t)
-	if !ok {
-		return
-	}
+	folder := reference.Path(t)
 	for _, test := range []struct {
 		name string
 		size int
@@ -194,10 +177,7 @@ func overlap(a, b [4]float32) float32 {
 // Depth maps, after the wire, agree with what the authors' own code answers on the same file and pictures.
 func TestDepthAgreesWithReferenceAfterTheWire(t *testing.T) {
 	t.Parallel()
-	folder, ok := shared(t)
-	if !ok {
-		return
-	}
+	folder := reference.Path(t)
 	for _, test := range []struct {
 		name, set string
 		size      int
@@ -258,10 +238,7 @@ func difference(t *testing.T, d *depthmap.Map, file string) (mean, p99 float64) 
 
 func TestDepthAnythingV1Loads(t *testing.T) {
 	t.Parallel()
-	folder, ok := shared(t)
-	if !ok {
-		return
-	}
+	folder := reference.Path(t)
 	session := openSession(t, engine.File{Path: filepath.Join(folder, "vectors", "da_v1_dynamic", "model.onnx")})
 	model, err := depth.Open(session.Graph, depth.Settings{Size: 252, Bits: depthmap.DefaultBits})
 	if err != nil {

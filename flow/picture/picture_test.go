@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"image"
 	"image/color"
 	"image/gif"
@@ -16,6 +15,7 @@ import (
 	"golang.org/x/image/tiff"
 
 	"github.com/spatial-flow/spatial-flow/flow/picture"
+	"github.com/spatial-flow/spatial-flow/flow/reference"
 )
 
 // quarters are the colours in the middle of a picture's quarters, row by row.
@@ -292,26 +292,10 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-func shared(t *testing.T) string {
-	root := os.Getenv("SPATIALFLOW_SHARED")
-	if root == "" {
-		root = "../../../shared"
-	}
-	folder := filepath.Join(root, "cases", "pictures")
-	if _, err := os.Stat(folder); err != nil {
-		fmt.Fprintf(os.Stderr, "!!! %s compares with nothing: no pictures in %s (set SPATIALFLOW_SHARED)\n", t.Name(), folder)
-		return ""
-	}
-	return folder
-}
-
 // Files as people have them, made from one photograph, look like it.
 func TestPeoplesPictures(t *testing.T) {
 	t.Parallel()
-	folder := shared(t)
-	if folder == "" {
-		return
-	}
+	folder := reference.Path(t, "cases", "pictures")
 	decode := func(name string) (picture.File, *image.RGBA, error) {
 		data, err := os.ReadFile(filepath.Join(folder, name))
 		if err != nil {

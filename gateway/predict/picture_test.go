@@ -2,11 +2,9 @@ package predict
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"image"
 	"image/color"
 	"image/jpeg"
@@ -23,6 +21,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 	"github.com/spatial-flow/spatial-flow/flow/picture"
+	"github.com/spatial-flow/spatial-flow/flow/reference"
 )
 
 // corners is a picture of width × height whose quarters are black, red, green and white, row by row.
@@ -204,15 +203,15 @@ func TestPrepareRefuses(t *testing.T) {
 // pictureFiles are files of all kinds: the project's own, and those as people have them, when they are there.
 func pictureFiles(t *testing.T) []string {
 	t.Helper()
-	root := cmp.Or(os.Getenv("SPATIALFLOW_SHARED"), "../../../shared")
+	folders := []string{"../../flow/picture/testdata"}
+	if peoples, there := reference.Part(t, "cases", "pictures"); there {
+		folders = append(folders, peoples)
+	}
 	var files []string
-	for _, pattern := range []string{"../../flow/picture/testdata/*.*", root + "/cases/pictures/*.*"} {
-		found, err := filepath.Glob(pattern)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(found) == 0 {
-			fmt.Fprintf(os.Stderr, "!!! %s compares less: no pictures in %s (set SPATIALFLOW_SHARED)\n", t.Name(), pattern)
+	for _, folder := range folders {
+		found, err := filepath.Glob(filepath.Join(folder, "*.*"))
+		if err != nil || len(found) == 0 {
+			t.Fatalf("no pictures in %s: %v", folder, err)
 		}
 		files = append(files, found...)
 	}

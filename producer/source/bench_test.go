@@ -4,26 +4,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/spatial-flow/spatial-flow/flow/reference"
 )
 
 // BenchmarkFilm plays whole films, reading alone and with the JPEG encoding that follows: pictures a second, and the CPU time of this
 // process and those that it started, for each.
 func BenchmarkFilm(b *testing.B) {
-	root := os.Getenv("SPATIALFLOW_SHARED")
-	if root == "" {
-		root = filepath.Join("..", "..", "..", "shared")
-	}
-	small := filepath.Join(root, "data", "pedestrians.avi")
-	if _, err := os.Stat(small); err != nil {
-		fmt.Fprintf(os.Stderr, "\n*** %s NEEDS THE SHARED DATA: %v\n\n", b.Name(), err)
-		return
-	}
+	small := reference.Path(b, "data", "pedestrians.avi")
 	large := filepath.Join(b.TempDir(), "1080p.mp4")
 	cmd := exec.Command("ffmpeg", "-nostdin", "-v", "error", "-i", small, "-vf", "scale=1920:1080", "-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", large)
 	if out, err := cmd.CombinedOutput(); err != nil {

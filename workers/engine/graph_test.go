@@ -8,6 +8,7 @@ import (
 
 	ort "github.com/yalue/onnxruntime_go"
 
+	"github.com/spatial-flow/spatial-flow/flow/reference"
 	"github.com/spatial-flow/spatial-flow/workers/engine"
 	"github.com/spatial-flow/spatial-flow/workers/models"
 )
@@ -20,10 +21,11 @@ func TestReadAgreesWithONNXRuntime(t *testing.T) {
 		"nocost_detect.onnx": writeFile(t, "nocost_detect.onnx", models.NoCostDetect),
 		"nocost_depth.onnx":  writeFile(t, "nocost_depth.onnx", models.NoCostDepth),
 	}
+	folder, there := reference.Part(t)
 	for _, pattern := range []string{"vectors/*/model.onnx", "models/*.onnx"} {
-		found, err := filepath.Glob(filepath.Join("..", "..", "..", "shared", pattern))
-		if err != nil {
-			t.Fatal(err)
+		found, err := filepath.Glob(filepath.Join(folder, pattern))
+		if err != nil || there && len(found) == 0 {
+			t.Fatalf("no models in %s: %v", folder, err)
 		}
 		for _, path := range found {
 			files[path] = path

@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/spatial-flow/spatial-flow/flow/reference"
 	"github.com/spatial-flow/spatial-flow/producer/source/ffmpeg"
 )
 
@@ -54,27 +54,9 @@ func play(ctx context.Context, path string) (p played) {
 	}
 }
 
-// cases is the folder of films that broke the product; empty when it is not there, which is said.
-func cases(t *testing.T) string {
-	t.Helper()
-	root := os.Getenv("SPATIALFLOW_SHARED")
-	if root == "" {
-		root = filepath.Join("..", "..", "..", "..", "shared")
-	}
-	folder := filepath.Join(root, "cases", "films")
-	if _, err := os.Stat(folder); err != nil {
-		fmt.Fprintf(os.Stderr, "\n*** %s NEEDS THE SHARED CASES: %v\n\n", t.Name(), err)
-		return ""
-	}
-	return folder
-}
-
 func TestCases(t *testing.T) {
 	t.Parallel()
-	folder := cases(t)
-	if folder == "" {
-		return
-	}
+	folder := reference.Path(t, "cases", "films")
 	for name, want := range map[string]struct {
 		pictures      int
 		width, height int
