@@ -10,6 +10,7 @@ import (
 	"gocv.io/x/gocv"
 
 	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/picture"
 )
 
 // maxPicture is what a picture may take of a message, in bytes: the rest of the frame fits beside it.
@@ -58,10 +59,18 @@ func encodeAt(mat gocv.Mat, quality int) ([]byte, int, error) {
 // Shrink makes a picture that takes more than most bytes small enough, at a lower quality first and then with fewer pixels.
 // An error is returned when that is not to be had, or the picture is no JPEG.
 func (p *Picture) Shrink(most int) error {
+	file, err := picture.Open(p.Data)
+	if err != nil || file.Kind != picture.JPEG {
+		return fmt.Errorf("%w: can't be decoded to make it smaller", errBroken)
+	}
+	by, err := file.Reduction(picture.DefaultMaxPixels)
+	if err != nil {
+		return fmt.Errorf("%w: make it smaller: %w", errBroken, err)
+	}
 	mat := gocv.NewMat()
 	defer mat.Close()
-	if err := gocv.IMDecodeIntoMat(p.Data, gocv.IMReadColor, &mat); err != nil || mat.Empty() {
-		return fmt.Errorf("%w: can't be decoded to make it smaller", errBroken)
+	if err := decodeReduced(&mat, p.Data, file, by); err != nil {
+		return fmt.Errorf("make it smaller: %w", err)
 	}
 	begin := time.Now()
 	defer func() { p.Encode += time.Since(begin) }()

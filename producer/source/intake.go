@@ -18,11 +18,12 @@ import (
 // Bounds of what is read.
 const (
 	maxFileBytes = 64 << 20          // of a picture file
-	maxPixels    = picture.MaxPixels // of a picture
+	maxPixels    = picture.MaxPixels // of a camera's picture
 )
 
 // Intake turns picture files into pictures. A JPEG travels byte for byte, unless it must be turned, holds inks, or is too
-// large for a message; all else is decoded and encoded once.
+// large for a message; all else is decoded and encoded once. What would be decoded to more than [picture.DefaultMaxPixels] is
+// made smaller while it is decoded, where it is a JPEG, and refused else.
 type Intake struct{ Settings Settings }
 
 // file reads one file. A file that can't be sent is a picture too: broken says why, and names the file.
@@ -76,42 +77,75 @@ func (in Intake) Fill(p *Picture, data []byte) error {
 	if err != nil {
 		return err
 	}
+	by, err := file.Reduction(picture.DefaultMaxPixels)
+	if err != nil {
+		return err
+	}
 	p.Width, p.Height = file.Width, file.Height
 	width, height := in.Settings.fit(file.Width, file.Height)
 	if file.Ready() && len(data) <= maxPicture && width == file.Width && height == file.Height {
 		p.Data = data
 		return nil
 	}
-	p.Pixels = undecoded{file, in.Settings}
+	p.Pixels = undecoded{file, data, by, in.Settings}
 	return nil
 }
 
 // undecoded are the pixels of a picture file.
 type undecoded struct {
 	file     picture.File
+	data     []byte
+	by       int // times smaller
 	settings Settings
 }
 
 func (u undecoded) Release() {}
 
 func (u undecoded) Encode() (data []byte, width, height int, err error) {
-	img, err := u.file.Decode()
+	mat := gocv.NewMat()
+	defer mat.Close()
+	if u.by > 1 {
+		err = decodeReduced(&mat, u.data, u.file, u.by)
+	} else {
+		err = u.decode(&mat)
+	}
 	if err != nil {
 		return nil, 0, 0, err
 	}
-	mat, err := gocv.NewMatFromBytes(u.file.Height, u.file.Width, gocv.MatTypeCV8UC4, img.Pix)
-	if err != nil {
-		return nil, 0, 0, fmt.Errorf("%w: decode: %w", errBroken, err)
-	}
-	defer mat.Close()
-	colours := gocv.NewMat()
-	defer colours.Close()
-	if err := gocv.CvtColor(mat, &colours, gocv.ColorRGBAToBGR); err != nil {
-		return nil, 0, 0, fmt.Errorf("%w: decode: %w", errBroken, err)
-	}
-	width, height = u.settings.fit(u.file.Width, u.file.Height)
-	data, err = encode(colours, u.settings)
+	width, height = u.settings.fit(mat.Cols(), mat.Rows())
+	data, err = encode(mat, u.settings)
 	return data, width, height, err
+}
+
+// decode decodes the whole picture as every door does.
+func (u undecoded) decode(into *gocv.Mat) error {
+	img, err := u.file.Decode()
+	if err != nil {
+		return err
+	}
+	colours, err := gocv.NewMatFromBytes(u.file.Height, u.file.Width, gocv.MatTypeCV8UC4, img.Pix)
+	if err != nil {
+		return fmt.Errorf("%w: decode: %w", errBroken, err)
+	}
+	defer colours.Close()
+	if err := gocv.CvtColor(colours, into, gocv.ColorRGBAToBGR); err != nil {
+		return fmt.Errorf("%w: decode: %w", errBroken, err)
+	}
+	return nil
+}
+
+// reducing are OpenCV's ways to make a JPEG smaller while it is decoded, by how many times.
+var reducing = map[int]gocv.IMReadFlag{1: gocv.IMReadColor, 2: gocv.IMReadReducedColor2, 4: gocv.IMReadReducedColor4, 8: gocv.IMReadReducedColor8}
+
+// decodeReduced decodes a JPEG some times smaller, and upright.
+func decodeReduced(into *gocv.Mat, data []byte, file picture.File, by int) error {
+	if err := gocv.IMDecodeIntoMat(data, reducing[by], into); err != nil {
+		return fmt.Errorf("%w: decode: %w", errBroken, err)
+	}
+	if width, height := file.Reduced(by); into.Cols() != width || into.Rows() != height {
+		return fmt.Errorf("%w: decode JPEG of %dx%d", errBroken, file.Width, file.Height)
+	}
+	return nil
 }
 
 // fit is the size that a picture of width × height pixels is sent at.
