@@ -17,14 +17,14 @@ import (
 	"github.com/spatial-flow/spatial-flow/workers/models"
 )
 
-// spoiled is a session whose output is changed before it is looked at.
+// spoiled is an engine whose output is changed before it is looked at.
 type spoiled struct {
-	*engine.Session
+	model.Engine
 	spoil func(output []float32, shape []int64) ([]float32, []int64)
 }
 
-func (s spoiled) Run(ctx context.Context, t *engine.Tensors) ([]float32, []int64, error) {
-	output, shape, err := s.Session.Run(ctx, t)
+func (s spoiled) Run(ctx context.Context, t model.Tensors) ([]float32, []int64, error) {
+	output, shape, err := s.Engine.Run(ctx, t)
 	if err == nil && s.spoil != nil {
 		output, shape = s.spoil(output, shape)
 	}
@@ -99,7 +99,7 @@ func TestCheck(t *testing.T) {
 			} else {
 				session, m = openDetect(t)
 			}
-			err := model.Check(t.Context(), spoiled{session, test.spoil}, m)
+			err := model.Check(t.Context(), spoiled{model.On(session), test.spoil}, m)
 			if test.says == "" {
 				if err != nil {
 					t.Error(err)
@@ -138,7 +138,7 @@ func TestSupportedModelsPassTheCheck(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := model.Check(t.Context(), session, m); err != nil {
+			if err := model.Check(t.Context(), model.On(session), m); err != nil {
 				t.Error(err)
 			}
 		})

@@ -48,12 +48,17 @@ func Open(graph engine.Graph, settings Settings) (*Model, error) {
 	for _, f := range families {
 		input, kind, err := f.recognise(graph, settings)
 		if err == nil {
-			return &Model{
+			m := &Model{
 				description: model.Description{
 					File: graph.Name, Task: flow.TaskDepth, Family: f.name, Input: input, Output: graph.Outputs[0].Name, Kind: kind, Bits: settings.Bits,
 				},
 				packers: sync.Pool{New: func() any { return new(depthmap.Packer) }},
-			}, nil
+			}
+			if len(m.FirstShapes()) == 0 {
+				_, _, err := m.Shape(1, 1)
+				return nil, fmt.Errorf("%w %s: not even for a square: %w", ErrUnsupported, graph.Name, err)
+			}
+			return m, nil
 		}
 		reasons, supported = append(reasons, err.Error()), append(supported, f.supports)
 	}

@@ -1,10 +1,13 @@
 package depth
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
+	"github.com/spatial-flow/spatial-flow/workers/engine"
 	"github.com/spatial-flow/spatial-flow/workers/model"
+	"github.com/spatial-flow/spatial-flow/workers/models"
 )
 
 func TestShape(t *testing.T) {
@@ -33,5 +36,21 @@ func TestShape(t *testing.T) {
 	}
 	if height, width, err := (&Model{description: model.Description{Input: model.Input{Width: 252, Height: 252}}}).Shape(1, 1000); width != 252 || height != 252 || err != nil {
 		t.Errorf("a model of fixed size: %dx%d, %v", width, height, err)
+	}
+}
+
+// A size at which every picture would be refused is refused at the start.
+func TestSizeThatIsTooLargeForAll(t *testing.T) {
+	t.Parallel()
+	graph, err := engine.Read(engine.File{Name: "nocost_depth.onnx", Data: models.NoCostDepth})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(graph, Settings{Size: 2045, Bits: 10}); !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), "smaller --depth-size") {
+		t.Errorf("%v, want ErrUnsupported", err)
+	}
+	m, err := Open(graph, Settings{Size: 2044, Bits: 10})
+	if err != nil || len(m.FirstShapes()) != 1 {
+		t.Errorf("a square fits: %v", err)
 	}
 }

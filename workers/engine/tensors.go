@@ -22,7 +22,8 @@ type Tensors struct {
 }
 
 // Tensors takes a set of tensors from the session's store, whose input is of that shape (batch, channels, height, width), or
-// makes one. Release gives it back; the store keeps those that were used last, 256 MiB in all.
+// makes one. Release gives it back; the store keeps those that were used last, 256 MiB in all. [ErrRun] is returned when there is
+// no memory for it.
 func (s *Session) Tensors(shape [4]int) (*Tensors, error) {
 	if t := s.store.take(shape); t != nil {
 		return t, nil
@@ -30,10 +31,10 @@ func (s *Session) Tensors(shape [4]int) (*Tensors, error) {
 	t := &Tensors{session: s, shape: shape}
 	var err error
 	if t.input, err = newTensor([]int64{int64(shape[0]), int64(shape[1]), int64(shape[2]), int64(shape[3])}); err != nil {
-		return nil, fmt.Errorf("make input tensor %v: %w", shape, err)
+		return nil, fmt.Errorf("%w: %s: make input tensor %v: %w", ErrRun, s.Name, shape, err)
 	}
 	if t.options, err = ort.NewRunOptions(); err != nil {
-		return nil, errors.Join(fmt.Errorf("make run options: %w", err), t.input.destroy())
+		return nil, errors.Join(fmt.Errorf("%w: %s: make run options: %w", ErrRun, s.Name, err), t.input.destroy())
 	}
 	return t, nil
 }

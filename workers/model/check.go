@@ -9,10 +9,37 @@ import (
 	"github.com/spatial-flow/spatial-flow/workers/picture"
 )
 
-// Engine runs a model; an [engine.Session] does.
+// Engine runs a model. It serves many goroutines.
 type Engine interface {
-	Tensors(shape [4]int) (*engine.Tensors, error)
-	Run(ctx context.Context, t *engine.Tensors) (output []float32, shape []int64, err error)
+	// Tensors takes a set of tensors whose input has that shape: batch, channels, height, width. [engine.ErrRun] is returned when
+	// there is no memory for it.
+	Tensors(shape [4]int) (Tensors, error)
+	// Run returns the output and its shape, valid until the tensors are released. [engine.ErrTerminated] is returned when ctx
+	// ended, once the run has; [engine.ErrRun] when it failed.
+	Run(ctx context.Context, t Tensors) (output []float32, shape []int64, err error)
+}
+
+// Tensors are an input and its output, for one goroutine at a time.
+type Tensors interface {
+	Input() []float32
+	Release()
+}
+
+// On is ONNX Runtime as an engine.
+func On(s *engine.Session) Engine { return session{s} }
+
+type session struct{ *engine.Session }
+
+func (s session) Tensors(shape [4]int) (Tensors, error) {
+	t, err := s.Session.Tensors(shape)
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+func (s session) Run(ctx context.Context, t Tensors) ([]float32, []int64, error) {
+	return s.Session.Run(ctx, t.(*engine.Tensors))
 }
 
 // Model makes inputs of pictures and reads outputs; detect's and depth's models do.
@@ -46,7 +73,12 @@ func Try(ctx context.Context, e Engine, m Model, shape [2]int) error {
 	return nil
 }
 
-func try(ctx context.Context, e Engine, m Model, height, width int) error {
+func try(ctx context.Context, e Engine, m Model, height, width int) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w: panic: %v", ErrOutput, r)
+		}
+	}()
 	p, err := picture.Dummy(width, height)
 	if err != nil {
 		return err

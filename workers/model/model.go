@@ -77,11 +77,14 @@ func (d Description) String() string {
 }
 
 // FirstShapes are the inputs' heights and widths of pictures of 16:9 and 4:3, as most cameras have them, each once, but for those
-// that the model refuses. shape is the model's Shape.
+// that the model refuses; of a square then. shape is the model's Shape.
 func FirstShapes(shape func(width, height int) (inputHeight, inputWidth int, err error)) (list [][2]int) {
-	for _, size := range [][2]int{{1920, 1080}, {640, 480}} {
+	for _, size := range [][2]int{{1920, 1080}, {640, 480}, {640, 640}} {
 		height, width, err := shape(size[0], size[1])
-		if first := [2]int{height, width}; err == nil && !slices.Contains(list, first) {
+		if square := size[0] == size[1]; err != nil || square && len(list) > 0 {
+			continue
+		}
+		if first := [2]int{height, width}; !slices.Contains(list, first) {
 			list = append(list, first)
 		}
 	}
