@@ -138,3 +138,17 @@ func TestFindLibraryForAProvider(t *testing.T) {
 	touch(filepath.Join(filepath.Dir(cached), "libonnxruntime_providers_tensorrt.so"))
 	expect("a cache folder with TensorRT", TensorRT, cached)
 }
+
+// With what it has itself, a pool and its callers are as many as the CPUs: half of a machine of 16 stood still with two.
+func TestThreads(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ cpus, runs, want int }{{16, 2, 15}, {64, 2, 63}, {2, 2, 1}, {2, 1, 2}, {2, 0, 2}, {1, 1, 1}, {4, 16, 1}} {
+		got := threads(test.cpus, test.runs)
+		if got != test.want {
+			t.Errorf("%d CPUs, %d runs: %d, want %d", test.cpus, test.runs, got, test.want)
+		}
+		if busy := got - 1 + max(1, test.runs); busy < test.cpus {
+			t.Errorf("%d CPUs, %d runs: %d busy", test.cpus, test.runs, busy)
+		}
+	}
+}

@@ -17,10 +17,11 @@ import (
 type Options struct {
 	Library  string // path of libonnxruntime; empty: looked for, see [FindLibrary]
 	Provider string // cpu, cuda or tensorrt
-	// Threads of the session's pool, which all its runs share; 0: the CPUs of this process, whose number follows the cgroup's
-	// limit. However many runs are side by side, that is as quick as any smaller number (BenchmarkThreads): threads do not spin,
-	// and each caller works as one of them.
+	// Threads of the session's pool, which all its runs share, the callers among them: of so many, all but one are its own. 0: as
+	// many as keep the CPUs of this process busy while Runs are under way, and no more: 15 of 16 CPUs for two runs, one of two. One
+	// more than that takes 1.17 times the CPU a picture (BenchmarkThreads). The number of CPUs follows the cgroup's limit.
 	Threads int
+	Runs    int          // at once; 0: one
 	Log     *slog.Logger // of ONNX Runtime's own lines, at most one a second; nil: slog's default. One process has one: the last
 
 	// What follows is of cuda and tensorrt, and has not run on hardware yet.
@@ -49,7 +50,7 @@ type Session struct {
 func Open(file File, o Options) (*Session, error) {
 	said.to(o.Log)
 	if o.Threads == 0 {
-		o.Threads = runtime.GOMAXPROCS(0)
+		o.Threads = threads(runtime.GOMAXPROCS(0), o.Runs)
 	}
 	if err := load(o); err != nil {
 		return nil, err
@@ -79,6 +80,9 @@ func Open(file File, o Options) (*Session, error) {
 	s.place()
 	return s, nil
 }
+
+// threads of a pool that, with the callers of so many runs, are as many as the CPUs.
+func threads(cpus, runs int) int { return max(1, cpus-max(runs, 1)+1) }
 
 // place finds out what runs where.
 func (s *Session) place() {
