@@ -123,6 +123,7 @@ type sceneCount struct {
 	frames map[string]bool
 	last   time.Time
 	gap    time.Duration // the longest between two scenes
+	others int           // that are not complete
 }
 
 func (f *fleet) countScenes() *sceneCount {
@@ -132,6 +133,9 @@ func (f *fleet) countScenes() *sceneCount {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.frames[msg.Subject] = true
+		if outcome := msg.Header.Get(bus.OutcomeHeader); outcome != string(flow.OutcomeComplete) {
+			c.others++
+		}
 		if now := time.Now(); c.last.IsZero() {
 			c.last = now
 		} else {
@@ -149,6 +153,12 @@ func (c *sceneCount) len() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.frames)
+}
+
+func (c *sceneCount) incomplete() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.others
 }
 
 func (c *sceneCount) longest() time.Duration {

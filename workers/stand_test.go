@@ -82,6 +82,49 @@ func (s *standIn) Run(ctx context.Context, in tensors) ([]float32, []int64, erro
 	return in.Input(), nil, nil
 }
 
+// fixed is a stand-in whose input has one size, so that pictures of all widths have its shape.
+type fixed struct{ *standIn }
+
+func (f *fixed) Shape(int, int) (int, int, error) { return f.first[0], f.first[1], nil }
+
+// slowShape is a stand-in that does something else at one shape.
+type slowShape struct {
+	*standIn
+	shape [2]int
+	begun func()
+	err   error
+}
+
+type shapedTensors struct {
+	standTensors
+	shape [2]int
+}
+
+func (s *slowShape) Tensors(shape [4]int) (tensors, error) {
+	return shapedTensors{make(standTensors, shape[1]*shape[2]*shape[3]), [2]int{shape[2], shape[3]}}, nil
+}
+
+func (s *slowShape) Run(ctx context.Context, in tensors) ([]float32, []int64, error) {
+	if in.(shapedTensors).shape == s.shape {
+		if s.begun != nil {
+			s.begun()
+		}
+		if s.err != nil {
+			return nil, nil, s.err
+		}
+	}
+	return s.standIn.Run(ctx, in)
+}
+
+// stand is a stand-in for model and device.
+type stand interface {
+	answerer
+	device
+	base() *standIn
+}
+
+func (s *standIn) base() *standIn { return s }
+
 // bench is a provisioned server with a connection of the test's own.
 type bench struct {
 	server *natsserver.Server
@@ -130,10 +173,10 @@ type life struct {
 }
 
 // start runs a worker with a stand-in; change, unless nil, changes its settings.
-func (b bench) start(t testing.TB, s *standIn, change func(*Config)) *life {
+func (b bench) start(t testing.TB, s stand, change func(*Config)) *life {
 	t.Helper()
-	if s.first == [2]int{} {
-		s.first = [2]int{48, 64}
+	if base := s.base(); base.first == [2]int{} {
+		base.first = [2]int{48, 64}
 	}
 	var cfg Config
 	if err := service.Defaults(&cfg); err != nil {
