@@ -74,7 +74,7 @@ func benchmarkBusy(b *testing.B, width, height int, takes time.Duration) {
 	}
 	defer own.Close()
 	device := &sleeper{device: rigged(sessionDevice(session)), takes: takes}
-	w := newWorker(cfg, service.Env{Bus: own, Log: quiet, Metrics: prometheus.NewRegistry(), Health: new(telemetry.Health)}, model, device, "cpu")
+	w := newWorker(cfg, service.Env{Bus: own, Log: quiet, Metrics: prometheus.NewRegistry(), Health: new(telemetry.Health)}, model, device, placement{provider: "cpu"})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- w.run(ctx) }()

@@ -4,24 +4,35 @@ package workers
 
 import (
 	"fmt"
+	"log/slog"
 	"runtime"
 	"time"
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
+	bounds "github.com/spatial-flow/spatial-flow/flow/picture"
+	"github.com/spatial-flow/spatial-flow/workers/engine"
 	"github.com/spatial-flow/spatial-flow/workers/picture"
 )
 
 // Inference is how models are run: the settings that every program with models in it has.
 type Inference struct {
 	Provider    string `enum:"cpu,cuda,tensorrt" default:"cpu" help:"ONNX Runtime execution provider: cpu, cuda or tensorrt (the latter two have not run on hardware yet)."`
-	Parallel    int    `default:"2" help:"Frames that the model works on at once."`
-	Prefetch    int    `default:"0" help:"Most frames that are made ready for the model meanwhile; 0: the CPUs of this process and 2. As many are taken as it needs to be busy."`
-	Threads     int    `default:"0" help:"Threads of one inference; 0: the CPUs of this process (cgroup) shared among --parallel."`
+	Parallel    int    `default:"2" help:"Frames that a model works on at once."`
+	Prefetch    int    `default:"0" help:"Most frames that are made ready for the model meanwhile; as many are as it needs to be busy. 0: as many as the CPUs of this process and 2."`
+	Threads     int    `default:"0" help:"Threads that all inferences share; 0: as many as the CPUs of this process (cgroup)."`
 	Onnxruntime string `placeholder:"FILE" help:"libonnxruntime; else it is looked for in the user's cache folder and in the system's places."`
+	MaxPixels   int    `default:"25000000" help:"Pixels that a picture is decoded to at most: larger JPEGs are decoded at 1/2, 1/4 or 1/8, others refused."`
 
-	InferDeadline time.Duration `default:"0" help:"After this time an inference is ended and its frame goes to another worker; one that does not end, ends the worker. 0: 20 times as long as they take, at least 10 s."`
-	WarmDeadline  time.Duration `default:"10m" help:"The same for the first inference of each shape of input, which a provider may take minutes for."`
+	InferDeadline time.Duration `default:"0" help:"After this time an inference is ended, and its frame goes to another worker; one that does not end, ends the program. 0: 20 times as long as they take, at least 10s."`
+	WarmDeadline  time.Duration `default:"10m" help:"The same for the first inference with an input of some shape, for which a provider may take minutes."`
+
+	Device         int    `default:"0" help:"cuda, tensorrt: which GPU, from 0."`
+	GPUMemory      int64  `name:"gpu-memory" default:"0" help:"cuda: most memory of the GPU that ONNX Runtime takes, in MiB; 0: no bound."`
+	TF32           bool   `name:"tf32" help:"cuda: TensorFloat-32 in matrix products: faster, with 10 bits of mantissa."`
+	FP16           bool   `name:"fp16" help:"tensorrt: compute in half precision: faster; scores and depths differ a little from the CPU's."`
+	TRTCache       string `name:"trt-cache" placeholder:"DIR" help:"tensorrt: folder of the engines that were built, which is made; else one in the user's cache folder."`
+	StrictProvider bool   `help:"Refuse a model of which some nodes would run on the CPU."`
 }
 
 // Detection is what a detector's answer holds.
@@ -71,6 +82,10 @@ func (c Config) Validate() error {
 		return fmt.Errorf("%w: --infer-deadline %v is not 10ms or more, or 0", ErrConfig, c.InferDeadline)
 	case c.WarmDeadline < time.Second:
 		return fmt.Errorf("%w: --warm-deadline %v is below 1s", ErrConfig, c.WarmDeadline)
+	case c.MaxPixels < 1 || c.MaxPixels > bounds.MaxPixels:
+		return fmt.Errorf("%w: --max-pixels %d is not 1 to %d", ErrConfig, c.MaxPixels, bounds.MaxPixels)
+	case c.Device < 0 || c.GPUMemory < 0:
+		return fmt.Errorf("%w: --device %d, --gpu-memory %d: at least 0", ErrConfig, c.Device, c.GPUMemory)
 	case c.Threads < 0:
 		return fmt.Errorf("%w: --threads %d is below 0", ErrConfig, c.Threads)
 	case !(c.Confidence >= 0 && c.Confidence < 1):
@@ -92,15 +107,7 @@ func (c Config) Validate() error {
 // task is what the group's workers do.
 func (c Config) task() flow.Task { return flow.Group{Name: c.Group, Task: c.Task}.Does() }
 
-// threads of one inference. GOMAXPROCS follows the cgroup's CPU limit.
-func (c Config) threads() int {
-	if c.Threads > 0 {
-		return c.Threads
-	}
-	return max(1, runtime.GOMAXPROCS(0)/c.Parallel)
-}
-
-// prefetch is how many frames of a mode may be in hand beyond those in the model.
+// prefetch is how many frames of a mode may be in hand beyond those in the model. GOMAXPROCS follows the cgroup's CPU limit.
 func (c Config) prefetch() int {
 	if c.Prefetch > 0 {
 		return c.Prefetch
@@ -110,3 +117,11 @@ func (c Config) prefetch() int {
 
 // most frames of a mode that are before the model or in it.
 func (c Config) most() int { return c.Parallel + c.prefetch() }
+
+// options are those of the engine.
+func (c Config) options(log *slog.Logger) engine.Options {
+	return engine.Options{
+		Library: c.Onnxruntime, Provider: c.Provider, Threads: c.Threads, Log: log,
+		Device: c.Device, Memory: c.GPUMemory << 20, TF32: c.TF32, FP16: c.FP16, Cache: c.TRTCache, Strict: c.StrictProvider,
+	}
+}

@@ -34,6 +34,7 @@ func (m memory) take(bytes int64) int64 {
 // prepareAll makes inputs of the pictures of frames, one after the other, until no more come.
 func (w *worker) prepareAll() {
 	p := picture.NewPicture()
+	p.MaxPixels = w.cfg.MaxPixels
 	defer func() {
 		if err := p.Close(); err != nil {
 			w.env.Log.Warn("memory of a picture not freed", "group", w.cfg.Group, "error", err)

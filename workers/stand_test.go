@@ -190,7 +190,7 @@ func (b bench) start(t testing.TB, s stand, change func(*Config)) *life {
 		t.Fatal(err)
 	}
 	l := &life{health: new(telemetry.Health), own: own, ended: make(chan error, 1)}
-	l.worker = newWorker(cfg, service.Env{Bus: own, Log: quiet, Metrics: prometheus.NewRegistry(), Health: l.health}, s, s, "cpu")
+	l.worker = newWorker(cfg, service.Env{Bus: own, Log: quiet, Metrics: prometheus.NewRegistry(), Health: l.health}, s, s, placement{provider: "cpu"})
 	ctx, cancel := context.WithCancel(context.Background())
 	l.cancel = cancel
 	go func() { l.ended <- l.worker.run(ctx) }()

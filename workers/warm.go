@@ -1,12 +1,9 @@
 package workers
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"image"
-	"image/jpeg"
 	"sync"
 	"time"
 
@@ -152,41 +149,22 @@ func (w *worker) dummy(ctx context.Context, shape [2]int, within time.Duration) 
 	if err != nil {
 		return err
 	}
-	p := picture.NewPicture()
-	fit, err := w.dummyInput(p, in, shape)
-	if err := errors.Join(err, p.Close()); err != nil {
-		in.Release()
+	defer in.Release()
+	p, err := picture.Dummy(shape[1], shape[0])
+	if err != nil {
 		return err
 	}
-	defer in.Release()
+	defer p.Close()
+	fit, err := w.model.Prepare(p, in.Input(), shape[0], shape[1])
+	if err != nil {
+		return err
+	}
 	output, outputs, err := w.runModel(ctx, in, within, func() {})
 	if err != nil {
 		return err
 	}
-	frame := &flow.Frame{Version: flow.Wire, Source: "dummy", Session: "dummy", Seq: 1, Mode: flow.ModeLossless, Width: dummyWidth, Height: dummyHeight, Plan: []string{w.cfg.Group}}
+	frame := &flow.Frame{Version: flow.Wire, Source: "dummy", Session: "dummy", Seq: 1, Mode: flow.ModeLossless, Width: shape[1], Height: shape[0], Plan: []string{w.cfg.Group}}
 	return w.read(output, outputs, fit, w.result(frame, time.Now()))
-}
-
-const dummyWidth, dummyHeight = 64, 48 // it is brought to the size of any input
-
-// dummyPicture is a JPEG of a ramp from black to white.
-var dummyPicture = sync.OnceValue(func() []byte {
-	m := image.NewGray(image.Rect(0, 0, dummyWidth, dummyHeight))
-	for i := range m.Pix {
-		m.Pix[i] = uint8(i * 255 / len(m.Pix))
-	}
-	var out bytes.Buffer
-	if err := jpeg.Encode(&out, m, nil); err != nil {
-		panic(err) // to memory: can't fail
-	}
-	return out.Bytes()
-})
-
-func (w *worker) dummyInput(p *picture.Picture, in tensors, shape [2]int) (picture.Fit, error) {
-	if err := p.Decode(dummyPicture()); err != nil {
-		return picture.Fit{}, err
-	}
-	return w.model.Prepare(p, in.Input(), shape[0], shape[1])
 }
 
 // read fills in what an output says, and whether the model promises such a one.

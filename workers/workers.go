@@ -70,6 +70,12 @@ func newMetrics(registry prometheus.Registerer, group string, d model.Descriptio
 	}
 }
 
+// placement is where a model's graph runs.
+type placement struct {
+	provider string // that runs most of it
+	nodes    string // how many where
+}
+
 // worker answers frames with a model, in stages: frames are taken, prepared, run and answered.
 type worker struct {
 	cfg      Config
@@ -77,7 +83,7 @@ type worker struct {
 	model    answerer
 	is       model.Description
 	device   device
-	provider string
+	where    placement
 	metrics  metrics
 	instance string // in alive messages
 	host     string
@@ -110,8 +116,7 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
-	opened, err := engine.Open(engine.File{Path: cfg.Model, Name: cfg.Model, Data: cfg.ModelData},
-		engine.Options{Library: cfg.Onnxruntime, Provider: cfg.Provider, Threads: cfg.threads()})
+	opened, err := engine.Open(engine.File{Path: cfg.Model, Name: cfg.Model, Data: cfg.ModelData}, cfg.options(env.Log))
 	if err != nil {
 		return err
 	}
@@ -120,8 +125,8 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 		return errors.Join(err, opened.Close())
 	}
 	env.Log.Info("model loaded", "group", cfg.Group, "model", opened.Name, "understood", model.Description().String(),
-		"provider", cfg.Provider, "parallel", cfg.Parallel, "threads", cfg.threads())
-	w := newWorker(cfg, env, model, rigged(session{opened}), opened.Provider)
+		"runs", opened.Placement(), "parallel", cfg.Parallel, "threads", opened.Threads)
+	w := newWorker(cfg, env, model, rigged(session{opened}), placement{opened.Provider, opened.Placement()})
 	err = w.run(ctx)
 	if w.isStuck() {
 		return err // what is in use can't be freed
@@ -136,14 +141,14 @@ func openModel(graph engine.Graph, cfg Config) (answerer, error) {
 	return detect.Open(graph, detect.Settings{Confidence: cfg.Confidence, IoU: cfg.IoU, Most: cfg.MaxDet, Size: cfg.DetectSize})
 }
 
-func newWorker(cfg Config, env service.Env, model answerer, device device, provider string) *worker {
+func newWorker(cfg Config, env service.Env, model answerer, device device, where placement) *worker {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
 	}
 	w := &worker{
-		cfg: cfg, env: env, model: model, is: model.Description(), device: device, provider: provider,
-		metrics:  newMetrics(env.Metrics, cfg.Group, model.Description(), provider),
+		cfg: cfg, env: env, model: model, is: model.Description(), device: device, where: where,
+		metrics:  newMetrics(env.Metrics, cfg.Group, model.Description(), where.provider),
 		instance: ulid.Make().String(), host: host,
 		taken: newLanes(cfg.most()), ready: newLanes(cfg.most()), inferred: make(chan *task, cfg.Parallel),
 		memory: newMemory(readyBytes), shapes: newShapes(), hand: newHand(cfg.Parallel, cfg.prefetch()), health: newHealth(), load: newLoad(time.Now()),
@@ -225,8 +230,8 @@ func (w *worker) reached() {
 // status is what alive messages say.
 func (w *worker) status() flow.Alive {
 	alive := flow.Alive{
-		Stage: w.cfg.Group, Instance: w.instance, Host: w.host, Wire: flow.Wire, Model: w.is.File, Family: w.is.Family, Provider: w.provider,
-		Understood: w.is.String(), Parallel: w.hand.live(), Note: w.note(),
+		Stage: w.cfg.Group, Instance: w.instance, Host: w.host, Wire: flow.Wire, Model: w.is.File, Family: w.is.Family, Provider: w.where.provider,
+		Understood: w.is.String() + "; " + w.where.nodes, Parallel: w.hand.live(), Note: w.note(),
 	}
 	alive.Rate, alive.WaitMS, alive.Busy = w.load.since(time.Now(), w.cfg.Parallel)
 	w.metrics.busy.Set(alive.Busy)
