@@ -29,10 +29,10 @@ func (e brokenError) ExitCode() int   { return ExitBroken }
 type health struct {
 	gate sync.RWMutex // held by each run, and alone by who examines the model
 
-	mu     sync.Mutex
-	why    error         // it does not
-	alarm  chan struct{} // closed while a run is late
-	closed bool
+	mu    sync.Mutex
+	why   error         // it does not
+	alarm chan struct{} // closed while a run is late
+	late  int           // runs
 }
 
 func newHealth() *health { return &health{alarm: make(chan struct{})} }
@@ -50,13 +50,18 @@ func (h *health) alarmed() <-chan struct{} {
 	return h.alarm
 }
 
-// raise begins the alarm: what waits is given back, and nothing is taken.
+func (h *health) isLate() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.late > 0
+}
+
+// raise begins an alarm: what waits is given back, and nothing is taken.
 func (w *worker) raise() {
 	w.health.mu.Lock()
 	defer w.health.mu.Unlock()
-	if !w.health.closed {
+	if w.health.late++; w.health.late == 1 {
 		close(w.health.alarm)
-		w.health.closed = true
 		w.hand.change(func() { w.hand.pauses++ })
 	}
 }
@@ -65,8 +70,8 @@ func (w *worker) raise() {
 func (w *worker) calm() {
 	w.health.mu.Lock()
 	defer w.health.mu.Unlock()
-	if w.health.closed {
-		w.health.alarm, w.health.closed = make(chan struct{}), false
+	if w.health.late--; w.health.late == 0 {
+		w.health.alarm = make(chan struct{})
 		w.hand.change(func() { w.hand.pauses-- })
 	}
 }

@@ -85,6 +85,7 @@ func (w *worker) infer(ctx context.Context, slot int, t *task) error {
 		w.calm()
 		return nil
 	}
+	t.pause(time.Now())
 	t.leave()
 	w.inferred <- t
 	return nil
@@ -93,28 +94,25 @@ func (w *worker) infer(ctx context.Context, slot int, t *task) error {
 func (w *worker) inferAlone(ctx context.Context, slot int, t *task) (ran bool, err error) {
 	w.health.gate.RLock()
 	defer w.health.gate.RUnlock()
-	began := time.Now()
-	t.resume(began)
-	switch {
-	case t.over():
-		w.release(t)
-		return false, nil
-	case w.expired(t):
-		w.release(t)
-		w.drop(t, flow.DroppedExpired)
-		return false, nil
-	case !w.shapes.ready(t):
+	if !w.shapes.ready(t) {
 		w.park(ctx, t)
 		return false, nil
-	case !t.begin():
+	}
+	if !t.begin(runs) {
 		w.release(t)
+		return false, nil
+	}
+	began := time.Now()
+	t.resume(began)
+	if w.expired(t) {
+		w.release(t)
+		w.drop(t, flow.DroppedExpired)
 		return false, nil
 	}
 	w.load.begin(slot, began)
 	t.output, t.outputs, err = w.runModel(ctx, t.tensors, w.deadline(), func() { w.late(t) })
 	now := time.Now()
 	w.load.end(slot, now)
-	t.pause(now)
 	w.observe("infer", now.Sub(began))
 	if err == nil {
 		w.pace.inferred(now.Sub(began))
@@ -149,16 +147,19 @@ func (w *worker) runModel(ctx context.Context, in tensors, within time.Duration,
 // late gives back a frame whose run takes too long, before it is known whether that ends.
 func (w *worker) late(t *task) {
 	w.raise()
-	if t.end() {
-		w.countAgainst(t, flow.CauseDeadline, fmt.Errorf("no end of the inference within %v", w.deadline()))
+	if !t.end() { // it has ended meanwhile
+		w.calm()
+		return
 	}
+	w.countAgainst(t, flow.CauseDeadline, fmt.Errorf("no end of the inference within %v", w.deadline()))
 }
 
 // failedRun settles a frame whose run failed, or was ended.
 func (w *worker) failedRun(t *task, err error) {
 	w.release(t)
 	if t.end() {
-		w.failed(t, flow.CauseModel, err)
+		t.pause(time.Now())
+		w.failed(t, causeOf(err), err)
 		return
 	}
 	w.examine(t.shape, err) // it was late, and is given back

@@ -51,19 +51,17 @@ func (w *worker) prepareAll() {
 
 // prepare makes one frame's input.
 func (w *worker) prepare(p *picture.Picture, t *task) {
+	if !t.begin(prepares) {
+		return
+	}
 	began := time.Now()
 	t.resume(began)
-	switch {
-	case t.over():
-		return
-	case w.expired(t):
+	if w.expired(t) {
 		w.drop(t, flow.DroppedExpired)
 		return
 	}
-	if t.meta.NumDelivered > 1 {
-		if !w.begin(t) {
-			return
-		}
+	if t.meta.NumDelivered > 1 && !w.begin(t) {
+		return
 	}
 	err := w.input(p, t)
 	t.pause(time.Now())
@@ -80,6 +78,10 @@ func (w *worker) prepare(p *picture.Picture, t *task) {
 		return
 	}
 	w.pace.prepared(t.idle.Sub(began))
+	t.prepared()
+	if w.running.Err() != nil || w.health.isLate() {
+		w.withdraw(t)
+	}
 	w.enqueue(t)
 }
 

@@ -42,21 +42,23 @@ type task struct {
 
 // States of a task. Whoever makes it over settles it.
 const (
-	waits   = iota // for the model
-	runs           // in it
-	settled        // it is over: answered or given back, or about to be
+	waits    = iota // for a stage
+	prepares        // its input is made
+	runs            // the model is run on it
+	settled         // it is over: answered or given back, or about to be
 )
 
-// begin claims a frame that waits for a run of the model.
-func (t *task) begin() bool { return t.state.CompareAndSwap(waits, runs) }
+// begin claims a frame that waits for a stage.
+func (t *task) begin(stage int32) bool { return t.state.CompareAndSwap(waits, stage) }
+
+// prepared lets it wait for the next stage, unless it is over.
+func (t *task) prepared() { t.state.CompareAndSwap(prepares, waits) }
 
 // withdraw settles a frame that still waits.
 func (t *task) withdraw() bool { return t.state.CompareAndSwap(waits, settled) }
 
 // end settles a frame; false when somebody else has.
 func (t *task) end() bool { return t.state.Swap(settled) != settled }
-
-func (t *task) over() bool { return t.state.Load() == settled }
 
 // resume notes that a stage begins with it, and how long it waited for that.
 func (t *task) resume(now time.Time) {
@@ -107,11 +109,15 @@ func (w *worker) await(ctx context.Context, t *task) {
 	case <-ctx.Done():
 	case <-w.health.alarmed():
 	}
+	w.withdraw(t) // if it is being prepared, who does that sees the same
+	<-t.left
+}
+
+// withdraw gives a frame back that waits for a stage.
+func (w *worker) withdraw(t *task) {
 	if t.withdraw() {
 		w.giveBack(t, w.backAfter())
-		return
 	}
-	<-t.left
 }
 
 // backAfter is the delay of what is given back when this worker stops: others get it at once, unless it is broken: then all are

@@ -80,6 +80,7 @@ func TestHold(t *testing.T) {
 			time.Sleep(test.hold)
 			h.drop(held)
 			time.Sleep(10 * time.Second)
+			synctest.Wait()
 			if msg.told != test.told {
 				t.Errorf("%s: told %d times, want %d", name, msg.told, test.told)
 			}
