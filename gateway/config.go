@@ -35,7 +35,7 @@ func (c Config) Validate() error {
 	for flag, value := range map[string]int64{
 		"max-viewers": int64(c.Live.MaxViewers), "max-watched": int64(c.Live.MaxWatched), "max-sources": int64(c.Live.MaxSources),
 		"frame-bytes": c.Live.FrameBytes, "total-frame-bytes": c.Live.TotalFrameBytes, "queue": int64(c.Live.Queue),
-		"predict-inflight": int64(c.Predict.Inflight), "predict-queue": int64(c.Predict.Queue),
+		"predict-inflight": int64(c.Predict.Inflight), "predict-queue": int64(c.Predict.Queue), "max-pixels": int64(c.Predict.MaxPixels),
 		"watch-within": int64(c.Live.WatchWithin), "write-timeout": int64(c.Live.WriteTimeout), "ping-every": int64(c.Live.PingEvery),
 	} {
 		if value < 1 {

@@ -409,7 +409,7 @@ func TestConfigValidate(t *testing.T) {
 				MaxViewers: 1, MaxWatched: 1, MaxSources: 1, FrameBytes: 1, TotalFrameBytes: 1, Queue: 1,
 				WatchWithin: 1, WriteTimeout: 1, PingEvery: 1,
 			},
-			Predict: predict.Config{Inflight: 1, Queue: 1},
+			Predict: predict.Config{Inflight: 1, Queue: 1, MaxPixels: 1},
 		}
 		if err := cfg.Validate(); err != nil {
 			t.Fatal(err)

@@ -1,14 +1,19 @@
 package gateway_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"image"
 	"image/jpeg"
+	"image/png"
 	"io"
 	"mime/multipart"
+	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -20,6 +25,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/gateway"
+	"github.com/spatial-flow/spatial-flow/gateway/rest"
 )
 
 // answer is what POST /predict said.
@@ -28,7 +34,8 @@ type answer struct {
 	header http.Header
 	body   string
 	api.Prediction
-	Error string `json:"error"`
+	Error  string `json:"error"`
+	Reason string `json:"reason"`
 }
 
 // post sends data as the form's field, or, when field is empty, as it is.
@@ -257,11 +264,127 @@ func TestPredictNamesTheGroup(t *testing.T) {
 	if a := r.post("/predict", "file", picture(t, 1)); a.code != 504 || !strings.Contains(a.Error, "no answer of depth") {
 		t.Errorf("depth is missing: %d %s", a.code, a.body)
 	}
-	m.change = func(s *flow.Scene) {
-		s.Outcome, s.Errors = flow.OutcomeError, map[string]string{"detect": "bad picture: cut short"}
+	failed := r.metric("spatialflow_predict_failed_total", "reason", "missing")
+	for name, test := range map[string]struct {
+		failures     map[string]flow.Failure
+		code         int
+		says, reason string
+	}{
+		"of the picture":   {map[string]flow.Failure{"detect": {Class: flow.ClassPicture}}, 400, "detect: cut short", "picture"},
+		"by older workers": {nil, 400, "detect: cut short", "picture"},
+		"of the workers":   {map[string]flow.Failure{"detect": {Class: flow.ClassLost, Cause: flow.CauseModel}}, 502, "given up: detect: cut short", "lost"},
+		"of another group": {map[string]flow.Failure{"pose": {Class: flow.ClassLost}}, 400, "detect: cut short", "picture"},
+	} {
+		m.change = func(s *flow.Scene) {
+			s.Outcome, s.Errors, s.Failures = flow.OutcomeError, map[string]string{"detect": "cut short"}, test.failures
+		}
+		refused, lost := r.metric("spatialflow_refused_total", "door", "predict"), r.metric("spatialflow_predict_failed_total", "reason", "lost")
+		a := r.post("/predict", "file", picture(t, 1))
+		if a.code != test.code || !strings.Contains(a.Error, test.says) || a.Reason != test.reason {
+			t.Errorf("an error %s: %d %s", name, a.code, a.body)
+		}
+		refused, lost = r.metric("spatialflow_refused_total", "door", "predict")-refused, r.metric("spatialflow_predict_failed_total", "reason", "lost")-lost
+		if bad := test.code < 500; refused != map[bool]float64{true: 1}[bad] || lost != map[bool]float64{false: 1}[bad] {
+			t.Errorf("an error %s: counted as bad input %v times, as a failure %v", name, refused, lost)
+		}
 	}
-	if a := r.post("/predict", "file", picture(t, 1)); a.code != 400 || !strings.Contains(a.Error, "detect: bad picture: cut short") {
-		t.Errorf("an error of detect: %d %s", a.code, a.body)
+	if failed != 1 || r.metric("spatialflow_refused_total", "door", "predict", "reason", "no_worker") != 0 {
+		t.Errorf("what the service fails at is counted as bad input; as missing %v times", failed)
+	}
+}
+
+// A picture whose header says that decoding it would take too much is not decoded, at any size of its file.
+func TestPredictRefusesBombs(t *testing.T) {
+	t.Parallel()
+	b := newBenchAt(t, "127.0.0.1:0")
+	b.provision(t)
+	r, process := b.program(t, "127.0.0.1")
+	b.answerPredict(t, &models{})
+	r.eventually("workers", func() bool { return r.post("/predict", "nothing", nil).code == http.StatusBadRequest })
+	large := image.NewNRGBA64(image.Rect(0, 0, 8192, 8192))
+	for i := range large.Pix {
+		large.Pix[i] = 128 // transparent too, so that it is all 16 bits
+	}
+	var data bytes.Buffer
+	if err := (&png.Encoder{CompressionLevel: png.BestSpeed}).Encode(&data, large); err != nil {
+		t.Fatal(err)
+	}
+	if data.Len() > 4<<20 {
+		t.Fatalf("the bomb takes %d bytes", data.Len())
+	}
+	small := new(bytes.Buffer)
+	if err := png.Encode(small, image.NewGray(image.Rect(0, 0, 64, 64))); err != nil {
+		t.Fatal(err)
+	}
+	before := peakMemory(t, process)
+	var callers sync.WaitGroup
+	for range 4 {
+		callers.Go(func() {
+			if a := r.post("/predict", "file", data.Bytes()); a.code != 400 || a.Reason != "picture" || !strings.Contains(a.Error, "8192x8192") {
+				t.Errorf("the bomb: %d %s", a.code, a.body)
+			}
+		})
+		callers.Go(func() {
+			if a := r.post("/predict", "file", small.Bytes()); a.code != 200 {
+				t.Errorf("a small picture beside it: %d %s", a.code, a.body)
+			}
+		})
+	}
+	callers.Wait()
+	if after := peakMemory(t, process); after > before+200<<20 {
+		t.Errorf("%d MiB before the bombs, %d after", before>>20, after>>20)
+	}
+}
+
+// peakMemory is the most memory that a process has held, in bytes.
+func peakMemory(t *testing.T, process *os.Process) int {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(status), "VmHWM:")
+	var kB int
+	if _, err := fmt.Sscanf(rest, "%d kB", &kB); err != nil {
+		t.Fatal(err)
+	}
+	return kB << 10
+}
+
+// Callers that announce a picture and send nothing hold nothing that others need.
+func TestPredictBesideSilentCallers(t *testing.T) {
+	t.Parallel()
+	b := newBenchAt(t, "127.0.0.1:0")
+	b.provision(t)
+	r, _ := b.program(t, "127.0.0.1")
+	b.answerPredict(t, &models{})
+	r.eventually("workers", func() bool { return r.post("/predict", "nothing", nil).code == http.StatusBadRequest })
+	const silent = 80 // more than have a place, and five times what would take all memory
+	head := "POST /predict HTTP/1.1\r\nHost: " + r.address + "\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 16777216\r\n\r\n"
+	form := "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.jpg\"\r\n\r\n"
+	var conns []net.Conn
+	for i := range silent {
+		conn := r.dialTCP(patience)
+		if _, err := conn.Write([]byte(head + form[:i%2*len(form)])); err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, conn)
+	}
+	for range 3 {
+		if a := r.post("/predict", "file", picture(t, 1)); a.code != 200 {
+			t.Errorf("beside %d silent callers: %d %s", silent, a.code, a.body)
+		}
+	}
+	for _, conn := range conns[:4] {
+		answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var p rest.Problem
+		if err := json.NewDecoder(answer.Body).Decode(&p); err != nil || answer.StatusCode != http.StatusRequestTimeout || p.Reason != "too_slow" {
+			t.Errorf("a silent caller is answered %d %+v, %v", answer.StatusCode, p, err)
+		}
+		answer.Body.Close()
 	}
 }
 

@@ -37,6 +37,7 @@ type File struct {
 	inks         bool // a JPEG of four colours
 	coefficients int  // bytes of them, of a JPEG of several scans: all are in memory while it is decoded
 	ready        bool
+	perPixel     int // bytes that decoding takes
 }
 
 // Open looks at a file's bytes, which must not be changed then. [ErrKind] or [ErrBroken] is returned when they are not to be
@@ -69,6 +70,7 @@ func Open(data []byte) (File, error) {
 	if f.orientation >= 5 { // a quarter turn
 		f.Width, f.Height = f.Height, f.Width
 	}
+	f.perPixel = f.bytesPerPixel(config.ColorModel)
 	f.ready = kind == JPEG && f.orientation == 1 && !f.inks
 	return f, nil
 }
@@ -76,8 +78,8 @@ func Open(data []byte) (File, error) {
 // Ready says whether the file is a JPEG that every decoder shows as a person sees it: upright, and grey or of three colours.
 func (f File) Ready() bool { return f.ready }
 
-// Decode is the picture, from 0, 0 on and without transparency. It takes 16 bytes a pixel at most meanwhile (the
-// coefficients and colours of a progressive JPEG), and 4 in the end.
+// Decode is the picture, from 0, 0 on and without transparency. It takes what [File.Cost] says meanwhile, and 4 bytes a pixel
+// in the end.
 // [ErrKind] or [ErrBroken] is returned when it can't be decoded.
 func (f File) Decode() (*image.RGBA, error) {
 	img, err := f.decode()

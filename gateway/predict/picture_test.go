@@ -61,7 +61,7 @@ func TestPrepareTurns(t *testing.T) {
 	want := []string{"krgw", "rkwg", "wgrk", "gwkr", "kgrw", "gkwr", "wrgk", "rwkg"}
 	for i, corners := range want {
 		body := withEXIF(upright, uint16(i+1))
-		s, err := make(converting, 1).prepare(t.Context(), body, maxPicture)
+		s, err := newConverting().prepare(t.Context(), body, maxPicture, picture.DefaultMaxPixels)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -107,9 +107,9 @@ func BenchmarkPrepareTurned(b *testing.B) {
 		img.Y[i] = byte(i / 4000)
 	}
 	body := withEXIF(jpegOf(b, img), 6)
-	c := make(converting, 1)
+	c := newConverting()
 	for b.Loop() {
-		if _, err := c.prepare(b.Context(), body, maxPicture); err != nil {
+		if _, err := c.prepare(b.Context(), body, maxPicture, picture.DefaultMaxPixels); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -133,7 +133,7 @@ func TestPrepareMakesItFit(t *testing.T) {
 		t.Fatalf("the test's picture takes %d bytes: it must not fit", large.Len())
 	}
 	for most, width := range map[int]int{maxPicture: 1920, 900 << 10: 960, 100 << 10: 240} { // NATS' default is 1 MiB
-		s, err := make(converting, 1).prepare(t.Context(), large.Bytes(), most)
+		s, err := newConverting().prepare(t.Context(), large.Bytes(), most, picture.DefaultMaxPixels)
 		if err != nil || len(s.jpeg) > most || s.width != 3000 || s.height != 2000 {
 			t.Fatalf("%d bytes, %dx%d, %v", len(s.jpeg), s.width, s.height, err)
 		}
@@ -141,7 +141,7 @@ func TestPrepareMakesItFit(t *testing.T) {
 			t.Errorf("of %d bytes: sent at %dx%d, %v, want %d wide", most, size.Width, size.Height, err, width)
 		}
 	}
-	if _, err := make(converting, 1).prepare(t.Context(), large.Bytes(), 1<<10); !errors.Is(err, picture.ErrBroken) {
+	if _, err := newConverting().prepare(t.Context(), large.Bytes(), 1<<10, picture.DefaultMaxPixels); !errors.Is(err, picture.ErrBroken) {
 		t.Errorf("no message has room for it: %v", err)
 	}
 }
@@ -171,16 +171,18 @@ func pngOf(t testing.TB, width, height int) []byte {
 // While one picture is converted another waits, but not for ever.
 func TestPrepareWaits(t *testing.T) {
 	t.Parallel()
-	c := make(converting, 1)
-	c <- struct{}{}
+	c := newConverting()
+	if !c.small.TryAcquire(smallMemory) {
+		t.Fatal("no memory at all")
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
 	var no Refusal
-	if _, err := c.prepare(ctx, withEXIF(jpegOf(t, corners(64, 32)), 6), maxPicture); !errors.As(err, &no) || no.Code != http.StatusServiceUnavailable {
+	if _, err := c.prepare(ctx, withEXIF(jpegOf(t, corners(64, 32)), 6), maxPicture, picture.DefaultMaxPixels); !errors.As(err, &no) || no.Code != http.StatusServiceUnavailable {
 		t.Errorf("%v, want 503", err)
 	}
-	<-c
-	if _, err := c.prepare(t.Context(), withEXIF(jpegOf(t, corners(64, 32)), 6), maxPicture); err != nil {
+	c.small.Release(smallMemory)
+	if _, err := c.prepare(t.Context(), withEXIF(jpegOf(t, corners(64, 32)), 6), maxPicture, picture.DefaultMaxPixels); err != nil {
 		t.Error(err)
 	}
 }
@@ -194,7 +196,7 @@ func TestPrepareRefuses(t *testing.T) {
 		"turned, and cut short": withEXIF(whole, 6)[:400], "without its end": whole[:len(whole)-2],
 		"wider than a JPEG": pngOf(t, 1<<16, 1), "higher than a JPEG": pngOf(t, 1, 1<<16),
 	} {
-		if s, err := make(converting, 1).prepare(t.Context(), body, maxPicture); !errors.Is(err, picture.ErrBroken) {
+		if s, err := newConverting().prepare(t.Context(), body, maxPicture, picture.DefaultMaxPixels); !errors.Is(err, picture.ErrBroken) {
 			t.Errorf("%s: %d bytes, %v", name, len(s.jpeg), err)
 		}
 	}
@@ -226,7 +228,7 @@ func TestPrepareSeesWhatPeopleSee(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := make(converting, 1).prepare(t.Context(), body, maxPicture)
+		s, err := newConverting().prepare(t.Context(), body, maxPicture, picture.DefaultMaxPixels)
 		file, want := picture.Open(body)
 		if want != nil {
 			if err == nil || err.Error() != want.Error() {
@@ -274,7 +276,7 @@ func FuzzPrepare(f *testing.F) {
 		if config, _, err := image.DecodeConfig(bytes.NewReader(body)); err == nil && config.Width*config.Height > 1<<20 {
 			return // large pictures take the fuzzer's time
 		}
-		s, err := make(converting, 1).prepare(t.Context(), body, maxPicture)
+		s, err := newConverting().prepare(t.Context(), body, maxPicture, picture.DefaultMaxPixels)
 		if err == nil && (len(s.jpeg) == 0 || len(s.jpeg) > maxPicture || s.width < 1 || s.height < 1) {
 			t.Errorf("%d bytes for %dx%d", len(s.jpeg), s.width, s.height)
 		}

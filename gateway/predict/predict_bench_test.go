@@ -31,7 +31,7 @@ func BenchmarkAnswer(b *testing.B) {
 		for _, mapSize := range []bool{false, true} {
 			b.Run(fmt.Sprintf("%dx%d/map=%t", size.width, size.height, mapSize), func(b *testing.B) {
 				for b.Loop() {
-					if _, err := (predictQuery{mapSize: mapSize}).answer(scene, sent{width: size.width, height: size.height}); err != nil {
+					if _, err := (predictQuery{mapSize: mapSize}).answer(&Found{scene, size.width, size.height}); err != nil {
 						b.Fatal(err)
 					}
 				}

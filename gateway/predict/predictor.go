@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -17,6 +18,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/flow/clock"
+	"github.com/spatial-flow/spatial-flow/flow/picture"
 )
 
 const (
@@ -30,13 +32,14 @@ const (
 	workerGoneAfter = 3 * time.Second
 )
 
-// Grace is the most that a picture takes: it waits for its turn and for its scene.
+// Grace is the most that a picture takes that is there: it is converted, waits for its turn and for its scene.
 const Grace = turnWithin + sceneWithin + 3*time.Second
 
 // Config is the settings of posted pictures.
 type Config struct {
-	Inflight int `name:"predict-inflight" default:"4" help:"Pictures of POST /predict that may be in the pipeline at once."`
-	Queue    int `name:"predict-queue" default:"64" help:"Callers of POST /predict that may wait for their turn, for 2 s at most; more are answered 503."`
+	Inflight  int `name:"predict-inflight" default:"4" help:"Pictures of POST /predict that may be in the pipeline at once."`
+	Queue     int `name:"predict-queue" default:"64" help:"Callers of POST /predict that may wait for their turn, for 2 s at most; more are answered 503."`
+	MaxPixels int `default:"25000000" help:"Pixels that a posted picture has at most when it is no JPEG; JPEGs go to the workers as they are, which decode large ones smaller."`
 }
 
 // Predictor carries posted pictures through the pipeline, as a live source of its own.
@@ -50,6 +53,7 @@ type Predictor struct {
 	memory     *semaphore.Weighted // of bodies
 	maps       *semaphore.Weighted // of depth maps at the size of their pictures
 	converting converting
+	maxPixels  int
 
 	mu      sync.Mutex
 	seq     uint64
@@ -69,9 +73,76 @@ func New(cfg Config, b *bus.Bus, deployment func() (d flow.Deployment, ok bool))
 	return &Predictor{
 		bus: b, deployment: deployment, source: flow.PredictPrefix + strings.ToLower(rand.Text()[:10]), session: ulid.Make().String(),
 		turns: make(chan struct{}, cfg.Inflight), queue: make(chan struct{}, cfg.Queue+cfg.Inflight),
-		memory: semaphore.NewWeighted(bodyMemory), maps: semaphore.NewWeighted(mapMemory), converting: make(converting, 1),
+		memory: semaphore.NewWeighted(bodyMemory), maps: semaphore.NewWeighted(mapMemory), converting: newConverting(), maxPixels: cfg.MaxPixels,
 		waiting: map[uint64]*waiter{}, heard: map[string]map[string]time.Time{},
 	}
+}
+
+// Found is what the pipeline says of a posted picture. Its size in pixels is that of the picture as people see it; boxes of the
+// scene are in pixels of the scene's size.
+type Found struct {
+	Scene         *flow.Scene
+	Width, Height int
+}
+
+// Carry takes a picture out of a request with read and carries it through the pipeline, within ctx, also when the caller has gone
+// meanwhile. A [Refusal] is returned for what is refused.
+func (p *Predictor) Carry(ctx context.Context, w http.ResponseWriter, r *http.Request, read Reader) (*Found, error) {
+	asked, err := p.ready()
+	if err != nil {
+		return nil, err
+	}
+	if len(p.queue) == cap(p.queue) {
+		return nil, p.full() // before the picture is sent for nothing
+	}
+	b := newBody(w, r, p.memory)
+	defer b.release()
+	data, err := read(b)
+	if err != nil {
+		return nil, err
+	}
+	// Only who has sent its picture has a place.
+	select {
+	case p.queue <- struct{}{}:
+		defer func() { <-p.queue }()
+	default:
+		return nil, p.full()
+	}
+	posted, err := p.convert(r.Context(), data)
+	if err != nil {
+		return nil, err
+	}
+	turn, cancel := context.WithTimeout(r.Context(), turnWithin)
+	defer cancel()
+	select {
+	case p.turns <- struct{}{}:
+		defer func() { <-p.turns }()
+	case <-turn.Done():
+		return nil, refused(http.StatusServiceUnavailable, reasonFull, "no turn within %v: %d pictures are under way", turnWithin, cap(p.turns))
+	}
+	scene, err := p.ask(ctx, asked, posted)
+	if err != nil {
+		return nil, err
+	}
+	return &Found{scene, posted.width, posted.height}, nil
+}
+
+func (p *Predictor) full() error {
+	return refused(http.StatusServiceUnavailable, reasonFull, "%d callers wait already", cap(p.queue)-cap(p.turns))
+}
+
+// convert makes a body fit for the workers.
+func (p *Predictor) convert(ctx context.Context, body []byte) (sent, error) {
+	ctx, cancel := context.WithTimeout(ctx, sceneWithin)
+	defer cancel()
+	posted, err := p.converting.prepare(ctx, body, p.bus.MaxMessage()-bus.FrameRoom, p.maxPixels)
+	switch {
+	case errors.Is(err, picture.ErrLarge):
+		return sent{}, refused(http.StatusUnprocessableEntity, reasonPicture, "%v", err)
+	case errors.Is(err, picture.ErrBroken), errors.Is(err, picture.ErrKind):
+		return sent{}, refused(http.StatusBadRequest, reasonMalformed, "%v", err)
+	}
+	return posted, err
 }
 
 // asked is what a picture is sent to.
@@ -122,14 +193,14 @@ func (p *Predictor) alive(group string, now time.Time) bool {
 
 // ask publishes the picture as a live frame and waits for its scene, even when the caller has gone: its frame is under way all
 // the same. ctx is the gateway's.
-func (p *Predictor) ask(ctx context.Context, a asked, picture sent) (*flow.Scene, error) {
+func (p *Predictor) ask(ctx context.Context, a asked, posted sent) (*flow.Scene, error) {
 	id, wait := p.begin()
 	defer p.end(id.Seq)
 	now := time.Now()
 	frame := &flow.Frame{
 		Source: id.Source, Session: id.Session, Seq: id.Seq, Mode: flow.ModeLive,
-		Captured: clock.Stamp(now), Sent: clock.Stamp(now), Width: picture.width, Height: picture.height, Plan: a.plan,
-		Budget: sceneWithin, Picture: picture.jpeg, Ledger: []flow.Hop{{Stage: stage}},
+		Captured: clock.Stamp(now), Sent: clock.Stamp(now), Width: posted.width, Height: posted.height, Plan: a.plan,
+		Budget: sceneWithin, Picture: posted.jpeg, Ledger: []flow.Hop{{Stage: stage}},
 	}
 	a.deployment.Stamp(frame, a.deployment.Begin(frame.Source))
 	if err := p.store(ctx, a.deployment.Groups, frame); err != nil {
@@ -143,7 +214,7 @@ func (p *Predictor) ask(ctx context.Context, a asked, picture sent) (*flow.Scene
 	case <-timer.C:
 		return nil, p.unanswered(id.Seq, a.required)
 	case <-ctx.Done():
-		return nil, refused(http.StatusServiceUnavailable, reasonGone, "the gateway stops")
+		return nil, refused(http.StatusServiceUnavailable, reasonStopping, "the gateway stops")
 	}
 }
 
@@ -179,15 +250,23 @@ func (p *Predictor) judge(seq uint64, required []string, scene *flow.Scene) (*fl
 	if scene == nil || slices.ContainsFunc(scene.Missing, needed) {
 		return nil, p.unanswered(seq, required)
 	}
-	var reasons []string
+	var faults, lost []string
 	for group, reason := range scene.Errors {
-		if needed(group) {
-			reasons = append(reasons, group+": "+reason)
+		switch {
+		case !needed(group):
+		case scene.Failures[group].Class == flow.ClassLost:
+			lost = append(lost, fmt.Sprintf("%s: %s", group, reason))
+		default: // older workers do not tell
+			faults = append(faults, fmt.Sprintf("%s: %s", group, reason))
 		}
 	}
-	if len(reasons) > 0 {
-		slices.Sort(reasons)
-		return nil, refused(http.StatusBadRequest, reasonMalformed, "the picture can't be looked at: %s", strings.Join(reasons, "; "))
+	slices.Sort(faults)
+	slices.Sort(lost)
+	switch {
+	case len(lost) > 0:
+		return nil, refused(http.StatusBadGateway, reasonLost, "the picture was given up: %s", strings.Join(lost, "; "))
+	case len(faults) > 0:
+		return nil, refused(http.StatusUnprocessableEntity, reasonPicture, "the picture can't be looked at: %s", strings.Join(faults, "; "))
 	}
 	return scene, nil
 }
@@ -200,11 +279,11 @@ func (p *Predictor) unanswered(seq uint64, required []string) error {
 	missing := slices.DeleteFunc(slices.Clone(required), func(group string) bool { return w.answered[group] })
 	switch {
 	case w.dropped != "":
-		return refused(http.StatusGatewayTimeout, reasonTimeout, "the picture was dropped: %s", w.dropped)
+		return refused(http.StatusGatewayTimeout, reasonMissing, "the picture was dropped: %s", w.dropped)
 	case len(missing) == 0:
-		return refused(http.StatusGatewayTimeout, reasonTimeout, "the fuser has not answered within %v", sceneWithin)
+		return refused(http.StatusGatewayTimeout, reasonMissing, "the fuser has not answered within %v", sceneWithin)
 	}
-	return refused(http.StatusGatewayTimeout, reasonTimeout, "no answer of %s within %v", strings.Join(missing, ", "), sceneWithin)
+	return refused(http.StatusGatewayTimeout, reasonMissing, "no answer of %s within %v", strings.Join(missing, ", "), sceneWithin)
 }
 
 // Subscribe hears which groups have answered, until its subscription ends.

@@ -25,6 +25,7 @@ type metrics struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 	refused  *prometheus.CounterVec
+	failed   *prometheus.CounterVec
 }
 
 func newMetrics(registry prometheus.Registerer, refused *prometheus.CounterVec) *metrics {
@@ -37,8 +38,11 @@ func newMetrics(registry prometheus.Registerer, refused *prometheus.CounterVec) 
 			Buckets: prometheus.DefBuckets,
 		}, []string{"route"}),
 		refused: refused,
+		failed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "spatialflow_predict_failed_total", Help: "Pictures that were posted and not answered though nothing is known to be wrong with them.",
+		}, []string{"reason"}),
 	}
-	registry.MustRegister(m.requests, m.seconds)
+	registry.MustRegister(m.requests, m.seconds, m.failed)
 	return m
 }
 

@@ -29,6 +29,9 @@ const (
 	reasonInternal = "internal"
 )
 
+// statusClientGone and above are not the caller's mistake: it is gone, or the service fails.
+const statusClientGone = 499
+
 func writeProblem(w http.ResponseWriter, r *http.Request, code int, reason, detail string) {
 	title := http.StatusText(code)
 	if title == "" {

@@ -134,24 +134,37 @@ func (a *API) serveStatus(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, json.RawMessage(data))
 }
 
-// servePredict answers POST /predict until ctx ends.
+// servePredict answers POST /predict until ctx ends. Older callers know one code for what is wrong with a picture: 400.
 func (a *API) servePredict(ctx context.Context) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		prediction, err := a.predict.Predict(ctx, w, r)
-		if err != nil {
-			a.refuse(w, r, err)
+		if err == nil {
+			writeJSON(w, http.StatusOK, prediction)
 			return
 		}
-		writeJSON(w, http.StatusOK, prediction)
+		no := a.refusal(err)
+		if no.Code == http.StatusUnprocessableEntity {
+			no.Code = http.StatusBadRequest
+		}
+		writeRefusal(w, r, no)
 	}
 }
 
-func (a *API) refuse(w http.ResponseWriter, r *http.Request, err error) {
+// refusal is why a picture is not answered, and counts it.
+func (a *API) refusal(err error) predict.Refusal {
 	var no predict.Refusal
 	if !errors.As(err, &no) {
 		no = predict.Refusal{Code: http.StatusInternalServerError, Reason: reasonInternal, Text: err.Error()}
 	}
-	a.metrics.refuse(doorPredict, no.Reason)
+	if no.Code < statusClientGone {
+		a.metrics.refuse(doorPredict, no.Reason)
+	} else {
+		a.metrics.failed.WithLabelValues(no.Reason).Inc()
+	}
+	return no
+}
+
+func writeRefusal(w http.ResponseWriter, r *http.Request, no predict.Refusal) {
 	if no.Code == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "1")
 	}
