@@ -312,9 +312,13 @@ func TestResizeAndMedian(t *testing.T) {
 			for i := range b {
 				b[i] *= float32(scale)
 			}
-			clip := func(v, most float32) float64 { return float64(min(max(v, 0), most)) }
-			x, y := (clip(box[0], 20)+clip(box[2], 20))/2, (clip(box[1], 10)+clip(box[3], 10))/2
-			want := x - .5 + 10*(y-.5)
+			// The middle of the box's pixels, in pixels of the map, whose corners' middles are those of the larger one.
+			middle := func(from, to float32, size int) float64 {
+				most := float32(scale * size)
+				pixel := float64(min(max(from, 0), most)+min(max(to, 0), most)-1) / 2
+				return pixel * float64(size-1) / float64(scale*size-1)
+			}
+			want := middle(b[0], b[2], 20) + 10*middle(b[1], b[3], 10)
 			if got := float64(r.median(b)); math.Abs(got-want) > 0.6/float64(scale)+.01 {
 				t.Errorf("%d times as large, box %v: median %v, want %v", scale, box, got, want)
 			}
