@@ -160,9 +160,14 @@ var alerts = map[string]behaviour{
 		quiet: `spatialflow_provision_repaired_total{kind="consumer"} 5x120`,
 	},
 	"SpatialFlowInputRefused": {
-		fires: `spatialflow_refused_total{door="predict", reason="full"} 0+30x120`,
+		fires: `spatialflow_refused_total{door="predict", reason="malformed"} 0+30x120`,
 		after: 13 * time.Minute,
-		quiet: `spatialflow_refused_total{door="predict", reason="full"} 0+3x120`,
+		quiet: `spatialflow_refused_total{door="predict", reason="malformed"} 0+3x120`,
+	},
+	"SpatialFlowPredictFailing": {
+		fires: `spatialflow_predict_failed_total{reason="missing"} 0+30x120`,
+		after: 13 * time.Minute,
+		quiet: `spatialflow_predict_failed_total{reason="gone"} 0+30x120`,
 	},
 	"SpatialFlowGatewayOverloaded": {
 		fires: `spatialflow_gateway_lost_total{instance="g"} 0+1x120`,
