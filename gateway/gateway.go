@@ -66,9 +66,10 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	tasks.Go(func() error { return service.Alive(serving, env, g.alive) })
 	tasks.Go(func() error { return g.ready(serving, subscribed, listening) })
 	tasks.Go(func() error {
+		defer api.Wait() // whatever is open after the grace ends with the work
 		defer stopWork()
 		defer g.live.Wait() // viewers are taken over from the server, which does not wait for them
-		return telemetry.ServeHTTP(serving, cfg.HTTP, api.Handler(serving, work), predict.Grace, func(address net.Addr) {
+		return telemetry.ServeHTTP(serving, cfg.HTTP, api.Handler(serving, work), env.Log, predict.Grace, func(address net.Addr) {
 			close(listening)
 			env.Log.Debug("viewer page", "url", "http://"+address.String())
 			if cfg.Listening != nil {

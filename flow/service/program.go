@@ -167,7 +167,7 @@ func runProgram(ctx context.Context, role string, c Connection, admin string, lo
 	alive, stopAdmin := context.WithCancel(alive)
 	if admin != "" { // also while NATS is away: not ready, and it says so
 		tasks.Go(func() error {
-			if err := (telemetry.Admin{Address: admin, Gatherer: registry, Ready: health.Ready, Drain: drain}).Serve(alive); err != nil {
+			if err := (telemetry.Admin{Address: admin, Gatherer: registry, Log: log, Ready: health.Ready, Drain: drain}).Serve(alive); err != nil {
 				return fmt.Errorf("--admin: %w", err)
 			}
 			return nil

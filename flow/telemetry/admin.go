@@ -1,8 +1,10 @@
 package telemetry
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/pprof"
@@ -20,13 +22,14 @@ const adminGrace = 2 * time.Second // for open requests, when the service has en
 type Admin struct {
 	Address  string
 	Gatherer prometheus.Gatherer
-	Ready    func() bool // asked for each /readyz
-	Drain    func()      // begins what SIGTERM begins; it must return at once, and may be called again
+	Log      *slog.Logger // nil: the default one
+	Ready    func() bool  // asked for each /readyz
+	Drain    func()       // begins what SIGTERM begins; it must return at once, and may be called again
 }
 
 // Serve answers until ctx ends.
 func (a Admin) Serve(ctx context.Context) error {
-	return ServeHTTP(ctx, a.Address, a.handler(), adminGrace, nil)
+	return ServeHTTP(ctx, a.Address, a.handler(), cmp.Or(a.Log, slog.Default()), adminGrace, nil)
 }
 
 func (a Admin) handler() http.Handler {

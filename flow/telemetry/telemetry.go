@@ -3,13 +3,8 @@
 package telemetry
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"io"
 	"log/slog"
-	"net"
-	"net/http"
 	"sync/atomic"
 	"time"
 )
@@ -50,33 +45,4 @@ func (h *Health) Ready() bool {
 		return false
 	}
 	return h.ready.Load() && !h.draining.Load()
-}
-
-// ServeHTTP serves handler on address until ctx ends, then takes no more and gives open requests the time of grace.
-// listening, unless nil, is told the address that was bound, which matters for port 0.
-func ServeHTTP(ctx context.Context, address string, handler http.Handler, grace time.Duration, listening func(net.Addr)) error {
-	listener, err := net.Listen("tcp", address)
-	if err != nil {
-		return fmt.Errorf("listen: %w", err)
-	}
-	if listening != nil {
-		listening(listener.Addr())
-	}
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10}
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
-	select {
-	case err := <-served:
-		return fmt.Errorf("serve %s: %w", address, err)
-	case <-ctx.Done():
-	}
-	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
-	defer cancel()
-	if err := server.Shutdown(closing); err != nil {
-		server.Close()
-	}
-	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serve %s: %w", address, err)
-	}
-	return nil
 }

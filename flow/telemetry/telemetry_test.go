@@ -137,7 +137,7 @@ func TestBindErrorNamesTheAddress(t *testing.T) {
 	}
 	defer l.Close()
 	for _, address := range []string{l.Addr().String(), "nowhere", "127.0.0.1:99999"} {
-		err := telemetry.ServeHTTP(t.Context(), address, http.NotFoundHandler(), time.Second, func(net.Addr) { t.Error("listens") })
+		err := telemetry.ServeHTTP(t.Context(), address, http.NotFoundHandler(), slog.New(slog.DiscardHandler), time.Second, func(net.Addr) { t.Error("listens") })
 		if err == nil || !strings.Contains(err.Error(), strings.TrimPrefix(address, "127.0.0.1:")) {
 			t.Errorf("listen on %s: %v, want an error that names it", address, err)
 		}
@@ -146,11 +146,16 @@ func TestBindErrorNamesTheAddress(t *testing.T) {
 
 func serve(t *testing.T, grace time.Duration, handler http.Handler) (address string, cancel context.CancelFunc, ended chan error) {
 	t.Helper()
+	return serveLogging(t, grace, slog.New(slog.DiscardHandler), handler)
+}
+
+func serveLogging(t *testing.T, grace time.Duration, log *slog.Logger, handler http.Handler) (address string, cancel context.CancelFunc, ended chan error) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
 	bound, ended := make(chan net.Addr, 1), make(chan error, 1)
 	go func() {
-		ended <- telemetry.ServeHTTP(ctx, "127.0.0.1:0", handler, grace, func(a net.Addr) { bound <- a })
+		ended <- telemetry.ServeHTTP(ctx, "127.0.0.1:0", handler, log, grace, func(a net.Addr) { bound <- a })
 	}()
 	select {
 	case a := <-bound:

@@ -27,6 +27,7 @@ const (
 	reasonFull     = "full"
 	reasonUpgrade  = "upgrade"
 	reasonInternal = "internal"
+	reasonStopping = "stopping"
 )
 
 // statusClientGone and above are not the caller's mistake: it is gone, or the service fails.

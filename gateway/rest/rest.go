@@ -40,6 +40,7 @@ type API struct {
 	predict  *predict.Predictor
 	overview *overview.Observer
 	manage   *manage.Manager
+	open     open
 }
 
 // New makes the API of the rooms that are given.
@@ -51,8 +52,11 @@ func New(cfg Config, registry prometheus.Registerer, refused *prometheus.Counter
 func (a *API) Handler(serving, work context.Context) http.Handler {
 	mux := http.NewServeMux()
 	a.routes(mux, serving, work)
-	return a.observe(a.ownHost(withPage(mux, web.New())))
+	return a.observe(a.open.counted(a.ownHost(withPage(mux, web.New()))))
 }
+
+// Wait returns once no request is open any more; those that still come are refused.
+func (a *API) Wait() { a.open.wait() }
 
 // routes are what is answered beside the page. Methods that a path does not take, and paths that are not there, are
 // answered by withPage.

@@ -170,7 +170,7 @@ func (p *pipeline) startAdmin() {
 	p.metrics = append(p.metrics, process)
 	if p.cfg.Admin != "" {
 		p.services.Go(func() error {
-			if err := (telemetry.Admin{Address: p.cfg.Admin, Gatherer: p.metrics, Ready: p.ready, Drain: p.drain}).Serve(p.running); err != nil {
+			if err := (telemetry.Admin{Address: p.cfg.Admin, Gatherer: p.metrics, Log: p.log, Ready: p.ready, Drain: p.drain}).Serve(p.running); err != nil {
 				return fmt.Errorf("--admin: %w", err)
 			}
 			return nil
