@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 	"github.com/spatial-flow/spatial-flow/flow/reference"
 	"github.com/spatial-flow/spatial-flow/workers/depth"
@@ -49,6 +50,28 @@ func openDepth(t testing.TB) (*engine.Session, *depth.Model) {
 		t.Fatal(err)
 	}
 	return session, m
+}
+
+// The models that come with the program are what they are taken for, at the sizes at which they are run first.
+func TestDemoModelsAreUnderstood(t *testing.T) {
+	t.Parallel()
+	for _, group := range []string{flow.GroupDetect, flow.GroupDepth} {
+		name, data := models.Demo(group)
+		session := openSession(t, engine.File{Name: name, Data: data})
+		var m model.Model
+		var err error
+		if group == flow.GroupDepth {
+			m, err = depth.Open(session.Graph, depth.Settings{Size: 518, Bits: depthmap.DefaultBits})
+		} else {
+			m, err = detect.Open(session.Graph, detect.Settings{Confidence: 0.25, IoU: 0.7, Most: 300, Size: 640})
+		}
+		if err == nil {
+			err = model.Check(t.Context(), model.On(session), m)
+		}
+		if err != nil {
+			t.Errorf("%s: %v", group, err)
+		}
+	}
 }
 
 func value(at int, v float64) func([]float32, []int64) ([]float32, []int64) {

@@ -129,17 +129,21 @@ func decodeRawHead(s *scratch, d *model.Description, output []float32, shape []i
 	return Suppress(s.candidates, d.IoU, d.Most), nil
 }
 
-// isAnchors says whether a head of neighbouring strides, of which largest is the last, has so many anchors: 8, 16 and 32 with
+// isAnchors says whether a head of neighbouring strides, none of which is above largest, has so many anchors: 8, 16 and 32 with
 // the usual heads, from 4 or up to 64 with others.
 func isAnchors(anchors, width, height, largest int) bool {
-	sum := 0
-	for stride := largest; stride >= 4; stride /= 2 {
-		if sum += ((width + stride - 1) / stride) * ((height + stride - 1) / stride); sum == anchors {
-			return true
+	for ; largest >= leastStride; largest /= 2 {
+		sum := 0
+		for stride := largest; stride >= leastStride; stride /= 2 {
+			if sum += ((width + stride - 1) / stride) * ((height + stride - 1) / stride); sum == anchors {
+				return true
+			}
 		}
 	}
 	return false
 }
+
+const leastStride = 4
 
 // slack is how far scores may lie outside of 0 to 1: those of quantised models do by a step.
 const slack = 0.01
