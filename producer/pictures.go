@@ -3,6 +3,7 @@ package producer
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/service"
@@ -48,6 +49,34 @@ func (p *Pictures) Next(ctx context.Context) ([]byte, error) {
 	}
 	return next.Data, nil
 }
+
+// ReadPicture is the first picture of a file as a producer publishes it, a JPEG, and its size in pixels. [ErrPicture] or [ErrOpen] is
+// returned, naming the file, when there is none.
+func ReadPicture(ctx context.Context, path string) (data []byte, width, height int, err error) {
+	absolute, err := filepath.Abs(path) // a name may look like a URI, or have a # in it
+	if err != nil {
+		return nil, 0, 0, fmt.Errorf("%w: %w", ErrOpen, err)
+	}
+	p, err := OpenPictures(ctx, "picture="+absolute)
+	if err != nil {
+		return nil, 0, 0, err
+	}
+	defer p.Close()
+	next, err := p.source.Next(ctx)
+	if err != nil {
+		return nil, 0, 0, err
+	}
+	if next.Finish(); next.Broken != "" {
+		return nil, 0, 0, brokenPicture{next.Broken}
+	}
+	return next.Data, next.Width, next.Height, nil
+}
+
+// brokenPicture is [ErrPicture], in the words of the frame's error.
+type brokenPicture struct{ says string }
+
+func (b brokenPicture) Error() string { return b.says }
+func (b brokenPicture) Unwrap() error { return ErrPicture }
 
 // FPS is how many pictures a second the source says it has; 0: it does not say.
 func (p *Pictures) FPS() float64 { return p.fps }

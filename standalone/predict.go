@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,15 +12,20 @@ import (
 	"path/filepath"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"gocv.io/x/gocv"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/client/label"
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/depthmap"
+	"github.com/spatial-flow/spatial-flow/fuser/join"
 	"github.com/spatial-flow/spatial-flow/producer"
 	"github.com/spatial-flow/spatial-flow/standalone/drawing"
 	"github.com/spatial-flow/spatial-flow/standalone/stdio"
+	"github.com/spatial-flow/spatial-flow/workers"
 )
 
 // Predict is the command `spatialflow predict`: what is in pictures, and how near.
@@ -74,10 +80,14 @@ func (p *Predict) drawingOf(path string) string {
 	return filepath.Join(p.Out, strings.TrimSuffix(base, filepath.Ext(base))+".jpg")
 }
 
-// RunPredict runs the pictures through a pipeline of its own, and prints what is in them, in their order. [ErrPredict] is
-// returned at the end when one of them could not be looked at.
-func (p *Predict) RunPredict(ctx context.Context, out io.Writer, log *slog.Logger) error {
+// RunPredict asks the models of this process about the pictures, and prints what is in them, in their order. [ErrPredict] is
+// returned at the end when one of them could not be looked at, [workers.ErrBroken] when a model does not work.
+func (p *Predict) RunPredict(ctx context.Context, out io.Writer, log *slog.Logger) (err error) {
 	if err := p.Validate(); err != nil {
+		return err
+	}
+	groups, settings, err := p.groups()
+	if err != nil {
 		return err
 	}
 	if p.Out != "" && len(p.Pictures) > 1 {
@@ -85,42 +95,32 @@ func (p *Predict) RunPredict(ctx context.Context, out io.Writer, log *slog.Logge
 			return fmt.Errorf("--out: %w", err)
 		}
 	}
+	models := make([]*workers.Apart, len(settings))
+	defer func() {
+		for _, model := range models {
+			if model != nil {
+				err = errors.Join(err, model.Close())
+			}
+		}
+	}()
+	for i, cfg := range settings {
+		if models[i], err = workers.OpenApart(cfg, log); err != nil {
+			return err
+		}
+	}
 	painter := drawing.NewPainter()
 	defer painter.Close()
 	failed := 0
-	for first := 0; first < len(p.Pictures); first += producer.MaxSources {
-		paths := p.Pictures[first:min(first+producer.MaxSources, len(p.Pictures))]
-		sink := pictureSink{}
-		sources := make([]string, len(paths))
-		for i, path := range paths {
-			absolute, err := filepath.Abs(path) // a name may look like a URI, or have a # in it
-			if err != nil {
-				return err
-			}
-			sources[i] = fmt.Sprintf("picture-%d=%s", i, absolute)
+	err = inOrder(ctx, p.Pictures, p.Parallel, func(ctx context.Context, path string) (looked, error) {
+		return look(ctx, path, groups, models)
+	}, func(path string, l looked) error {
+		if l.scene.Outcome == flow.OutcomeError {
+			failed++
 		}
-		cfg, err := p.lossless(sink, sources...)
-		if err != nil {
-			return err
-		}
-		if err := cfg.Run(ctx, io.Discard, io.Discard, log); err != nil {
-			return err
-		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		for i, path := range paths {
-			scene := sink[fmt.Sprintf("picture-%d", i)]
-			if scene == nil {
-				return fmt.Errorf("%w: %s has no scene", ErrPredict, path)
-			}
-			if scene.Outcome == flow.OutcomeError {
-				failed++
-			}
-			if err := p.show(out, path, scene, painter); err != nil {
-				return err
-			}
-		}
+		return p.show(out, path, l, painter)
+	})
+	if err != nil {
+		return err
 	}
 	if failed > 0 {
 		return fmt.Errorf("%w: %d of %d", ErrPredict, failed, len(p.Pictures))
@@ -128,13 +128,90 @@ func (p *Predict) RunPredict(ctx context.Context, out io.Writer, log *slog.Logge
 	return nil
 }
 
-// pictureSink keeps the scene of each source.
-type pictureSink map[string]*flow.Scene
+// inOrder does work for each of a list, for so many at once, and gives what comes of it to done in the list's order.
+func inOrder[T, R any](ctx context.Context, list []T, parallel int, work func(context.Context, T) (R, error), done func(T, R) error) error {
+	tasks, ctx := errgroup.WithContext(ctx)
+	results := make(chan chan R, parallel) // in order; those at work are at most so many, and the one that is done
+	tasks.Go(func() error {
+		defer close(results)
+		for _, item := range list {
+			result := make(chan R, 1)
+			select {
+			case results <- result:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+			tasks.Go(func() error {
+				r, err := work(ctx, item)
+				if err == nil {
+					result <- r
+				}
+				return err
+			})
+		}
+		return nil
+	})
+	tasks.Go(func() error {
+		for _, item := range list {
+			result, ok := <-results
+			if !ok {
+				return nil // why, another says
+			}
+			select {
+			case r := <-result:
+				if err := done(item, r); err != nil {
+					return err
+				}
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+		return nil
+	})
+	return tasks.Wait()
+}
 
-func (s pictureSink) Take(scene *flow.Scene) error { s[scene.Source] = scene; return nil }
-func (s pictureSink) Close() error                 { return nil }
+// looked is a picture, a JPEG, and its scene.
+type looked struct {
+	picture []byte
+	scene   *flow.Scene
+}
 
-func (p *Predict) show(out io.Writer, path string, scene *flow.Scene, painter *drawing.Painter) error {
+// look makes the scene of one picture file, as the pipeline would.
+func look(ctx context.Context, path string, groups flow.Groups, models []*workers.Apart) (looked, error) {
+	began := time.Now()
+	frame := &flow.Frame{
+		Version: flow.Wire, Source: "picture", Session: "predict", Seq: 1, Mode: flow.ModeLossless, Captured: began.UnixNano(),
+		File: flow.FileName(filepath.Base(path)),
+	}
+	for _, group := range groups {
+		if !group.Off {
+			frame.Plan = append(frame.Plan, group.Name)
+		}
+	}
+	var err error
+	if frame.Picture, frame.Width, frame.Height, err = producer.ReadPicture(ctx, path); err != nil {
+		frame.Error = flow.CutText(err.Error())
+	}
+	frame.Sent = time.Now().UnixNano()
+	frame.Ledger = []flow.Hop{{Stage: "producer", Work: time.Since(began)}}
+	results := make([]*flow.Result, len(models))
+	var tasks errgroup.Group
+	for i, model := range models {
+		tasks.Go(func() (err error) {
+			results[i], err = model.Answer(ctx, frame)
+			return err
+		})
+	}
+	if err := tasks.Wait(); err != nil {
+		return looked{}, err
+	}
+	scene, _ := join.Fuse(join.Joined{Plan: frame.Plan, Results: results}, join.NeedsOf(groups), nil, new(depthmap.Unpacker), time.Now())
+	return looked{frame.Picture, scene}, nil
+}
+
+func (p *Predict) show(out io.Writer, path string, l looked, painter *drawing.Painter) error {
+	scene := l.scene
 	if p.JSON {
 		line := struct {
 			Picture string `json:"picture"`
@@ -149,7 +226,7 @@ func (p *Predict) show(out io.Writer, path string, scene *flow.Scene, painter *d
 	if p.Out == "" || scene.Outcome == flow.OutcomeError {
 		return nil
 	}
-	return p.draw(path, scene, painter)
+	return p.draw(path, l, painter)
 }
 
 func printTable(out io.Writer, path string, scene *flow.Scene) error {
@@ -175,18 +252,9 @@ func printTable(out io.Writer, path string, scene *flow.Scene) error {
 	return table.Flush()
 }
 
-func (p *Predict) draw(path string, scene *flow.Scene, painter *drawing.Painter) error {
-	pictures, err := producer.OpenPictures(context.Background(), "picture="+path)
-	if err != nil {
-		return err
-	}
-	defer pictures.Close()
-	data, err := pictures.Next(context.Background())
-	if err != nil {
-		return err
-	}
+func (p *Predict) draw(path string, l looked, painter *drawing.Painter) error {
 	painter.Forget()
-	drawn, err := painter.Draw(data, [2]int{scene.Width, scene.Height}, scene.Detections, mapOf(scene.Depth, scene.Range))
+	drawn, err := painter.Draw(l.picture, [2]int{l.scene.Width, l.scene.Height}, l.scene.Detections, mapOf(l.scene.Depth, l.scene.Range))
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}

@@ -17,7 +17,7 @@ func (w *worker) answerAll() {
 func (w *worker) answer(t *task) {
 	began := time.Now()
 	t.resume(began)
-	err := w.read(t.output, t.outputs, t.fit, t.result)
+	err := readOutput(w.model, t.output, t.outputs, t.fit, t.result)
 	w.release(t)
 	t.pause(time.Now())
 	w.observe("postprocess", t.idle.Sub(began))

@@ -162,7 +162,7 @@ func (w *worker) take(msg jetstream.Msg, mode flow.Mode) *task {
 		w.metrics.redelivered.Inc()
 	}
 	t := newTask(msg, meta, frame, received)
-	t.result = w.result(frame, received)
+	t.result = emptyResult(frame, w.cfg.Group, w.is.File, received)
 	w.hand.take(t)
 	if t.live() {
 		t.stream = w.delays.of(clock.Delivery{
@@ -196,14 +196,14 @@ func (w *worker) expired(t *task) bool {
 	return t.live() && t.stream+t.waited > max(t.frame.Budget, 2*w.pace.work())
 }
 
-// result is the empty answer to a frame.
-func (w *worker) result(frame *flow.Frame, taken time.Time) *flow.Result {
+// emptyResult is what a group answers of a frame before it has looked at it.
+func emptyResult(frame *flow.Frame, group, model string, taken time.Time) *flow.Result {
 	ledger := frame.Ledger[:min(len(frame.Ledger), flow.MaxHops-1)]
 	return &flow.Result{
-		Version: frame.Version, Partition: frame.Partition, Copy: frame.Copy, Group: w.cfg.Group,
+		Version: frame.Version, Partition: frame.Partition, Copy: frame.Copy, Group: group,
 		Source: frame.Source, Session: frame.Session, Seq: frame.Seq, Mode: frame.Mode,
-		Captured: frame.Captured, Width: frame.Width, Height: frame.Height, Plan: frame.Plan, Budget: frame.Budget, File: frame.File, Model: w.is.File,
-		Ledger: append(ledger, flow.Hop{Stage: w.cfg.Group, Wait: max(0, time.Duration(clock.Stamp(taken)-frame.Sent))}),
+		Captured: frame.Captured, Width: frame.Width, Height: frame.Height, Plan: frame.Plan, Budget: frame.Budget, File: frame.File, Model: model,
+		Ledger: append(ledger, flow.Hop{Stage: group, Wait: max(0, time.Duration(clock.Stamp(taken)-frame.Sent))}),
 	}
 }
 

@@ -164,20 +164,20 @@ func (w *worker) dummy(ctx context.Context, shape [2]int, within time.Duration) 
 		return err
 	}
 	frame := &flow.Frame{Version: flow.Wire, Source: "dummy", Session: "dummy", Seq: 1, Mode: flow.ModeLossless, Width: shape[1], Height: shape[0], Plan: []string{w.cfg.Group}}
-	return w.read(output, outputs, fit, w.result(frame, time.Now()))
+	return readOutput(w.model, output, outputs, fit, emptyResult(frame, w.cfg.Group, w.is.File, time.Now()))
 }
 
-// read fills in what an output says, and whether the model promises such a one.
-func (w *worker) read(output []float32, shape []int64, fit picture.Fit, result *flow.Result) (err error) {
+// readOutput fills in what an output says of a picture. A panic is the output's error, as what the fuser would refuse is.
+func readOutput(m answerer, output []float32, shape []int64, fit picture.Fit, result *flow.Result) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("%w: panic: %v", model.ErrOutput, r)
 		}
 	}()
-	if err := w.model.Answer(output, shape, fit, result); err != nil {
+	if err := m.Answer(output, shape, fit, result); err != nil {
 		return err
 	}
-	if err := result.Validate(); err != nil { // what the fuser would refuse
+	if err := result.Validate(); err != nil {
 		return fmt.Errorf("%w: %w", model.ErrOutput, err)
 	}
 	return nil
