@@ -1,0 +1,158 @@
+package socket_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/spatial-flow/spatial-flow/gateway/live/socket"
+)
+
+const patience = 20 * time.Second
+
+// pair is a viewer's connection and the gateway's end of it.
+func pair(t *testing.T, within time.Duration) (viewer, conn *websocket.Conn, out *socket.Socket) {
+	t.Helper()
+	ready, done := make(chan struct{}), make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var err error
+		if conn, out, err = socket.Accept(w, r, &websocket.AcceptOptions{CompressionMode: websocket.CompressionDisabled}, within); err != nil {
+			t.Error(err)
+		}
+		close(ready)
+		<-done
+	}))
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	viewer, _, err := websocket.Dial(ctx, server.URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-ready
+	viewer.SetReadLimit(-1)
+	t.Cleanup(func() {
+		_ = viewer.CloseNow()
+		_ = conn.CloseNow()
+		close(done)
+		server.Close()
+	})
+	return viewer, conn, out
+}
+
+func noise(n int) []byte {
+	data := make([]byte, n)
+	for i := range data {
+		data[i] = byte(rand.Uint32())
+	}
+	return data
+}
+
+// What is sent in parts comes whole, in as many messages as are asked for, while the viewer pings all the time.
+func TestSend(t *testing.T) {
+	t.Parallel()
+	viewer, conn, out := pair(t, patience)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	go func() { _, _, _ = conn.Read(ctx) }() // answers pings
+	pinging, stop := make(chan error, 1), make(chan struct{})
+	go func() {
+		for {
+			select {
+			case <-stop:
+				pinging <- nil
+				return
+			default:
+			}
+			if err := viewer.Ping(ctx); err != nil {
+				pinging <- err
+				return
+			}
+		}
+	}()
+	type sent struct {
+		most  int
+		parts [][]byte
+	}
+	var all []sent
+	for _, most := range []int{0, 1000, 1 << 16} {
+		for _, n := range []int{0, 1, 125, 126, 65535, 65536, 300_000} {
+			all = append(all, sent{most, [][]byte{noise(4), {}, noise(n), nil, noise(n / 3)}})
+		}
+	}
+	go func() {
+		for _, s := range all {
+			if err := out.Send(websocket.MessageBinary, s.most, append([][]byte{}, s.parts...)...); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	for _, s := range all {
+		whole := bytes.Join(s.parts, nil)
+		for got := []byte{}; len(got) < len(whole); {
+			kind, data, err := viewer.Read(ctx)
+			if err != nil || kind != websocket.MessageBinary || s.most == 0 && len(data) != len(whole) || s.most > 0 && len(data) > s.most {
+				t.Fatalf("%d of %d bytes at most %d: %d more, %v %v", len(got), len(whole), s.most, len(data), kind, err)
+			}
+			if got = append(got, data...); !bytes.HasPrefix(whole, got) {
+				t.Fatalf("%d bytes at most %d: something else came", len(whole), s.most)
+			}
+		}
+	}
+	close(stop)
+	go func() { _, _, _ = viewer.Read(ctx) }() // takes the last answer
+	if err := <-pinging; err != nil {
+		t.Errorf("ping: %v", err)
+	}
+}
+
+// A viewer that takes something within the time is not too slow, however long a message takes; one that takes nothing is.
+func TestSlowViewers(t *testing.T) {
+	t.Parallel()
+	const within = 500 * time.Millisecond
+	for _, reads := range []bool{true, false} {
+		t.Run(fmt.Sprintf("reads=%t", reads), func(t *testing.T) {
+			t.Parallel()
+			viewer, _, out := pair(t, within)
+			if reads {
+				go func() {
+					_, reader, err := viewer.Reader(t.Context())
+					for err == nil {
+						_, err = io.CopyN(io.Discard, reader, 200_000)
+						time.Sleep(within / 5) // a slow line
+					}
+				}()
+			}
+			began := time.Now()
+			err := out.Send(websocket.MessageBinary, 0, noise(3<<20))
+			if !reads && !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("nothing is read: %v", err)
+			}
+			if took := time.Since(began); reads && (err != nil || took < within) {
+				t.Errorf("read slowly: %v after %v", err, took)
+			}
+		})
+	}
+}
+
+func TestNothingFollowsTheClosing(t *testing.T) {
+	t.Parallel()
+	viewer, conn, out := pair(t, patience)
+	go func() { _ = conn.Close(websocket.StatusGoingAway, "") }()
+	if _, _, err := viewer.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusGoingAway {
+		t.Fatal(err)
+	}
+	if err := out.Send(websocket.MessageText, 0, []byte("{}")); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("sent after the closing: %v", err)
+	}
+}
