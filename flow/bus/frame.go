@@ -42,6 +42,31 @@ func (b *Bus) AckFloor(ctx context.Context, group string, mode flow.Mode) (uint6
 	return consumer.CachedInfo().AckFloor.Stream, nil // as it was answered just now
 }
 
+// StoredFrames visits the lossless frames of a source that are still in their stream, as they were stored, the oldest first, until
+// visit returns false. It is asked at the stream's leader.
+func (b *Bus) StoredFrames(ctx context.Context, groups flow.Groups, source string, visit func(id flow.FrameID, data []byte) bool) error {
+	stream, err := b.stream(ctx, framesStream(flow.ModeLossless))
+	if err != nil {
+		return err
+	}
+	for _, filter := range groups.SourceFilters(flow.ModeLossless, source) {
+		for next := uint64(1); ; {
+			msg, err := stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject(b.Subject(filter)))
+			if errors.Is(err, jetstream.ErrMsgNotFound) {
+				break
+			}
+			if err != nil {
+				return fmt.Errorf("look up frames of %s: %w", source, err)
+			}
+			next = msg.Sequence + 1
+			if id, err := flow.ParseMessageID(msg.Header.Get(nats.MsgIdHdr)); err == nil && !visit(id, msg.Data) {
+				return nil
+			}
+		}
+	}
+	return nil
+}
+
 // StoredResults are the frames of a session whose results of one group wait in their stream for the fuser, by seq. It is
 // asked at the stream's leader.
 func (b *Bus) StoredResults(ctx context.Context, group string, mode flow.Mode, partition int, source, session string) (map[uint64]bool, error) {
