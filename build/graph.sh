@@ -36,6 +36,7 @@ done >.graph
 cat >.rooms <<EOF
 gateway live predict overview manage rest
 gateway/rest live predict overview manage web
+gateway/live live/pace live/smaller live/socket
 gateway/overview live
 gateway/smoke live predict
 workers detect depth model engine picture

@@ -56,12 +56,14 @@ func (c *Client) Scenes(ctx context.Context, sources ...string) iter.Seq2[*api.M
 	}
 }
 
-// Events are the scenes of [Client.Scenes] and what a person may want to know besides.
+// Events are the scenes of [Client.Scenes] and what a person may want to know besides. PartBytes, which is for readers of the
+// websocket itself, is not used.
 func (c *Client) Events(ctx context.Context, watch api.Watch) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		if watch.Sources == nil {
 			watch.Sources = []string{}
 		}
+		watch.PartBytes = 0
 		s := &stream{client: c, watch: watch, yield: yield, seen: map[string]seen{}}
 		for wait := firstWait; ; {
 			heard, err := s.connection(ctx)

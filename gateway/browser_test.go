@@ -160,6 +160,7 @@ func TestPageInBrowser(t *testing.T) {
 	if err := b.bus.SetPosition(t.Context(), "cam1", "s", flow.Position{Seq: 2}); err != nil {
 		t.Fatal(err)
 	}
+	b.work(t)
 	before := page.pixel(60, 40)
 	r.stop()
 	page.await(`document.body.dataset.connection === "reconnecting"`)

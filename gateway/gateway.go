@@ -47,8 +47,8 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	}
 	refused := telemetry.NewRefused(env.Metrics)
 	g := &gateway{cfg: cfg, env: env}
-	g.live = live.New(cfg.Live, env, refused, g.deployment, live.Listeners{Scene: g.addScene, Alive: g.addAlive})
 	g.predict = predict.New(cfg.Predict, env.Bus, g.deployment)
+	g.live = live.New(cfg.Live, env, refused, g.deployment, live.Listeners{Scene: g.addScene, Alive: g.addAlive, Predictions: g.predict.Source()})
 	g.overview = overview.New(env.Bus, g.live, g.deployment)
 	g.manage = manage.New(cfg.Manage, env.Bus, env.Log)
 	api := rest.New(rest.Config{Hosts: cfg.Hosts, Origins: cfg.Origins, WriteTimeout: cfg.Live.WriteTimeout}, env.Metrics, refused, g.live, g.predict, g.overview, g.manage)

@@ -68,6 +68,7 @@ func TestLateViewerGetsNewestScene(t *testing.T) {
 	t.Parallel()
 	b := newProvisionedBench(t)
 	r := b.startReady(t, nil)
+	r.watch("cam1")
 	for seq := uint64(1); seq <= 3; seq++ {
 		b.publish(t, "cam1", "s", seq)
 	}
@@ -92,6 +93,7 @@ func TestRestartedGatewayShowsStoredScene(t *testing.T) {
 	if err := b.bus.SetPosition(t.Context(), "cam1", "s2", flow.Position{Seq: 2}); err != nil {
 		t.Fatal(err)
 	}
+	b.work(t)
 	c := r.watch("cam1")
 	r.cancel()
 	if code, _ := c.closed(); code != websocket.StatusServiceRestart {
@@ -172,6 +174,7 @@ func TestBadMessagesAreCounted(t *testing.T) {
 	t.Parallel()
 	b := newProvisionedBench(t)
 	r := b.startReady(t, nil)
+	r.watch("cam1")
 	bad := newScene(t, "cam1", "s", 1)
 	bad.Outcome = "maybe"
 	invalid, err := flow.Encode(nil, bad)
@@ -249,6 +252,7 @@ func TestViewerChangesSources(t *testing.T) {
 		t.Fatalf("got %v", m.header.Frame)
 	}
 	c.watch("cam2")
+	c.status(func(s api.Status) bool { return len(s.Sources) == 0 }) // it is not known yet
 	b.publish(t, "cam2", "t", 1)
 	if m := c.scene(); m.header.Frame.Source != "cam2" {
 		t.Fatalf("got %v", m.header.Frame)

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/vmihailenco/msgpack/v5"
 
@@ -279,6 +280,22 @@ func (b bench) publish(t testing.TB, source, session string, seq uint64) *flow.S
 	s := newScene(t, source, session, seq)
 	b.publishScene(t, s)
 	return s
+}
+
+// work acks all lossless frames, as the workers of all groups do: then they are gone from their stream.
+func (b bench) work(t testing.TB) {
+	t.Helper()
+	js, err := jetstream.New(b.bus.Conn())
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.Stream(t.Context(), "FRAMES_LOSSLESS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Purge(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // acceptLive tells of an accepted live frame as the server does once such a frame is stored.

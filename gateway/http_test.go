@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/spatial-flow/spatial-flow/client/api"
+	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/gateway"
 	"github.com/spatial-flow/spatial-flow/gateway/overview"
 	"github.com/spatial-flow/spatial-flow/gateway/rest"
@@ -73,7 +74,10 @@ func TestRest(t *testing.T) {
 		t.Errorf("no sources: %d %s", code, body)
 	}
 	sent := b.publish(t, "cam1", "s", 4)
-	b.publishFrame(t, newFrame(t, "cam2", "s", 1))
+	alive := flow.Alive{Stage: "producer", Instance: "p", Sources: []flow.SourceStatus{{Source: "cam2", Session: "s", State: flow.StateRunning}}}
+	if err := b.bus.PublishAlive(alive); err != nil {
+		t.Fatal(err)
+	}
 	r.eventually("cam2", func() bool { _, _, body := r.get("/api/v1/sources"); return strings.Contains(body, "cam2") })
 
 	code, header, body := r.get("/api/v1/sources/cam1/scene")

@@ -19,5 +19,9 @@ func TestMain(m *testing.M) {
 		service.Main("gateway", "", gateway.Run)
 		return
 	}
+	if address := os.Getenv(watchersOf); address != "" {
+		watch(address)
+		return
+	}
 	goleak.VerifyTestMain(m)
 }

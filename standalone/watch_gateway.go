@@ -141,11 +141,11 @@ func (c *watched) tell(what string) {
 
 // status returns errWatched when the source has ended and its last scene was shown.
 func (c *watched) status(status *api.Status) error {
-	known := make([]string, 0, len(status.Sources))
-	for _, s := range status.Sources {
+	known := make([]string, 0, len(status.Known))
+	for _, s := range status.Known {
 		known = append(known, s.Source)
 	}
-	if !slices.Contains(known, c.source) {
+	if status.Known != nil && !slices.Contains(known, c.source) { // else they are those that it was told before
 		c.tell(fmt.Sprintf("the gateway knows no source %s yet, but: %s", c.source, api.Printable(cmp.Or(strings.Join(known, ", "), "none"))))
 	}
 	for _, s := range status.Sources {

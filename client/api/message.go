@@ -25,7 +25,8 @@ const (
 //	PictureBytes of JPEG
 //	Depth.Bytes of zlib data, when Depth is not null
 //
-// Within a session of a source, messages never go backwards: each has a later frame than the one before.
+// Within a session of a source, messages never go backwards: each has a later frame than the one before,
+// or the same when its picture came after it.
 type SceneHeader struct {
 	Type string `json:"type"` // "scene"
 	Scene

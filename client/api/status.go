@@ -10,12 +10,36 @@ type Watch struct {
 	// Sources names what to watch; an empty list is every source there is or will be, up to the gateway's limit.
 	// A source that is not known yet is shown once it appears.
 	Sources []string `json:"sources"`
+	// MaxFPS is how many scenes of each source come in a second at most, 0.01 to 1000; 0: all.
+	MaxFPS float64 `json:"max_fps,omitempty"`
+	// MaxWidth is how wide pictures and depth maps are at most, in pixels, 160 or more; 0: as they are. They are made so wide as the
+	// next smaller one of a few sizes. Boxes stay those of the frame.
+	MaxWidth int `json:"max_width,omitempty"`
+	// Depth is false for scenes without depth maps.
+	Depth *bool `json:"depth,omitempty"`
+	// Adapt has pictures and depth maps made smaller while the viewer is slow to take them.
+	Adapt bool `json:"adapt,omitempty"`
+	// PartBytes, 1024 or more, has each scene come in as many binary messages as it takes, of at most so many bytes: what they hold,
+	// put together, is the one message of else. So a viewer sees that something comes. 0: in one message.
+	PartBytes int `json:"part_bytes,omitempty"`
 }
 
-// Status is what is known of the sources: a text message on the websocket, and the answer of GET /api/v1/sources.
+// Status is what is known of the sources. GET /api/v1/sources answers with that of all. On the websocket it is a text message of
+// those that are watched: after each [Watch], when something in it changes, looked at once a second, and every 2 s.
 type Status struct {
 	Type    string   `json:"type"` // "status"
 	Sources []Source `json:"sources"`
+	// Known are all sources, by name; on the websocket, left out when they are those that the viewer was told before.
+	Known      []KnownSource `json:"known,omitempty"`
+	MaxWatched int           `json:"max_watched,omitempty"` // sources that may be watched at once; told beside Known
+	// AdaptedWidth is how wide pictures are for this viewer at most, because it is slow; 0: as wide as it wants them.
+	AdaptedWidth int `json:"adapted_width,omitempty"`
+}
+
+// KnownSource is a source that may be watched.
+type KnownSource struct {
+	Source string `json:"source"`
+	State  State  `json:"state"`
 }
 
 // Source is what is known of one source.

@@ -12,6 +12,6 @@ type Config struct {
 	Queue           int   `default:"128" help:"Messages from NATS that may wait for the gateway; what comes beyond is lost to viewers, and counted."`
 
 	WatchWithin  time.Duration `default:"10s" help:"Time that a viewer has to say what it watches."`
-	WriteTimeout time.Duration `default:"10s" help:"Time that a viewer has to take one message, and a caller its answer; a slower one is disconnected."`
+	WriteTimeout time.Duration `default:"10s" help:"Time that a viewer has to take 64 KiB, and a caller its answer; a slower one is disconnected."`
 	PingEvery    time.Duration `default:"20s" help:"Time between pings of a viewer; one that does not answer within --write-timeout is disconnected."`
 }

@@ -4,19 +4,53 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/gateway/live/smaller"
 )
 
 // frame is a stored frame as it came, and its picture once somebody looks.
 type frame struct {
 	id      flow.FrameID
 	size    int64
+	came    time.Time
 	picture func() ([]byte, error) // the JPEG; decodes the message at the first call
+	smaller sizes[[]byte]
+}
+
+// sizes are what was made of something, by width: each once, for all who want it.
+type sizes[T any] struct {
+	mu   sync.Mutex
+	made map[int]func() T
+}
+
+// at is what was made for a width, or is made now.
+func (s *sizes[T]) at(width int, make func() T) T {
+	s.mu.Lock()
+	made := s.made[width]
+	if made == nil {
+		made = sync.OnceValue(make)
+		if s.made == nil {
+			s.made = map[int]func() T{}
+		}
+		s.made[width] = made
+	}
+	s.mu.Unlock()
+	return made()
+}
+
+// sized is the picture, at most so wide; 0: as it is.
+func (f *frame) sized(width int, maker *smaller.Maker) ([]byte, error) {
+	whole, err := f.picture()
+	if err != nil || width == 0 {
+		return whole, err
+	}
+	return f.smaller.at(width, func() []byte { return maker.Picture(whole, width) }), nil
 }
 
 func newFrame(id flow.FrameID, raw []byte) *frame {
-	return &frame{id: id, size: int64(len(raw)), picture: sync.OnceValues(func() ([]byte, error) {
+	return &frame{id: id, size: int64(len(raw)), came: time.Now(), picture: sync.OnceValues(func() ([]byte, error) {
 		message := raw
 		raw = nil // the picture is a slice of its own
 		var f flow.Frame
@@ -63,6 +97,11 @@ func (s *frameStore) take(id flow.FrameID, before string) (found *frame, freed i
 		return f.id.Session == id.Session && f.id.Seq <= id.Seq || f.id.Session == before && before != id.Session
 	})
 	return found, freed
+}
+
+// expire gives up what came before a time.
+func (s *frameStore) expire(before time.Time) (freed int64) {
+	return s.remove(func(f *frame) bool { return f.came.Before(before) })
 }
 
 func (s *frameStore) remove(which func(*frame) bool) (freed int64) {

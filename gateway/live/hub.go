@@ -34,6 +34,7 @@ type hub struct {
 	refresh func(source string)
 	// changed, unless nil, is told that viewers watch other sources now. It must not block.
 	changed func()
+	board   board
 
 	mu         sync.Mutex
 	sources    map[string]*source
@@ -41,15 +42,15 @@ type hub struct {
 	viewers    map[*viewer]bool     // true: watches whatever there is
 	watchers   map[string]map[*viewer]struct{}
 	frameBytes int64
-	encoded    []byte // the last status message
-	encodedAt  time.Time
 }
 
 func newHub(cfg Config, m *metrics) *hub {
-	return &hub{
+	h := &hub{
 		cfg: cfg, metrics: m, refresh: func(string) {}, changed: func() {},
 		sources: map[string]*source{}, producers: map[string]time.Time{}, viewers: map[*viewer]bool{}, watchers: map[string]map[*viewer]struct{}{},
 	}
+	h.board.hub = h
+	return h
 }
 
 // source finds or makes a source, under h.mu. When there are too many, the unwatched one that is silent longest,
@@ -82,7 +83,7 @@ func (h *hub) source(name string) *source {
 	return s
 }
 
-// addFrame keeps a frame, encoded as raw, until its scene comes.
+// addFrame keeps a frame, encoded as raw, until its scene comes. When that is shown already, without a picture, it is shown again.
 func (h *hub) addFrame(id flow.FrameID, raw []byte) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -93,6 +94,12 @@ func (h *hub) addFrame(id flow.FrameID, raw []byte) {
 	}
 	s.heard = time.Now()
 	if s.newest != nil && s.newest.scene.Session == id.Session && id.Seq <= s.newest.scene.Seq {
+		if id.Seq == s.newest.scene.Seq && s.newest.frame == nil {
+			s.newest = s.newest.with(newFrame(id, raw))
+			for v := range h.watchers[s.name] {
+				v.offer(s.newest, nil, true)
+			}
+		}
 		return // its scene is there, or overtaken
 	}
 	limit := min(h.cfg.FrameBytes, s.frames.bytes+h.cfg.TotalFrameBytes-h.frameBytes)
@@ -197,16 +204,13 @@ func (h *hub) leave(v *viewer) {
 	h.metrics.viewers.Set(float64(len(h.viewers)))
 }
 
-// follow makes sources the ones that a viewer watches, or, when there are none, all. It gets a status message and
-// the newest scene, with the newest depth map, of each source that it did not watch before.
+// follow makes sources the ones that a viewer watches, or, when there are none, all. It gets the newest scene, with the newest
+// depth map, of each source that it did not watch before.
 func (h *hub) follow(v *viewer, sources []string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if _, joined := h.viewers[v]; !joined {
 		return
-	}
-	if err := h.encodeStatus(); err == nil { // else the next second tells
-		v.offerStatus(h.encoded)
 	}
 	h.viewers[v] = len(sources) == 0
 	if h.viewers[v] {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -67,9 +69,9 @@ type taken struct {
 }
 
 func takeScene(v *viewer) (got taken, ok bool) {
-	p, ok := v.take()
+	p, ok := v.take(time.Now())
 	for ok && p.scene == nil {
-		p, ok = v.take()
+		p, ok = v.take(time.Now())
 	}
 	if !ok {
 		return taken{}, false
@@ -426,7 +428,7 @@ func BenchmarkFanOut(b *testing.B) {
 			viewers := make([]*viewer, n)
 			for i := range viewers {
 				viewers[i] = h.viewer(b, "a")
-				viewers[i].take()
+				viewers[i].take(time.Now())
 			}
 			s := scene("a", "s", 0, true)
 			b.ReportAllocs()
@@ -436,12 +438,65 @@ func BenchmarkFanOut(b *testing.B) {
 				s.Seq++
 				h.addScene(s, false)
 				for _, v := range viewers {
-					if _, ok := v.take(); !ok {
+					if _, ok := v.take(time.Now()); !ok {
 						b.Fatal("nothing to take")
 					}
 				}
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/viewer")
 		})
+	}
+}
+
+// A frame whose scene does not come is given up: it keeps no room from others.
+func TestFramesAgeOut(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := testHub(nil)
+		old, young := flow.FrameID{Source: "a", Session: "s", Seq: 1}, flow.FrameID{Source: "a", Session: "s", Seq: 2}
+		h.addFrame(old, raw(t, old, 500))
+		time.Sleep(frameKeep / 2)
+		h.addFrame(young, raw(t, young, 100))
+		time.Sleep(frameKeep/2 + time.Second)
+		h.tick()
+		if frames := h.sources["a"].frames.frames; len(frames) != 1 || frames[0].id != young || h.frameBytes != frames[0].size {
+			t.Errorf("%d frames are kept, %d bytes", len(frames), h.frameBytes)
+		}
+	})
+}
+
+// A picture that comes after its scene is shown all the same.
+func TestPictureAfterItsScene(t *testing.T) {
+	t.Parallel()
+	h := testHub(nil)
+	v := h.viewer(t, "a")
+	h.addScene(scene("a", "s", 2, true), false)
+	wantScene(t, v, taken{Session: "s", Seq: 2, Depth: 2})
+	for _, seq := range []uint64{1, 2, 2} {
+		id := flow.FrameID{Source: "a", Session: "s", Seq: seq}
+		h.addFrame(id, raw(t, id, 10))
+	}
+	wantScene(t, v, taken{Session: "s", Seq: 2, Picture: true})
+	wantNothing(t, v)
+	wantScene(t, h.viewer(t, "a"), taken{Session: "s", Seq: 2, Depth: 2, Picture: true})
+}
+
+// A size is made once for all who want it.
+func TestSizesAreMadeOnce(t *testing.T) {
+	t.Parallel()
+	var s sizes[int]
+	var made atomic.Int32
+	var all sync.WaitGroup
+	for i := range 40 {
+		all.Go(func() {
+			width := 160 << (i % 2)
+			if got := s.at(width, func() int { made.Add(1); return width }); got != width {
+				t.Errorf("%d for %d", got, width)
+			}
+		})
+	}
+	all.Wait()
+	if made.Load() != 2 {
+		t.Errorf("made %d times, want once for each of two", made.Load())
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -35,7 +36,8 @@ func (s *Server) ingest(ctx context.Context) error {
 }
 
 func (s *Server) handle(msg *nats.Msg) {
-	kind, _, _ := strings.Cut(s.env.Bus.Plain(msg.Subject), ".")
+	subject := s.env.Bus.Plain(msg.Subject)
+	kind, _, _ := strings.Cut(subject, ".")
 	switch kind {
 	case "accepted":
 		id, err := flow.ParseMessageID(msg.Header.Get(nats.MsgIdHdr))
@@ -45,6 +47,9 @@ func (s *Server) handle(msg *nats.Msg) {
 		}
 		s.hub.addFrame(id, msg.Data)
 	case "scenes":
+		if tokens := strings.SplitN(subject, ".", 5); len(tokens) > 3 && strings.HasPrefix(tokens[3], flow.PredictPrefix) && tokens[3] != s.listen.Predictions {
+			return
+		}
 		scene := new(flow.Scene)
 		err := flow.Decode(msg.Data, scene)
 		if err == nil {
@@ -78,32 +83,124 @@ func (s *Server) handle(msg *nats.Msg) {
 
 // Subscribe owns the subscriptions until ctx ends. subscribed is called once they stand.
 func (s *Server) Subscribe(ctx context.Context, deployed *bus.Deployed, subscribed func()) error {
-	standing, err := s.subscribeAll("scenes.>", flow.AliveSubject("*", "*"), flow.AllAccepted(flow.ModeLossless))
+	standing, err := s.subscribeAll("scenes.>", flow.AliveSubject("*", "*"))
 	defer func() { unsubscribe(standing) }()
 	if err != nil {
 		return err
 	}
-	live := newLiveSubscriptions(s.subscribe)
-	defer live.close()
-	if err := s.env.Bus.Conn().Flush(); err != nil {
-		s.env.Log.Debug("subscriptions not confirmed", "error", err) // the connection is away: it subscribes when back
-	}
+	frames := newFrameSubscriptions(s.subscribe)
+	defer frames.close()
+	s.confirm()
 	subscribed()
 	s.refreshAll()
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
+	defer s.watching.begin()()
 	for {
 		d, changed := deployed.Now()
-		if err := live.follow(d.Groups, s.hub.watched(), time.Now()); err != nil {
-			s.env.Log.Warn("frames of live sources", "error", err)
+		asked := s.watching.now()
+		added, err := frames.follow(d.Groups, s.hub.watched(), time.Now())
+		if err != nil {
+			s.env.Log.Warn("frames of sources that are watched", "error", err)
 		}
+		if len(added) > 0 {
+			s.confirm()
+		}
+		for _, source := range added {
+			s.lookUps.add(stored{source: source, frames: true})
+		}
+		s.watching.stands(asked)
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-s.watching:
+		case <-s.watching.changed:
 		case <-changed:
 		case <-look.C:
-			s.countLost(append(live.all(), standing...))
+			s.countLost(append(frames.all(), standing...))
+		}
+	}
+}
+
+// confirmWithin bounds the wait for the server of NATS to know of a subscription.
+const confirmWithin = 500 * time.Millisecond
+
+// confirm returns once the subscriptions that were made stand, or the connection is away: it subscribes when back.
+func (s *Server) confirm() {
+	conn := s.env.Bus.Conn()
+	if !conn.IsConnected() {
+		return
+	}
+	if err := conn.FlushTimeout(confirmWithin); err != nil {
+		s.env.Log.Debug("subscriptions not confirmed", "error", err)
+	}
+}
+
+// watching is the way from viewers, who change what they watch, to the subscriptions, and back.
+type watching struct {
+	changed chan struct{} // holds a token when they have
+
+	mu    sync.Mutex
+	asked uint64        // how often they have
+	stood uint64        // up to which of these the subscriptions stand
+	stand chan struct{} // closed when that goes on; nil: nobody subscribes
+}
+
+// change notes that viewers watch other sources now.
+func (w *watching) change() {
+	w.mu.Lock()
+	w.asked++
+	w.mu.Unlock()
+	select {
+	case w.changed <- struct{}{}:
+	default: // told already
+	}
+}
+
+// begin says that somebody subscribes, until the func that it returns is called.
+func (w *watching) begin() (end func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stand = make(chan struct{})
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		close(w.stand)
+		w.stand = nil
+	}
+}
+
+// now is how often viewers have changed what they watch.
+func (w *watching) now() uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.asked
+}
+
+// stands says that the subscriptions stand up to a change.
+func (w *watching) stands(change uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.stood < change {
+		w.stood = change
+		close(w.stand)
+		w.stand = make(chan struct{})
+	}
+}
+
+// await returns once the subscriptions for all changes until now stand, at once when nobody subscribes, or when ctx ends.
+func (w *watching) await(ctx context.Context) {
+	change := w.now()
+	for {
+		w.mu.Lock()
+		stand, done := w.stand, w.stood >= change || w.stand == nil
+		w.mu.Unlock()
+		if done {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-stand:
 		}
 	}
 }

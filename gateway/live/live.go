@@ -7,6 +7,7 @@ package live
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/service"
+	"github.com/spatial-flow/spatial-flow/gateway/live/smaller"
 )
 
 // Server hands scenes to viewers.
@@ -31,7 +33,8 @@ type Server struct {
 
 	queue    chan *nats.Msg
 	lookUps  *lookUps
-	watching chan struct{} // viewers watch other sources now
+	watching watching
+	smaller  *smaller.Maker
 	serving  sync.WaitGroup
 
 	newer      atomic.Int64 // when a scene came that this gateway does not understand, in seconds since 1970; 0: never
@@ -45,6 +48,8 @@ type Listeners struct {
 	Scene func(*flow.Scene)
 	// Alive is told what a service says of itself, and says whether there was room for it.
 	Alive func(flow.Alive) bool
+	// Predictions is the source of the pictures that were posted to this gateway. Those of others are not looked at.
+	Predictions string
 }
 
 // New makes a server that knows nothing yet. deployment is what everybody agrees on now; ok is false while it is not known.
@@ -52,10 +57,12 @@ func New(cfg Config, env service.Env, refused *prometheus.CounterVec, deployment
 	m := newMetrics(env.Metrics, refused)
 	s := &Server{
 		cfg: cfg, env: env, deployment: deployment, listen: listen, metrics: m, hub: newHub(cfg, m),
-		queue: make(chan *nats.Msg, cfg.Queue), lookUps: newLookUps(cfg.MaxSources), watching: make(chan struct{}, 1),
+		queue: make(chan *nats.Msg, cfg.Queue), lookUps: newLookUps(cfg.MaxSources),
+		smaller: smaller.New(max(runtime.GOMAXPROCS(0)/2, 1)),
 	}
+	s.watching.changed = make(chan struct{}, 1)
 	s.hub.refresh = s.refresh
-	s.hub.changed = s.watchingChanged
+	s.hub.changed = s.watching.change
 	return s
 }
 
@@ -70,13 +77,6 @@ func (s *Server) Run(ctx context.Context) error {
 
 // Wait returns once no viewer is served.
 func (s *Server) Wait() { s.serving.Wait() }
-
-func (s *Server) watchingChanged() {
-	select {
-	case s.watching <- struct{}{}:
-	default: // told already
-	}
-}
 
 // tick ends a second of the sources' rates, once a second.
 func (s *Server) tick(ctx context.Context) error {

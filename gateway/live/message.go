@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/gateway/live/smaller"
 )
 
 // MaxWatchBytes bounds a viewer's message.
@@ -33,6 +35,20 @@ func parseWatch(data []byte, limit int) (api.Watch, error) {
 		if err := flow.ValidToken("source", source); err != nil {
 			return watch, fmt.Errorf("%w: %w", ErrWatch, err)
 		}
+		if strings.HasPrefix(source, flow.PredictPrefix) {
+			return watch, fmt.Errorf("%w: %s is for pictures that are posted, which nobody watches", ErrWatch, source)
+		}
+	}
+	switch {
+	case watch.MaxFPS != 0 && !(watch.MaxFPS >= 0.01 && watch.MaxFPS <= 1000):
+		return watch, fmt.Errorf("%w: max_fps %v, want 0.01 to 1000", ErrWatch, watch.MaxFPS)
+	case watch.MaxWidth != 0 && watch.MaxWidth < smaller.Least:
+		return watch, fmt.Errorf("%w: max_width %d, want %d or more", ErrWatch, watch.MaxWidth, smaller.Least)
+	case watch.PartBytes != 0 && watch.PartBytes < leastPart:
+		return watch, fmt.Errorf("%w: part_bytes %d, want %d or more", ErrWatch, watch.PartBytes, leastPart)
 	}
 	return watch, nil
 }
+
+// leastPart keeps what parts cost beside what they hold small.
+const leastPart = 1 << 10

@@ -3,26 +3,35 @@ package live
 import (
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
+	"github.com/spatial-flow/spatial-flow/gateway/live/smaller"
 )
 
 // shown is a scene as viewers get it.
 type shown struct {
 	scene *flow.Scene
 	json  api.Scene
-	frame *frame    // nil: gone
-	depth *depthMap // the scene's own, or nil
+	frame *frame                 // nil: gone
+	depth *depthMap              // the scene's own, or nil
+	head  func() ([]byte, error) // of the header; encoded at the first call
 }
 
 func newShown(scene *flow.Scene) *shown {
 	s := &shown{scene: scene, json: scene.JSON()}
+	s.head = sync.OnceValues(s.encodeHead)
 	if scene.Depth != nil {
-		s.depth = &depthMap{session: scene.Session, seq: scene.Seq, packed: scene.Depth, stable: scene.Range}
+		s.depth = newDepthMap(scene.Depth, scene.Range, scene.Session, scene.Seq)
 	}
 	return s
+}
+
+// with is the same scene with its picture.
+func (s *shown) with(f *frame) *shown {
+	return &shown{scene: s.scene, json: s.json, frame: f, depth: s.depth, head: s.head}
 }
 
 // depthMap is a depth map with the frame that it belongs to.
@@ -31,6 +40,24 @@ type depthMap struct {
 	seq     uint64
 	packed  *depthmap.Map
 	stable  *depthmap.Range
+	header  func() ([]byte, error) // JSON; encoded at the first call
+	smaller sizes[*depthMap]
+}
+
+func newDepthMap(packed *depthmap.Map, stable *depthmap.Range, session string, seq uint64) *depthMap {
+	d := &depthMap{session: session, seq: seq, packed: packed, stable: stable}
+	d.header = sync.OnceValues(d.encodeHeader)
+	return d
+}
+
+// sized is the map, at most so wide; 0: as it is.
+func (d *depthMap) sized(width int, maker *smaller.Maker) *depthMap {
+	if width == 0 || d.packed.Width <= width {
+		return d
+	}
+	return d.smaller.at(width, func() *depthMap {
+		return newDepthMap(maker.Depth(d.packed, width), d.stable, d.session, d.seq)
+	})
 }
 
 // slot holds what a viewer has not been sent yet of one source: the newest scene and the newest depth map.
@@ -39,15 +66,35 @@ type slot struct {
 	scene  *shown    // nil: nothing to send
 	depth  *depthMap // goes with the next scene
 	stale  bool      // the scene was there before the viewer watched: not a measure of latency
+	next   time.Time // when its next scene may go, for a viewer that wants a few a second
 }
 
 // parcel is what is sent at once.
 type parcel struct {
-	status  []byte // nil, or a status message to send first
-	scene   *shown // nil: there was only a status
+	status  bool   // a status is to be sent first, whether it has changed or not
+	scene   *shown // nil: none
 	depth   *depthMap
 	stale   bool
 	dropped uint64
+	wants   wants
+	due     time.Time // when there is something that waits for its time; zero: there is nothing
+}
+
+// wants is how a viewer wants scenes.
+type wants struct {
+	interval time.Duration // between two scenes of a source
+	width    int           // of pictures, at most; 0: as they are
+	noDepth  bool
+	adapt    bool
+	part     int // bytes of a message, at most; 0: a scene in one
+}
+
+func wantsOf(w api.Watch) wants {
+	wants := wants{width: smaller.Width(w.MaxWidth), noDepth: w.Depth != nil && !*w.Depth, adapt: w.Adapt, part: w.PartBytes}
+	if w.MaxFPS > 0 {
+		wants.interval = time.Duration(float64(time.Second) / w.MaxFPS)
+	}
+	return wants
 }
 
 // viewer is what one websocket has still to send. Offering never blocks: the newer replaces the older.
@@ -57,8 +104,10 @@ type viewer struct {
 	mu      sync.Mutex
 	slots   map[string]*slot
 	queue   []*slot // those with a scene, the longest waiting first
-	status  []byte
+	status  bool    // is to be told
+	held    bool    // no scene goes before the status
 	dropped uint64
+	wants   wants
 }
 
 func newViewer() *viewer {
@@ -106,7 +155,7 @@ func (v *viewer) offer(scene *shown, depth *depthMap, stale bool) (dropped bool)
 	}
 	if s.scene == nil {
 		v.queue = append(v.queue, s)
-	} else if !s.stale {
+	} else if !s.stale && (v.wants.interval == 0 || !time.Now().Before(s.next)) {
 		v.dropped++
 		dropped = true
 	}
@@ -130,11 +179,25 @@ func (v *viewer) offerDepth(source string, depth *depthMap) {
 	}
 }
 
-// offerStatus replaces the status message that is not sent yet.
-func (v *viewer) offerStatus(status []byte) {
+// want changes how scenes come.
+func (v *viewer) want(wants wants) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.status = status
+	v.wants = wants
+}
+
+// hold has scenes wait for the status that is told next.
+func (v *viewer) hold() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.held = true
+}
+
+// tellStatus has a status sent.
+func (v *viewer) tellStatus() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.status, v.held = true, false
 	v.signal()
 }
 
@@ -145,21 +208,35 @@ func (v *viewer) signal() {
 	}
 }
 
-// take empties the slot that waited longest, and leaves a token in wake when there are more. False is returned when there
-// is nothing to send.
-func (v *viewer) take() (parcel, bool) {
+// take empties the slot that waited longest of those whose time has come, and leaves a token in wake when there are more. False is
+// returned when there is nothing to send yet.
+func (v *viewer) take(now time.Time) (parcel, bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	p := parcel{status: v.status, dropped: v.dropped}
-	v.status = nil
-	if len(v.queue) > 0 {
-		s := v.queue[0]
-		v.queue = slices.Delete(v.queue, 0, 1)
+	p := parcel{status: v.status, dropped: v.dropped, wants: v.wants}
+	v.status = false
+	if v.held {
+		return p, p.status
+	}
+	if i := slices.IndexFunc(v.queue, func(s *slot) bool { return !now.Before(s.next) }); i >= 0 {
+		s := v.queue[i]
+		v.queue = slices.Delete(v.queue, i, i+1)
 		p.scene, p.depth, p.stale = s.scene, s.depth, s.stale
 		s.scene, s.depth = nil, nil
-		if len(v.queue) > 0 {
-			v.signal()
+		if s.next = s.next.Add(v.wants.interval); s.next.Before(now) {
+			s.next = now.Add(v.wants.interval) // it was quiet; else what was late is caught up
+		}
+		if v.wants.noDepth {
+			p.depth = nil
 		}
 	}
-	return p, p.status != nil || p.scene != nil
+	for _, s := range v.queue {
+		if p.due.IsZero() || s.next.Before(p.due) {
+			p.due = s.next
+		}
+	}
+	if len(v.queue) > 0 && !now.Before(p.due) {
+		v.signal()
+	}
+	return p, p.status || p.scene != nil
 }

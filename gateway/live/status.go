@@ -1,7 +1,6 @@
 package live
 
 import (
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -21,11 +20,8 @@ const toldFor = 30 * time.Second
 // waitsAfter is how long a film of which frames are under way is without a new scene before that is told.
 const waitsAfter = 10 * time.Second
 
-// statusEvery is how often a viewer gets a status, statusFresh how long an encoded one serves all viewers.
-const (
-	statusEvery = time.Second
-	statusFresh = 50 * time.Millisecond
-)
+// frameKeep is for how long a frame whose scene does not come is kept.
+const frameKeep = 2 * time.Minute
 
 // rateSeconds are the seconds that scenes per second are a mean of.
 const rateSeconds = 4
@@ -97,52 +93,27 @@ func (h *hub) toldOf(s *source, now time.Time) bool {
 func (h *hub) tick() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	now := time.Now()
 	for _, s := range h.sources {
 		s.perSecond = s.rate.tick()
+		h.frameBytes -= s.frames.expire(now.Add(-frameKeep))
 	}
 	for producer, heard := range h.producers {
-		if time.Since(heard) > toldFor {
+		if now.Sub(heard) > toldFor {
 			delete(h.producers, producer)
 		}
 	}
-}
-
-// statusMessage is the status of all sources as viewers get it, at most statusFresh old.
-func (h *hub) statusMessage() ([]byte, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.encoded == nil || time.Since(h.encodedAt) >= statusFresh {
-		if err := h.encodeStatus(); err != nil {
-			return nil, err
-		}
-	}
-	return h.encoded, nil
-}
-
-// encodeStatus renews the status message, under h.mu.
-func (h *hub) encodeStatus() error {
-	data, err := json.Marshal(h.statusNow())
-	if err != nil {
-		return fmt.Errorf("encode the status: %w", err)
-	}
-	h.encoded, h.encodedAt = data, time.Now()
-	return nil
-}
-
-// statusNow is the status of all sources, under h.mu.
-func (h *hub) statusNow() api.Status {
-	status, now := api.Status{Type: "status", Sources: make([]api.Source, 0, len(h.sources))}, time.Now()
-	for _, name := range h.names() {
-		status.Sources = append(status.Sources, h.info(h.sources[name], now))
-	}
-	return status
 }
 
 // currentStatus is the status of all sources.
 func (h *hub) currentStatus() api.Status {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.statusNow()
+	status, now := api.Status{Type: "status", Sources: make([]api.Source, 0, len(h.sources))}, time.Now()
+	for _, name := range h.names() {
+		status.Sources = append(status.Sources, h.info(h.sources[name], now))
+	}
+	return status
 }
 
 // info is what is told of a source, under h.mu.

@@ -2,7 +2,7 @@ package live
 
 import (
 	"encoding/json"
-	"strings"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,7 +21,7 @@ func TestTakeWakesForWhatIsLeft(t *testing.T) {
 	taken := 0
 	for len(v.wake) > 0 {
 		<-v.wake
-		if p, _ := v.take(); p.scene != nil {
+		if p, _ := v.take(time.Now()); p.scene != nil {
 			taken++
 		}
 	}
@@ -30,57 +30,97 @@ func TestTakeWakesForWhatIsLeft(t *testing.T) {
 	}
 }
 
-func TestStatusIsEncodedForAllAndRenewed(t *testing.T) {
+// A viewer is told of what it watches, when that changes and every 2 s; what is known besides it is told by name when that changes.
+func TestStatusOfWhatIsWatched(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := testHub(nil)
-		v := h.viewer(t, "a")
-		v.take()
-		// message is what a viewer gets next.
-		message := func() (raw []byte, status api.Status) {
+		for _, name := range []string{"a", "b", "c"} {
+			h.addScene(scene(name, "s", 1, false), false)
+		}
+		var last told
+		next := func(width int, anyway bool, watched ...string) (message string) {
 			t.Helper()
-			raw, err := h.statusMessage()
+			says, err := h.board.read()
 			if err != nil {
 				t.Fatal(err)
 			}
-			v.offerStatus([]byte("overtaken"))
-			v.offerStatus(raw) // only the newest is kept
-			p, ok := v.take()
-			if err := json.Unmarshal(p.status, &status); !ok || err != nil || len(status.Sources) != 1 {
-				t.Fatalf("%s: %v", p.status, err)
+			data := last.status(says, watched, width, 20, anyway, time.Now())
+			if data == nil {
+				return ""
 			}
-			if p, ok := v.take(); ok {
-				t.Errorf("another status %s", p.status)
+			var status api.Status
+			if err := json.Unmarshal(data, &status); err != nil {
+				t.Fatalf("%s: %v", data, err)
 			}
-			return raw, status
+			for _, s := range status.Sources {
+				message += fmt.Sprintf("%s %d, ", s.Source, s.Seq)
+			}
+			for _, s := range status.Known {
+				message += fmt.Sprintf("%s is %s, ", s.Source, s.State)
+			}
+			if status.AdaptedWidth > 0 {
+				message += fmt.Sprintf("%d wide, ", status.AdaptedWidth)
+			}
+			return message
 		}
-		for seq := uint64(1); seq <= 8; seq++ {
-			h.addScene(scene("a", "s", seq, false), false)
+		want := func(got, want string) {
+			t.Helper()
+			if got != want {
+				t.Errorf("told %q, want %q", got, want)
+			}
 		}
-		for range 3 {
-			h.tick()
-		}
+		want(next(0, false, "b", "a", "none"), "a 1, b 1, a is running, b is running, c is running, ")
 		time.Sleep(statusFresh)
-		first, status := message()
-		if got := status.Sources[0]; got.Seq != 8 || got.ScenesPerSecond != 2 { // 8 in 4 s
-			t.Errorf("%+v", got)
-		}
-		h.addScene(scene("a", "s", 9, false), false)
-		if again, _ := message(); &again[0] != &first[0] {
-			t.Error("encoded again at once")
-		}
-		h.follow(v, []string{"a"}) // is told what is new at once, and nothing older after that
-		if p, _ := v.take(); !strings.Contains(string(p.status), `"seq":9`) {
-			t.Errorf("told %s", p.status)
-		}
-		if _, status := message(); status.Sources[0].Seq != 9 {
-			t.Errorf("older than what was told before: %+v", status.Sources[0])
-		}
-		h.addScene(scene("a", "s", 10, false), false)
-		v.take()
+		want(next(0, false, "a", "b", "none"), "")
+		want(next(0, true, "a", "b"), "a 1, b 1, ")
+		h.addScene(scene("c", "s", 2, false), false)
 		time.Sleep(statusFresh)
-		if _, status := message(); status.Sources[0].Seq != 10 {
-			t.Errorf("old status: %+v", status.Sources[0])
+		want(next(0, false, "a", "b"), "") // of what others watch
+		h.addScene(scene("b", "s", 2, false), false)
+		want(next(0, false, "a", "b"), "") // encoded a moment ago
+		time.Sleep(statusFresh)
+		want(next(0, false, "a", "b"), "a 1, b 2, ")
+		want(next(0, false, "c"), "c 2, ")
+		want(next(640, false, "c"), "c 2, 640 wide, ")
+		time.Sleep(statusMost)
+		want(next(640, false, "c"), "c 2, 640 wide, ")
+		time.Sleep(goneAfter - statusMost)
+		want(next(0, false, "c"), "c 2, a is gone, b is gone, c is gone, ")
+	})
+}
+
+// What has not changed is encoded once for all viewers.
+func TestStatusIsEncodedOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := testHub(nil)
+		h.addScene(scene("a", "s", 1, false), false)
+		h.addScene(scene("b", "s", 1, false), false)
+		first, err := h.board.read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.addScene(scene("b", "s", 2, false), false)
+		time.Sleep(statusFresh)
+		second, err := h.board.read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first.infos["a"] != second.infos["a"] || first.known != second.known || first.infos["b"] == second.infos["b"] {
+			t.Errorf("%v, then %v", first, second)
 		}
 	})
+}
+
+// While the status is encoded, scenes are handed on.
+func TestStatusIsNotEncodedUnderTheHubsLock(t *testing.T) {
+	t.Parallel()
+	h := testHub(nil)
+	v := h.viewer(t, "a")
+	h.board.mu.Lock() // as while it is encoded
+	h.addScene(scene("a", "s", 1, false), false)
+	h.follow(v, []string{"a", "b"})
+	h.board.mu.Unlock()
+	wantScene(t, v, taken{Session: "s", Seq: 1})
 }

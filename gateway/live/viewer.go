@@ -1,10 +1,7 @@
 package live
 
 import (
-	"bytes"
 	"context"
-	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -15,8 +12,9 @@ import (
 	"github.com/coder/websocket"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/flow/clock"
+	"github.com/spatial-flow/spatial-flow/gateway/live/pace"
+	"github.com/spatial-flow/spatial-flow/gateway/live/socket"
 )
 
 const (
@@ -40,21 +38,22 @@ func (s *Server) ServeViewer(ctx context.Context, w http.ResponseWriter, r *http
 		return ErrUpgrade
 	}
 	// InsecureSkipVerify: the origin is the caller's to check.
-	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true, CompressionMode: websocket.CompressionDisabled})
+	options := &websocket.AcceptOptions{InsecureSkipVerify: true, CompressionMode: websocket.CompressionDisabled}
+	conn, out, err := socket.Accept(w, r, options, s.cfg.WriteTimeout)
 	if err != nil { // answered by Accept
 		s.metrics.refuse(doorWS, reasonHandshake)
 		s.env.Log.Debug("viewer refused", "error", err)
 		return nil
 	}
 	conn.SetReadLimit(MaxWatchBytes)
-	if err := s.view(ctx, conn, v); err != nil {
+	if err := s.view(ctx, conn, out, v); err != nil {
 		s.env.Log.Debug("viewer left", "error", err)
 	}
 	return nil
 }
 
 // view serves one viewer until it leaves, breaks a rule, or ctx ends.
-func (s *Server) view(ctx context.Context, conn *websocket.Conn, v *viewer) error {
+func (s *Server) view(ctx context.Context, conn *websocket.Conn, out *socket.Socket, v *viewer) error {
 	// Ending open would tear the connection; ctx only begins the closing handshake.
 	open, tear := context.WithCancel(context.WithoutCancel(ctx))
 	defer tear()
@@ -62,8 +61,8 @@ func (s *Server) view(ctx context.Context, conn *websocket.Conn, v *viewer) erro
 	tasks, ctx := errgroup.WithContext(ctx)
 	tasks.Go(func() error { return s.readWatches(open, conn, v, watched) })
 	tasks.Go(func() error { return s.awaitWatch(ctx, watched) })
-	tasks.Go(func() error { return s.write(ctx, open, conn, v) })
-	tasks.Go(func() error { return s.ping(ctx, open, conn) })
+	tasks.Go(func() error { return s.write(ctx, out, v) })
+	tasks.Go(func() error { return s.ping(ctx, open, conn, out) })
 	tasks.Go(func() error {
 		<-ctx.Done()
 		defer time.AfterFunc(closeWithin, tear).Stop()
@@ -103,7 +102,11 @@ func (s *Server) readWatches(open context.Context, conn *websocket.Conn, v *view
 			s.metrics.refuse(doorWS, reasonMalformed)
 			return err
 		}
+		v.hold()
+		v.want(wantsOf(watch))
 		s.hub.follow(v, watch.Sources)
+		s.watching.await(open) // so that it has the pictures of what comes from now on
+		v.tellStatus()
 		if first {
 			close(watched)
 		}
@@ -125,9 +128,10 @@ func (s *Server) awaitWatch(ctx context.Context, watched <-chan struct{}) error 
 	return nil
 }
 
-// ping asks every so often whether the viewer still answers. The first time is anywhere within that, lest viewers that
-// came together, as all do after a restart, be pinged together, which the others' scenes would have to wait for.
-func (s *Server) ping(ctx, open context.Context, conn *websocket.Conn) error {
+// ping asks every so often whether the viewer still answers, unless something is written to it, which it has to take. The first time
+// is anywhere within that, lest viewers that came together, as all do after a restart, be pinged together, which the others' scenes
+// would have to wait for.
+func (s *Server) ping(ctx, open context.Context, conn *websocket.Conn, out *socket.Socket) error {
 	timer := time.NewTimer(rand.N(s.cfg.PingEvery))
 	defer timer.Stop()
 	for {
@@ -136,6 +140,9 @@ func (s *Server) ping(ctx, open context.Context, conn *websocket.Conn) error {
 			return nil
 		case <-timer.C:
 			timer.Reset(s.cfg.PingEvery)
+		}
+		if out.Busy() {
+			continue
 		}
 		within, cancel := context.WithTimeout(open, s.cfg.WriteTimeout)
 		err := conn.Ping(within)
@@ -146,115 +153,116 @@ func (s *Server) ping(ctx, open context.Context, conn *websocket.Conn) error {
 	}
 }
 
-// write sends what the viewer's slots hold, and a status every second, until ctx ends. The first status is anywhere within
-// that, as the first ping is.
-func (s *Server) write(ctx, open context.Context, conn *websocket.Conn, v *viewer) error {
-	var header bytes.Buffer
+// writer writes to one viewer.
+type writer struct {
+	s    *Server
+	out  *socket.Socket
+	v    *viewer
+	told told
+	pace pace.Pace
+	tail []byte // of a header; a buffer to use
+}
+
+// write sends what the viewer's slots hold, and what it has to be told of the status, until ctx ends. It is looked at every second,
+// the first time anywhere within that, as the first ping is.
+func (s *Server) write(ctx context.Context, out *socket.Socket, v *viewer) error {
+	w := writer{s: s, out: out, v: v}
 	status := time.NewTimer(rand.N(statusEvery))
 	defer status.Stop()
+	due := time.NewTimer(0) // something waits for its time
+	defer due.Stop()
 	for {
+		looked := false
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-status.C:
 			status.Reset(statusEvery)
-			message, err := s.hub.statusMessage()
-			if err != nil {
-				return err
-			}
-			v.offerStatus(message)
+			looked = true
+		case <-due.C:
 		case <-v.wake:
 		}
-		p, ok := v.take()
-		if !ok {
+		p, ok := v.take(time.Now())
+		if !p.due.IsZero() {
+			due.Reset(time.Until(p.due))
+		}
+		if looked || p.status {
+			if err := w.status(p); err != nil {
+				return fmt.Errorf("write to viewer: %w", err)
+			}
+		}
+		if !ok || p.scene == nil {
 			continue
 		}
-		within, cancel := context.WithTimeout(open, s.cfg.WriteTimeout)
-		err := s.send(within, conn, p, &header)
-		cancel()
-		if err != nil {
-			if p.scene != nil {
-				s.metrics.drop(reasonTimeout)
-			}
+		if err := w.scene(p); err != nil {
+			s.metrics.drop(reasonTimeout)
 			return fmt.Errorf("write to viewer: %w", err)
 		}
 	}
 }
 
-// send writes a status, then a scene; header is a buffer to use.
-func (s *Server) send(ctx context.Context, conn *websocket.Conn, p parcel, header *bytes.Buffer) error {
-	if p.status != nil {
-		if err := conn.Write(ctx, websocket.MessageText, p.status); err != nil {
-			return err
-		}
-		s.metrics.bytes.Add(float64(len(p.status)))
+// adapted is how wide pictures are for the viewer, because it is slow; 0: as it wants them.
+func (w *writer) adapted(p parcel) int {
+	if width := w.pace.Width(); p.wants.adapt && width > 0 && (p.wants.width == 0 || width < p.wants.width) {
+		return width
 	}
-	if p.scene == nil {
-		return nil
-	}
-	var picture, depth []byte
-	if p.scene.frame != nil {
-		var err error
-		if picture, err = p.scene.frame.picture(); err != nil {
-			s.metrics.refuse(doorFrames, reasonMalformed)
-		}
-	}
-	if p.depth != nil {
-		depth = p.depth.packed.Data
-	}
-	latency, err := encodeHeader(header, p, len(picture))
+	return 0
+}
+
+// status writes a status, unless the viewer knows it all and the parcel asks for none.
+func (w *writer) status(p parcel) error {
+	says, err := w.s.hub.board.read()
 	if err != nil {
 		return err
 	}
-	if err := writeParts(ctx, conn, header.Bytes(), picture, depth); err != nil {
+	message := w.told.status(says, w.v.watching(), w.adapted(p), w.s.cfg.MaxWatched, p.status, time.Now())
+	if message == nil {
+		return nil
+	}
+	if err := w.out.Send(websocket.MessageText, 0, message); err != nil {
 		return err
 	}
-	s.metrics.bytes.Add(float64(header.Len() + len(picture) + len(depth)))
-	s.metrics.scenes.Inc()
-	s.metrics.sent.Add(1)
-	if !p.stale {
-		s.metrics.endToEnd.Observe(latency.Seconds())
-	}
+	w.s.metrics.bytes.Add(float64(len(message)))
 	return nil
 }
 
-// encodeHeader writes the length and the JSON of a scene's header. latency is the time since the capture.
-func encodeHeader(dst *bytes.Buffer, p parcel, pictureBytes int) (latency time.Duration, err error) {
-	header := api.SceneHeader{
-		Type: "scene", Scene: p.scene.json, Mode: p.scene.scene.Mode,
-		PictureBytes: pictureBytes, Dropped: p.dropped,
+// scene writes a scene, as the viewer wants it and its link bears it.
+func (w *writer) scene(p parcel) error {
+	width := p.wants.width
+	if adapted := w.adapted(p); adapted > 0 {
+		width = adapted
 	}
-	if p.depth != nil {
-		header.Depth = &api.DepthHeader{Map: *p.depth.packed, Seq: p.depth.seq, Bytes: len(p.depth.packed.Data), Range: p.depth.stable}
+	var picture, data []byte
+	if p.scene.frame != nil {
+		var err error
+		if picture, err = p.scene.frame.sized(width, w.s.smaller); err != nil {
+			w.s.metrics.refuse(doorFrames, reasonMalformed)
+		}
 	}
-	latency = max(time.Since(p.scene.json.Captured), 0)
-	if !p.stale {
-		ms := float64(latency.Microseconds()) / 1000
-		header.LatencyMS = &ms
+	depth := p.depth
+	if depth != nil {
+		depth = depth.sized(width, w.s.smaller)
+		data = depth.packed.Data
 	}
-	dst.Reset()
-	dst.Write(make([]byte, 4))
-	if err := json.NewEncoder(dst).Encode(header); err != nil {
-		return 0, fmt.Errorf("encode the header of %s: %w", header.Frame, err)
-	}
-	dst.Truncate(dst.Len() - 1) // Encode's newline
-	binary.LittleEndian.PutUint32(dst.Bytes(), uint32(dst.Len()-4))
-	return latency, nil
-}
-
-// writeParts writes one binary message without joining its parts in memory.
-func writeParts(ctx context.Context, conn *websocket.Conn, parts ...[]byte) error {
-	w, err := conn.Writer(ctx, websocket.MessageBinary)
+	head, err := p.scene.head()
 	if err != nil {
 		return err
 	}
-	for _, part := range parts {
-		if len(part) == 0 {
-			continue
-		}
-		if _, err := w.Write(part); err != nil {
-			return err
-		}
+	latency := p.scene.latency()
+	if w.tail, err = p.appendTail(w.tail[:0], len(picture), depth, latency); err != nil {
+		return err
 	}
-	return w.Close()
+	began := time.Now()
+	if err := w.out.Send(websocket.MessageBinary, p.wants.part, headerLength(head, w.tail), head, w.tail, picture, data); err != nil {
+		return err
+	}
+	now := time.Now()
+	w.pace.Wrote(now, now.Sub(began))
+	w.s.metrics.bytes.Add(float64(4 + len(head) + len(w.tail) + len(picture) + len(data)))
+	w.s.metrics.scenes.Inc()
+	w.s.metrics.sent.Add(1)
+	if !p.stale {
+		w.s.metrics.endToEnd.Observe(latency.Seconds())
+	}
+	return nil
 }

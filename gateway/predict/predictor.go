@@ -145,6 +145,9 @@ func (p *Predictor) convert(ctx context.Context, body []byte) (sent, error) {
 	return posted, err
 }
 
+// Source is the name of the source that posted pictures are frames of.
+func (p *Predictor) Source() string { return p.source }
+
 // asked is what a picture is sent to.
 type asked struct {
 	deployment flow.Deployment

@@ -21,8 +21,10 @@ function sourceInAddress() {
 
 let chosen = sourceInAddress(); // the source, when a person or the page chose one
 let layout = "blend"; // or side, or grid
-let sources = [];
+let sources = []; // all that are known: source and state
+let watched = []; // what is known of those that are watched
 let serverDropped = 0;
+let refused = ""; // why the gateway does not want this viewer
 let probed = null; // the place in the picture, 0 to 1 both ways, whose depth is told
 
 const options = () => ({ side: layout === "side", heat: $("heat").checked, opacity: $("opacity").value / 100, colormap: $("colormap").value, boxes: $("boxes").checked });
@@ -40,16 +42,29 @@ const stream = new Stream({
     if (message.header.frame.source === chosen) screen.add(message);
   },
   status: (status) => {
-    sources = status.sources;
+    sources = status.known ?? sources;
+    watched = status.sources;
+    grid.most = status.max_watched ?? grid.most;
+    data.adapted = status.adapted_width ?? "";
+    showConnection();
     if (!chosen && sources.length) choose((sources.find((s) => s.state === "running") ?? sources[0]).source);
     showState();
   },
   connection: (state, reason) => {
     if (data.connection !== state) data.connection = state;
-    const words = { open: "connected", refused: `refused: ${reason}`, paused: "paused while hidden" };
-    $("connection").lastElementChild.textContent = words[state] ?? state;
+    refused = reason;
+    showConnection();
   },
 });
+
+function showConnection() {
+  const words = {
+    open: data.adapted ? `connected; slow link, pictures ${data.adapted} wide` : "connected",
+    refused: `refused: ${refused}`, paused: "paused while hidden",
+  };
+  const text = words[data.connection] ?? data.connection, node = $("connection").lastElementChild;
+  if (node.textContent !== text) node.textContent = text;
+}
 
 function shown({ header, picture, depth }) {
   $("empty").hidden = true;
@@ -68,7 +83,7 @@ function shown({ header, picture, depth }) {
 }
 
 function showState() {
-  const info = sources.find((s) => s.source === chosen);
+  const info = watched.find((s) => s.source === chosen) ?? sources.find((s) => s.source === chosen);
   data.state = info?.state ?? "";
   if (layout === "grid") {
     grid.show(sources);

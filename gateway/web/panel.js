@@ -15,6 +15,7 @@ export function say(id, text) {
 export function stateText(name, info, header) {
   if (!name) return "No source yet. Scenes appear here as soon as there are some.";
   if (!info) return `Waiting for source ${name}.`;
+  if (!info.session && !info.mode) return info.state; // not told of yet
   const account = info.account, frames = info.frames || account?.admitted || info.seq;
   const errors = header?.errors && Object.keys(header.errors).length ? Object.entries(header.errors).map(([group, why]) => `${group}: ${why}`).join("; ") : "";
   switch (info.state) {

@@ -1,35 +1,75 @@
-// The websocket: connects, connects again, pauses while the page is hidden, and takes messages apart.
+// The websocket: connects, connects again, pauses while the page is hidden, puts scenes together and takes them apart.
 
 const firstWait = 400, longestWait = 10000; // ms between tries
 const restarted = 1012, restartWait = 3000; // code, and ms: the viewers of a gateway that restarts do not come back all at once
-const silence = 5000; // ms: a status comes every second, so the connection is dead
+const silence = 5000; // ms: a status comes every 2 s, and over a slow link the parts of a scene, so the connection is dead
+const wants = { adapt: true, part_bytes: 16384 }; // pictures that the link bears, in parts that are seen to come
 
 /**
- * One scene message: uint32 little-endian header length, JSON header, JPEG, depth data.
- * @param {ArrayBuffer} buffer
+ * A scene, as it comes in one message or several: uint32 little-endian header length, JSON header, JPEG, depth data.
  */
-export function parseScene(buffer) {
-  const length = new DataView(buffer).getUint32(0, true);
-  const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
-  const at = 4 + length, end = at + header.picture_bytes;
-  return {
-    header,
-    picture: header.picture_bytes ? new Blob([new Uint8Array(buffer, at, header.picture_bytes)], { type: "image/jpeg" }) : null,
-    depth: header.depth ? buffer.slice(end, end + header.depth.bytes) : null,
-  };
+export class Parts {
+  #parts = []; #size = 0; #header = null; #length = 0;
+
+  /** Adds a message; returns the scene when that was its last, else null. */
+  add(buffer) {
+    this.#parts.push(buffer);
+    this.#size += buffer.byteLength;
+    if (!this.#header && !this.#readHeader()) return null;
+    const { picture_bytes: picture, depth } = this.#header;
+    const at = 4 + this.#length, end = at + picture, whole = end + (depth?.bytes ?? 0);
+    if (this.#size < whole) return null;
+    const bytes = this.#join(), scene = {
+      header: this.#header,
+      picture: picture ? new Blob([bytes.subarray(at, end)], { type: "image/jpeg" }) : null,
+      depth: depth ? bytes.slice(end, whole).buffer : null,
+    };
+    this.clear();
+    return scene;
+  }
+
+  /** Forgets what has come of a scene. */
+  clear() {
+    this.#parts = [];
+    this.#size = this.#length = 0;
+    this.#header = null;
+  }
+
+  #readHeader() {
+    this.#length = new DataView(this.#parts[0]).getUint32(0, true);
+    if (this.#size < 4 + this.#length) return false;
+    const bytes = this.#join();
+    this.#header = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + this.#length)));
+    this.#parts = [bytes];
+    return true;
+  }
+
+  #join() {
+    if (this.#parts.length === 1) return new Uint8Array(this.#parts[0].buffer ?? this.#parts[0]);
+    const whole = new Uint8Array(this.#size);
+    let at = 0;
+    for (const part of this.#parts) {
+      const bytes = new Uint8Array(part.buffer ?? part);
+      whole.set(bytes, at);
+      at += bytes.byteLength;
+    }
+    return whole;
+  }
 }
 
 /** Stream keeps a connection to the gateway for the sources that are watched. */
 export class Stream {
-  #socket = null; #timer = 0; #watchdog = 0; #wait = firstWait; #sources = [];
+  #socket = null; #timer = 0; #watchdog = 0; #wait = firstWait; #sources = []; #parts = new Parts();
   /** @param {{scene: Function, status: Function, connection: Function}} told */
   constructor(told) { this.told = told; }
 
   /** An empty list is every source. */
   watch(sources) {
     this.#sources = sources;
-    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify({ sources }));
+    if (this.#socket?.readyState === WebSocket.OPEN) this.#ask();
   }
+
+  #ask() { this.#socket.send(JSON.stringify({ sources: this.#sources, ...wants })); }
 
   start() {
     if (!this.#socket && !this.#timer) this.#connect(false);
@@ -49,16 +89,21 @@ export class Stream {
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
     const socket = new WebSocket(url);
     this.#socket = socket;
+    this.#parts.clear();
     socket.binaryType = "arraybuffer";
     this.#alive();
     socket.onopen = () => {
       this.#alive();
-      socket.send(JSON.stringify({ sources: this.#sources }));
+      this.#ask();
     };
     socket.onmessage = ({ data }) => {
       this.#alive();
       this.#wait = firstWait;
-      if (typeof data !== "string") return this.told.scene(parseScene(data));
+      if (typeof data !== "string") {
+        const scene = this.#parts.add(data);
+        if (scene) this.told.scene(scene);
+        return;
+      }
       const status = JSON.parse(data);
       if (status.type === "status") {
         this.told.connection("open");
