@@ -1,6 +1,7 @@
 package bus_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -115,6 +116,34 @@ func TestForgottenSessionLeavesNothing(t *testing.T) {
 	for stream, want := range map[string]int{"FRAMES_LOSSLESS": 2, "RESULTS_DETECT_LOSSLESS": 1, "RESULTS_DEPTH_LOSSLESS": 0} {
 		if got := stored(t, b, stream); got != want {
 			t.Errorf("%s holds %d messages, want %d", stream, got, want)
+		}
+	}
+}
+
+// The frames of a source that are still stored, in order, whatever number of groups their producers know, until no more are wanted.
+func TestStoredFrames(t *testing.T) {
+	t.Parallel()
+	b := provisioned(t)
+	for seq := uint64(1); seq <= 4; seq++ {
+		for _, source := range []string{"cam1", "cam2"} {
+			if err := b.PublishFrame(t.Context(), flow.DefaultGroups(), frame(source, seq, "detect", "depth")); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	three := append(flow.DefaultGroups(), flow.Group{Name: "pose", Slot: 3}) // the producer knows two
+	for _, most := range []int{2, 100} {
+		var got []uint64
+		err := b.StoredFrames(t.Context(), three, "cam1", func(id flow.FrameID, data []byte) bool {
+			var f flow.Frame
+			if err := flow.Decode(data, &f); err != nil || f.ID() != id || id.Source != "cam1" {
+				t.Errorf("%v is %v: %v", id, f.ID(), err)
+			}
+			got = append(got, id.Seq)
+			return len(got) < most
+		})
+		if want := []uint64{1, 2, 3, 4}[:min(most, 4)]; err != nil || !slices.Equal(got, want) {
+			t.Errorf("at most %d: %v, %v; want %v", most, got, err, want)
 		}
 	}
 }
