@@ -105,7 +105,12 @@ func ask[T any](b browser, expression string) T {
 // await waits until an expression is true.
 func (b browser) await(expression string) {
 	b.t.Helper()
-	for deadline := time.Now().Add(patience); !ask[bool](b, "Boolean("+expression+")"); time.Sleep(20 * time.Millisecond) {
+	b.awaitWithin(patience, expression)
+}
+
+func (b browser) awaitWithin(within time.Duration, expression string) {
+	b.t.Helper()
+	for deadline := time.Now().Add(within); !ask[bool](b, "Boolean("+expression+")"); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			b.t.Fatalf("never came true: %s\nthe page says: %v", expression, ask[string](b, "JSON.stringify(document.body.dataset) + document.body.innerText"))
 		}

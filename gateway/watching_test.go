@@ -237,12 +237,13 @@ func (r *runner) slowLink(bytesPerSecond int) string {
 			}()
 			go func() {
 				defer near.Close()
-				for {
-					const beat = 20 * time.Millisecond
-					time.Sleep(beat)
-					if _, err := io.CopyN(near, far, int64(float64(bytesPerSecond)*beat.Seconds())); err != nil {
+				for last := time.Now(); ; {
+					time.Sleep(20 * time.Millisecond)
+					now := time.Now()
+					if _, err := io.CopyN(near, far, int64(float64(bytesPerSecond)*min(now.Sub(last).Seconds(), 0.2))); err != nil {
 						return
 					}
+					last = now
 				}
 			}()
 		}
@@ -268,13 +269,13 @@ func TestPageOverASlowLink(t *testing.T) {
 			select {
 			case <-stop:
 				return
-			case <-time.After(200 * time.Millisecond):
+			case <-time.After(500 * time.Millisecond):
 			}
 		}
 	}()
 	defer func() { close(stop); <-stopped }()
-	page.await(`document.body.dataset.picture === "shown"`)
-	page.await(`view.width <= 640 && document.body.dataset.adapted && Number(document.body.dataset.adapted) <= 640`)
+	page.awaitWithin(4*patience, `document.body.dataset.picture === "shown"`)
+	page.awaitWithin(4*patience, `view.width <= 640 && document.body.dataset.adapted && Number(document.body.dataset.adapted) <= 640`)
 	if n := r.metric("spatialflow_viewer_drops_total", "reason", "timeout"); n != 0 {
 		t.Errorf("%v scenes were given up", n)
 	}

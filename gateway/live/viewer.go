@@ -155,20 +155,20 @@ func (s *Server) ping(ctx, open context.Context, conn *websocket.Conn, out *sock
 
 // writer writes to one viewer.
 type writer struct {
-	s    *Server
-	out  *socket.Socket
-	v    *viewer
-	told told
-	pace pace.Pace
-	tail []byte // of a header; a buffer to use
+	s     *Server
+	out   *socket.Socket
+	v     *viewer
+	clock *time.Timer // it has to be looked at the status
+	told  told
+	pace  pace.Pace
+	tail  []byte // of a header; a buffer to use
 }
 
 // write sends what the viewer's slots hold, and what it has to be told of the status, until ctx ends. It is looked at every second,
 // the first time anywhere within that, as the first ping is.
 func (s *Server) write(ctx context.Context, out *socket.Socket, v *viewer) error {
-	w := writer{s: s, out: out, v: v}
-	status := time.NewTimer(rand.N(statusEvery))
-	defer status.Stop()
+	w := writer{s: s, out: out, v: v, clock: time.NewTimer(rand.N(statusEvery))}
+	defer w.clock.Stop()
 	due := time.NewTimer(0) // something waits for its time
 	defer due.Stop()
 	for {
@@ -176,8 +176,8 @@ func (s *Server) write(ctx context.Context, out *socket.Socket, v *viewer) error
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-status.C:
-			status.Reset(statusEvery)
+		case <-w.clock.C:
+			w.clock.Reset(statusEvery)
 			looked = true
 		case <-due.C:
 		case <-v.wake:
@@ -232,16 +232,12 @@ func (w *writer) scene(p parcel) error {
 	if adapted := w.adapted(p); adapted > 0 {
 		width = adapted
 	}
-	var picture, data []byte
-	if p.scene.frame != nil {
-		var err error
-		if picture, err = p.scene.frame.sized(width, w.s.smaller); err != nil {
-			w.s.metrics.refuse(doorFrames, reasonMalformed)
-		}
+	picture, depth, err := w.sized(p, width)
+	if err != nil {
+		return err
 	}
-	depth := p.depth
+	var data []byte
 	if depth != nil {
-		depth = depth.sized(width, w.s.smaller)
 		data = depth.packed.Data
 	}
 	head, err := p.scene.head()
@@ -265,4 +261,37 @@ func (w *writer) scene(p parcel) error {
 		w.s.metrics.endToEnd.Observe(latency.Seconds())
 	}
 	return nil
+}
+
+// sized is a scene's picture and depth map, at most so wide. While others have their turn at making theirs smaller the viewer is told
+// the status, and thus that the connection lives.
+func (w *writer) sized(p parcel, width int) (picture []byte, depth *depthMap, err error) {
+	get := func() {
+		if p.scene.frame != nil {
+			var malformed error
+			if picture, malformed = p.scene.frame.sized(width, w.s.smaller); malformed != nil {
+				w.s.metrics.refuse(doorFrames, reasonMalformed)
+			}
+		}
+		if p.depth != nil {
+			depth = p.depth.sized(width, w.s.smaller)
+		}
+	}
+	if width == 0 {
+		get()
+		return picture, depth, nil
+	}
+	made := make(chan struct{})
+	go func() { defer close(made); get() }()
+	for {
+		select {
+		case <-made:
+			return picture, depth, err
+		case <-w.clock.C:
+			w.clock.Reset(statusEvery)
+			if err == nil {
+				err = w.status(p)
+			}
+		}
+	}
 }
