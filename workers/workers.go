@@ -46,20 +46,19 @@ type metrics struct {
 }
 
 func newMetrics(registry prometheus.Registerer, group string, d model.Description, provider string) metrics {
-	labels := prometheus.Labels{"group": group}
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "spatialflow_model_info", Help: "What really runs.",
 		ConstLabels: prometheus.Labels{"group": group, "family": d.Family, "file": d.File, "provider": provider},
 	})
 	info.Set(1)
 	dropped := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "spatialflow_dropped_total", Help: "Live frames that were not looked at.", ConstLabels: labels,
+		Name: "spatialflow_dropped_total", Help: "Live frames that were not looked at.", ConstLabels: prometheus.Labels{"group": group},
 	}, []string{"reason"})
 	lost := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "spatialflow_lost_total", Help: "Frames that were given up after their last try, by what ended it: model, killed or deadline.", ConstLabels: labels,
+		Name: "spatialflow_lost_total", Help: "Frames that were given up after their last try, by what ended it: model, killed or deadline.", ConstLabels: prometheus.Labels{"group": group},
 	}, []string{"cause"})
 	busy := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "spatialflow_worker_busy_ratio", Help: "Share of the last second that the worker's model was at work, 0 to 1.", ConstLabels: labels,
+		Name: "spatialflow_worker_busy_ratio", Help: "Share of the last second that the worker's model was at work, 0 to 1.", ConstLabels: prometheus.Labels{"group": group},
 	})
 	registry.MustRegister(info, dropped, lost, busy)
 	return metrics{
