@@ -147,7 +147,7 @@ func TestWatchMakesAgainWhatIsRemoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	object, _, err := b.Deployment(t.Context())
-	if err != nil || len(want) != 12 || object.Limits.LiveStorage != flow.LiveInMemory {
+	if err != nil || len(want) != 13 || object.Limits.LiveStorage != flow.LiveInMemory {
 		t.Fatalf("%v, %s, %v", want, object.Encode(), err)
 	}
 	for _, remove := range []struct {
@@ -161,6 +161,7 @@ func TestWatchMakesAgainWhatIsRemoved(t *testing.T) {
 		{"the positions", func() error { return js.DeleteKeyValue(t.Context(), bus.PositionsBucket) }},
 		{"the leases", func() error { return js.DeleteKeyValue(t.Context(), bus.OwnersBucket) }},
 		{"the attempts", func() error { return js.DeleteKeyValue(t.Context(), bus.AttemptsBucket) }},
+		{"the configured sources", func() error { return js.DeleteKeyValue(t.Context(), bus.SourcesBucket) }},
 		{"the object's bucket", func() error { return js.DeleteKeyValue(t.Context(), bus.DeploymentBucket) }},
 		{"the object", func() error {
 			kv, err := js.KeyValue(t.Context(), bus.DeploymentBucket)
