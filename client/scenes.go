@@ -41,7 +41,7 @@ type Event struct {
 // dropped in favour of a newer one, and is counted in Dropped; the websocket is no place for whoever needs every scene.
 //
 // A connection that is lost is made again, until ctx ends, which ends the scenes without an error. No scene comes twice,
-// and of a session none that is older than one before it. [ErrRefused] or [*api.Problem] is the last thing that is yielded.
+// but one whose picture came after it, and of a session none that is older than one before it. [ErrRefused] or [*api.Problem] is the last thing that is yielded.
 func (c *Client) Scenes(ctx context.Context, sources ...string) iter.Seq2[*api.Message, error] {
 	return func(yield func(*api.Message, error) bool) {
 		for event, err := range c.Events(ctx, api.Watch{Sources: sources}) {
@@ -137,6 +137,7 @@ type seen struct {
 	session  string
 	seq      uint64
 	captured time.Time
+	pictured bool
 	mapOf    uint64           // seq of the newest map yielded
 	depth    *api.DepthHeader // newer than that; it goes with the next scene
 }
@@ -254,7 +255,8 @@ func (s *stream) fresh(m *api.Message) bool {
 	if !known && len(s.seen) >= maxSources {
 		clear(s.seen)
 	}
-	if m.Frame.Seq <= was.seq && !m.Captured.After(was.captured) { // a run that begins anew counts from 1 again, later
+	pictured := m.Frame.Seq == was.seq && !was.pictured && len(m.Picture) > 0
+	if m.Frame.Seq <= was.seq && !m.Captured.After(was.captured) && !pictured { // a run that begins anew counts from 1 again, later
 		if m.Depth != nil && m.Depth.Seq > was.mapOf && m.Depth.Bytes <= maxKept {
 			was.depth = m.Depth
 			was.depth.Data = bytes.Clone(m.Depth.Data) // not the whole message
@@ -268,7 +270,7 @@ func (s *stream) fresh(m *api.Message) bool {
 	if m.Depth != nil {
 		was.mapOf = m.Depth.Seq
 	}
-	was.seq, was.captured, was.depth = m.Frame.Seq, m.Captured, nil
+	was.seq, was.captured, was.pictured, was.depth = m.Frame.Seq, m.Captured, len(m.Picture) > 0, nil
 	s.seen[m.Frame.Source] = was
 	return true
 }

@@ -46,11 +46,15 @@ func (v viewed) binary(data []byte) {
 
 // scene sends one of cam1, captured so many seconds after the test began, with a map unless mapOf is 0.
 func (v viewed) scene(session string, seq uint64, after int, mapOf, dropped uint64) {
+	v.send(session, seq, after, mapOf, dropped, 0xff, 0xd8)
+}
+
+func (v viewed) send(session string, seq uint64, after int, mapOf, dropped uint64, picture ...byte) {
 	header := api.SceneHeader{
-		Type: "scene", Dropped: dropped, PictureBytes: 2,
+		Type: "scene", Dropped: dropped, PictureBytes: len(picture),
 		Scene: api.Scene{Frame: api.Frame{Source: "cam1", Session: session, Seq: seq}, Captured: began.Add(time.Duration(after) * time.Second)},
 	}
-	rest := []byte{0xff, 0xd8}
+	rest := picture
 	if mapOf > 0 {
 		header.Depth = &api.DepthHeader{Map: depthmap.Map{Width: 1, Height: 1, Kind: depthmap.Metric, Bits: 8, Scale: 1}, Seq: mapOf, Bytes: 1}
 		rest = append(rest, byte(mapOf))
@@ -120,7 +124,10 @@ func TestScenesGoOn(t *testing.T) {
 				v.scene("a", 4, 4, 4, 0)
 				v.scene("b", 1, 5, 0, 2)
 			case 4:
-				v.scene("b", 1, 9, 1, 0) // a run of the same name, from the beginning
+				v.send("b", 1, 9, 1, 0)  // a run of the same name, from the beginning
+				v.scene("b", 1, 9, 0, 0) // its picture came later
+				v.scene("b", 1, 9, 0, 0)
+				v.scene("b", 2, 10, 0, 0)
 				v.gone()
 			default:
 				t.Errorf("connection %d", n)
@@ -131,11 +138,11 @@ func TestScenesGoOn(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got = append(got, told(m)); len(got) == 6 {
+			if got = append(got, told(m)); len(got) == 8 {
 				break
 			}
 		}
-		if want := []string{"a1 1 0", "a2 0 3", "a3 2 4", "a4 4 4", "b1 0 6", "b1 1 6"}; !slices.Equal(got, want) {
+		if want := []string{"a1 1 0", "a2 0 3", "a3 2 4", "a4 4 4", "b1 0 6", "b1 1 6", "b1 0 6", "b2 0 6"}; !slices.Equal(got, want) {
 			t.Errorf("scenes %q, want %q", got, want)
 		}
 	})
