@@ -15,7 +15,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"mime/multipart"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -106,41 +105,39 @@ func (c *Client) Scene(ctx context.Context, source string) (*api.Scene, error) {
 	return api.ParseScene(body)
 }
 
-// Question is what is asked about a picture beside the picture; the zero value asks for everything.
+// Question is what is asked about a picture beside the picture; the zero value asks for the boxes that all groups find.
 type Question struct {
-	Classes []string // labels that are wanted; empty: all
-	// MapSize asks for the depth map at its own size, which is cheaper than at the picture's.
-	MapSize bool
+	Groups     []string // worker groups that have to answer; empty: those that the deployment requires
+	Classes    []string // labels that are wanted; empty: all
+	Confidence float32  // least score of boxes, 0 to 1; the models' own bound holds too
+	Depth      bool     // the depth map is wanted too
 }
 
-// Predict asks what is in a picture: JPEG, PNG, WebP, or BMP of at most 16 MiB. [*api.Problem] is returned when the gateway refuses;
-// with status 503 it may be asked again after RetryAfter.
-func (c *Client) Predict(ctx context.Context, picture []byte, ask Question) (*api.Prediction, error) {
-	var form bytes.Buffer
-	writer := multipart.NewWriter(&form)
-	part, err := writer.CreateFormFile("file", "picture")
-	if err == nil {
-		_, err = part.Write(picture)
-	}
-	if err = errors.Join(err, writer.Close()); err != nil {
-		return nil, fmt.Errorf("make a form: %w", err)
-	}
+// Predict asks what is in a picture: JPEG, PNG, BMP, WebP, TIFF or GIF, of at most 16 MiB. [*api.Problem] is returned when the
+// gateway refuses; with status 503 it may be asked again after RetryAfter.
+func (c *Client) Predict(ctx context.Context, picture []byte, ask Question) (*api.PictureScene, error) {
 	query := url.Values{}
+	if len(ask.Groups) > 0 {
+		query.Set("groups", strings.Join(ask.Groups, ","))
+	}
 	if len(ask.Classes) > 0 {
 		query.Set("classes", strings.Join(ask.Classes, ","))
 	}
-	if ask.MapSize {
-		query.Set("depth_size", "map")
+	if ask.Confidence > 0 {
+		query.Set("confidence", strconv.FormatFloat(float64(ask.Confidence), 'g', -1, 32))
 	}
-	path := "/predict"
+	if ask.Depth {
+		query.Set("depth", "true")
+	}
+	path := "/api/v1/predict"
 	if len(query) > 0 {
 		path += "?" + query.Encode()
 	}
-	body, err := c.do(ctx, http.MethodPost, path, writer.FormDataContentType(), &form, api.MaxPrediction)
+	body, err := c.do(ctx, http.MethodPost, path, "application/octet-stream", bytes.NewReader(picture), api.MaxPrediction)
 	if err != nil {
 		return nil, err
 	}
-	return api.ParsePrediction(body)
+	return api.ParsePictureScene(body)
 }
 
 // do is the body of an answer of at most most bytes.

@@ -3,6 +3,7 @@ package client_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -87,19 +88,21 @@ func TestAnswers(t *testing.T) {
 			http.Redirect(w, r, "http://elsewhere/", http.StatusTemporaryRedirect)
 		})
 		text("GET /base/api/v1/sources/endless/scene", strings.Repeat(" ", api.MaxHeader+1))
-		mux.HandleFunc("POST /base/predict", func(w http.ResponseWriter, r *http.Request) {
-			file, _, err := r.FormFile("file")
-			if err != nil {
-				t.Error(err)
+		mux.HandleFunc("POST /base/api/v1/predict", func(w http.ResponseWriter, r *http.Request) {
+			if body, err := io.ReadAll(r.Body); string(body) != "JPEG" || err != nil {
+				t.Errorf("posted %q, %v", body, err)
 			}
-			defer file.Close()
-			if r.URL.RawQuery != "classes=person%2Cdog&depth_size=map" {
+			switch r.URL.RawQuery {
+			case "":
 				w.Header().Set("Retry-After", "7")
 				w.WriteHeader(http.StatusServiceUnavailable)
 				_, _ = w.Write([]byte(`{"error":"no turn","reason":"full"}`))
-				return
+			case "classes=person%2Cdog&confidence=0.5&depth=true&groups=detect%2Cdepth":
+				_, _ = w.Write([]byte(`{"frame":{"source":"predict-1","session":"s","seq":4},"detections":[{"bbox":[1,2,3,4],"score":0.5,"label":"dog"}],
+					"depth":{"width":1,"height":1,"kind":"metric","bits":8,"scale":1,"data":"AQI="}}`))
+			default:
+				t.Errorf("asked for %s", r.URL.RawQuery)
 			}
-			_, _ = w.Write([]byte(`{"detections":[{"bbox":[1,2,3,4],"conf":0.5,"label":"dog"}],"depth_map":"AQI="}`))
 		})
 		c := ask(t, mux, client.Options{})
 		status, err := c.Status(t.Context())
@@ -119,9 +122,9 @@ func TestAnswers(t *testing.T) {
 		if _, err := c.Scene(t.Context(), "endless"); !errors.Is(err, api.ErrMessage) {
 			t.Errorf("an endless answer: %v", err)
 		}
-		prediction, err := c.Predict(t.Context(), []byte("JPEG"), client.Question{Classes: []string{"person", "dog"}, MapSize: true})
-		if err != nil || len(prediction.Detections) != 1 || prediction.Detections[0].Label != "dog" || len(prediction.DepthMap) != 2 {
-			t.Errorf("prediction %+v, %v", prediction, err)
+		scene, err := c.Predict(t.Context(), []byte("JPEG"), client.Question{Groups: []string{"detect", "depth"}, Classes: []string{"person", "dog"}, Confidence: .5, Depth: true})
+		if err != nil || len(scene.Detections) != 1 || scene.Detections[0].Label != "dog" || len(scene.Depth.Data) != 2 {
+			t.Errorf("scene %+v, %v", scene, err)
 		}
 		if _, err := c.Predict(t.Context(), []byte("JPEG"), client.Question{}); !errors.As(err, &p) || p.RetryAfter != 7*time.Second || p.Reason != "full" {
 			t.Errorf("busy: %v, %+v", err, p)

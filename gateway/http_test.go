@@ -20,7 +20,6 @@ import (
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/gateway"
 	"github.com/spatial-flow/spatial-flow/gateway/overview"
-	"github.com/spatial-flow/spatial-flow/gateway/rest"
 )
 
 func TestTooManyViewers(t *testing.T) {
@@ -301,7 +300,6 @@ func TestProblems(t *testing.T) {
 		allow        string
 	}{
 		{"GET", "/nothing", 404, "not_found", ""},
-		{"GET", "/api", 404, "not_found", ""},
 		{"GET", "/api/v2/", 404, "not_found", ""},
 		{"POST", "/api/v1/nothing", 404, "not_found", ""},
 		{"GET", "/api/v1/sources/none/scene", 404, "no_source", ""},
@@ -320,13 +318,13 @@ func TestProblems(t *testing.T) {
 			test.code, test.reason = 503, "no_worker"
 		}
 		code, header, body := r.do(test.method, test.path)
-		var p rest.Problem
+		var p api.Problem
 		if err := json.Unmarshal([]byte(body), &p); err != nil || code != test.code || header.Get("Content-Type") != "application/problem+json" {
 			t.Errorf("%s %s: %d %v %s, %v; want %d", test.method, test.path, code, header, body, err, test.code)
 			continue
 		}
 		path, _, _ := strings.Cut(test.path, "?")
-		want := rest.Problem{Type: "about:blank", Title: http.StatusText(code), Status: code, Detail: p.Detail, Instance: path, Reason: test.reason, Error: p.Detail}
+		want := api.Problem{Type: "about:blank", Title: http.StatusText(code), Status: code, Detail: p.Detail, Instance: path, Reason: test.reason, Message: p.Detail}
 		if p != want || p.Detail == "" || header.Get("Allow") != test.allow {
 			t.Errorf("%s %s: %+v, allowed %q", test.method, test.path, p, header.Get("Allow"))
 		}

@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"io"
 	"net/http"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/getkin/kin-openapi/routers/gorillamux"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/gateway"
@@ -32,6 +34,9 @@ func TestContract(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := document.Validate(loader.Context); err != nil {
+		t.Fatal(err)
+	}
+	if document, err = loader.LoadFromData(closed(t, text)); err != nil {
 		t.Fatal(err)
 	}
 	router, err := gorillamux.NewRouter(document)
@@ -69,9 +74,25 @@ func TestContract(t *testing.T) {
 		a := r.post(path, field, data, header...)
 		check(http.MethodPost, path, a.code, a.header, a.body)
 	}
+	input := func(body string) error { // so that this test can fail
+		request, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://gateway/api/v1/sources", nil)
+		route, _, err := router.FindRoute(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return openapi3filter.ValidateResponse(t.Context(), &openapi3filter.ResponseValidationInput{
+			RequestValidationInput: &openapi3filter.RequestValidationInput{Request: request, Route: route}, Status: 200,
+			Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body)),
+		})
+	}
+	_, _, status := r.get("/api/v1/sources")
+	if input(status) != nil || input(strings.Replace(status, "{", `{"more":1,`, 1)) == nil || input(strings.Replace(status, `"sources"`, `"source"`, 1)) == nil {
+		t.Error("a key that is not told, or one that is missing, is not noticed")
+	}
 	get("/api/v1/status")
 	get("/api/v1/sources")
 	get("/api/v1/sources/cam1/scene")
+	get("/api/v1/sources/cam1")
 	b.publish(t, "cam1", "s", 1)
 	failed := newScene(t, "cam2", "s", 1)
 	failed.Outcome, failed.Errors, failed.Detections, failed.Depth = flow.OutcomeError, map[string]string{"depth": "broken"}, nil, nil
@@ -90,6 +111,7 @@ func TestContract(t *testing.T) {
 	get("/api/v1/sources")
 	for _, source := range []string{"cam1", "cam2", "cam3"} {
 		get("/api/v1/sources/" + source + "/scene")
+		get("/api/v1/sources/" + source)
 	}
 	r.eventually("a second of stages, and streams", func() bool {
 		_, _, body := r.get("/api/v1/status")
@@ -106,6 +128,19 @@ func TestContract(t *testing.T) {
 	m.change = func(s *flow.Scene) { s.Depth = nil }
 	post("/predict", "file", picture(t, 1))
 	r.tryConfigured(b, check)
+	ask := func(query, kind string, body []byte, header ...string) {
+		t.Helper()
+		code, answer, data := r.deliver(http.MethodPost, "/api/v1/predict"+query, kind, body, header...)
+		check(http.MethodPost, "/api/v1/predict", code, answer, string(data))
+	}
+	m.change = nil
+	ask("", "image/jpeg", picture(t, 1))
+	ask("?depth=true&groups=detect,depth", "image/jpeg", picture(t, 1))
+	ask("", "image/jpeg", picture(t, 1), "Accept", "image/png")
+	ask("", "image/jpeg", picture(t, 1), "Accept", "text/html")
+	ask("", "text/plain", picture(t, 1))
+	ask("", "image/jpeg", []byte("no picture"))
+	ask("", "image/jpeg", make([]byte, 17<<20))
 	for path, item := range document.Paths.Map() {
 		for method := range item.Operations() {
 			if !told[method+" "+path] {
@@ -113,4 +148,45 @@ func TestContract(t *testing.T) {
 			}
 		}
 	}
+}
+
+// closed is the document with no object that may have keys which are not told: readers must bear them, and this test must not.
+func closed(t *testing.T, text string) []byte {
+	t.Helper()
+	var document map[string]any
+	if err := yaml.Unmarshal([]byte(text), &document); err != nil {
+		t.Fatal(err)
+	}
+	var walk func(value any, whole bool)
+	walk = func(value any, whole bool) {
+		switch value := value.(type) {
+		case []any:
+			for _, one := range value {
+				walk(one, whole)
+			}
+		case map[string]any:
+			if to, _ := value["$ref"].(string); whole && strings.HasPrefix(to, "#/components/schemas/") {
+				delete(value, "$ref")
+				value["allOf"] = []any{map[string]any{"$ref": to}}
+			}
+			_, object := value["properties"].(map[string]any)
+			if _, open := value["additionalProperties"]; !open && whole && (object || value["allOf"] != nil) {
+				value["unevaluatedProperties"] = false
+			}
+			for key, inner := range value {
+				walk(inner, key != "allOf")
+			}
+		}
+	}
+	components := document["components"].(map[string]any)
+	for _, schema := range components["schemas"].(map[string]any) { // who refers to them closes them
+		walk(schema, false)
+	}
+	walk(components["responses"], true)
+	walk(document["paths"], true)
+	data, err := json.Marshal(document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
 }

@@ -28,7 +28,6 @@ import (
 	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/gateway"
-	"github.com/spatial-flow/spatial-flow/gateway/rest"
 )
 
 // answer is what POST /predict said.
@@ -406,7 +405,7 @@ func TestPredictBesideSilentCallers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var p rest.Problem
+		var p api.Problem
 		if err := json.NewDecoder(answer.Body).Decode(&p); err != nil || answer.StatusCode != http.StatusRequestTimeout || p.Reason != "too_slow" {
 			t.Errorf("a silent caller is answered %d %+v, %v", answer.StatusCode, p, err)
 		}

@@ -1,5 +1,7 @@
 package api
 
+import "github.com/spatial-flow/spatial-flow/client/depthmap"
+
 // Prediction is the answer of POST /predict.
 type Prediction struct {
 	Detections []PredictedBox `json:"detections"`
@@ -16,4 +18,18 @@ type PredictedBox struct {
 	ClassID    int        `json:"class_id"`
 	Label      string     `json:"label"`
 	DepthScore *float32   `json:"depth_score"`
+}
+
+// PictureScene is the answer of POST /api/v1/predict: the scene of the picture that was posted, with its boxes in pixels of that
+// picture.
+type PictureScene struct {
+	Scene
+	Depth *PackedDepth `json:"depth"` // null: none was asked for, or no depth group is on
+}
+
+// PackedDepth is a depth map in JSON.
+type PackedDepth struct {
+	depthmap.Map
+	Range  *depthmap.Range `json:"range"` // that its nearness is told by; null: not known
+	Packed []byte          `json:"data"`  // in base64; the map's Data, once the answer was read
 }

@@ -10,12 +10,12 @@ import (
 
 // Bounds of what a reader takes in, checked before it is believed.
 const (
-	MaxHeader     = 16 << 20  // bytes of a scene's header, of a scene without picture, and of a status
-	MaxPrediction = 128 << 20 // bytes of the answer of POST /predict
-	maxElements   = 1 << 18   // values in one JSON text
-	maxDepth      = 64        // of its nesting
-	maxSide       = 65_535    // pixels of a picture
-	maxName       = 64        // bytes of a source's, and of a session's
+	MaxHeader     = 16 << 20 // bytes of a scene's header, of a scene without picture, and of a status
+	MaxPrediction = 32 << 20 // bytes of the answer of POST /api/v1/predict
+	maxElements   = 1 << 18  // values in one JSON text
+	maxDepth      = 64       // of its nesting
+	maxSide       = 65_535   // pixels of a picture
+	maxName       = 64       // bytes of a source's, and of a session's
 )
 
 // SceneHeader is the JSON header of a scene on the websocket. The binary message is
@@ -128,13 +128,22 @@ func (s *Scene) validate() error {
 	return nil
 }
 
-// ParsePrediction reads an answer of POST /predict. [ErrMessage] is returned when it is none.
-func ParsePrediction(data []byte) (*Prediction, error) {
-	prediction := new(Prediction)
-	if err := unmarshal(data, prediction); err != nil {
+// ParsePictureScene reads an answer of POST /api/v1/predict. [ErrMessage] is returned when it is none.
+func ParsePictureScene(data []byte) (*PictureScene, error) {
+	scene := new(PictureScene)
+	if err := unmarshal(data, scene); err != nil {
 		return nil, err
 	}
-	return prediction, nil
+	if err := scene.validate(); err != nil {
+		return nil, err
+	}
+	if d := scene.Depth; d != nil {
+		if err := d.Validate(); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrMessage, err)
+		}
+		d.Data = d.Packed
+	}
+	return scene, nil
 }
 
 // unmarshal reads JSON. What a value takes in memory is many times what "{}," takes here, so values are counted first.

@@ -92,7 +92,7 @@ func TestParseIsBounded(t *testing.T) {
 			return err
 		},
 		"prediction": func() error {
-			_, err := api.ParsePrediction([]byte(`{"detections":[` + strings.Repeat("{},", 4<<20) + `{}]}`))
+			_, err := api.ParsePictureScene([]byte(`{"detections":[` + strings.Repeat("{},", 4<<20) + `{}]}`))
 			return err
 		},
 		"nesting": func() error { _, err := api.ParseScene([]byte(strings.Repeat("[", 1<<20))); return err },

@@ -12,12 +12,13 @@ import (
 // Problem is an answer that says why there is none: a JSON object (RFC 9457, application/problem+json). As an error it is
 // what [ParseProblem] read.
 type Problem struct {
-	Type    string `json:"type,omitempty"`
-	Title   string `json:"title,omitempty"`
-	Status  int    `json:"status,omitempty"` // of HTTP
-	Detail  string `json:"detail,omitempty"`
-	Reason  string `json:"reason,omitempty"` // a word for programs
-	Message string `json:"error"`            // the same as Detail, under the key that older gateways have alone
+	Type     string `json:"type"` // about:blank: the status says what it is
+	Title    string `json:"title"`
+	Status   int    `json:"status"` // of HTTP
+	Detail   string `json:"detail"`
+	Instance string `json:"instance"` // the path that was asked for
+	Reason   string `json:"reason"`   // a word for programs
+	Message  string `json:"error"`    // the detail, under the key that older gateways have alone
 	// RetryAfter is when to ask again; 0: the gateway does not say.
 	RetryAfter time.Duration `json:"-"`
 }

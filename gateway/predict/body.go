@@ -141,3 +141,12 @@ func Form(b *body) ([]byte, error) {
 		return data, err
 	}
 }
+
+// Raw reads a body that is the picture.
+func Raw(b *body) ([]byte, error) {
+	data, err := b.all(b)
+	if err == nil && len(data) == 0 {
+		return nil, refused(http.StatusBadRequest, reasonMalformed, "the body is empty, want a picture (curl --data-binary @picture.jpg -H 'Content-Type: image/jpeg')")
+	}
+	return data, err
+}

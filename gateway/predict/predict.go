@@ -22,7 +22,7 @@ func (p *Predictor) Predict(ctx context.Context, w http.ResponseWriter, r *http.
 	if err != nil {
 		return nil, refused(http.StatusBadRequest, reasonMalformed, "%v", err)
 	}
-	found, err := p.Carry(ctx, w, r, Form)
+	found, err := p.Carry(ctx, w, r, nil, Form)
 	if err != nil {
 		return nil, err
 	}
@@ -48,13 +48,7 @@ func parsePredictQuery(values url.Values) (predictQuery, error) {
 	for key, given := range values {
 		switch key {
 		case "classes":
-			for _, list := range given {
-				for _, class := range strings.Split(list, ",") {
-					if class = strings.ToLower(strings.TrimSpace(class)); class != "" {
-						q.classes = append(q.classes, class)
-					}
-				}
-			}
+			q.classes = words(given)
 		case "depth_size":
 			switch given[len(given)-1] {
 			case "map":
@@ -91,14 +85,11 @@ func (q predictQuery) answer(found *Found) (*api.Prediction, error) {
 		}
 		values = &whole
 	}
-	scaleX, scaleY := float32(found.Width)/float32(max(scene.Width, 1)), float32(found.Height)/float32(max(scene.Height, 1))
-	for _, d := range scene.Detections {
+	for _, d := range found.boxes() {
 		if len(q.classes) > 0 && !slices.Contains(q.classes, strings.ToLower(d.Label)) {
 			continue
 		}
 		box := api.PredictedBox{Box: d.Box, Score: d.Score, ClassID: d.ClassID, Label: d.Label}
-		box.Box[0], box.Box[2] = box.Box[0]*scaleX, box.Box[2]*scaleX
-		box.Box[1], box.Box[3] = box.Box[1]*scaleY, box.Box[3]*scaleY
 		if values != nil {
 			median := values.median(box.Box)
 			box.DepthScore = &median

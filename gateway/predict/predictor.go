@@ -86,9 +86,10 @@ type Found struct {
 }
 
 // Carry takes a picture out of a request with read and carries it through the pipeline, within ctx, also when the caller has gone
-// meanwhile. A [Refusal] is returned for what is refused.
-func (p *Predictor) Carry(ctx context.Context, w http.ResponseWriter, r *http.Request, read Reader) (*Found, error) {
-	asked, err := p.ready()
+// meanwhile. All of groups have to answer; without any, those that the deployment requires. A [Refusal] is returned for what is
+// refused.
+func (p *Predictor) Carry(ctx context.Context, w http.ResponseWriter, r *http.Request, groups []string, read Reader) (*Found, error) {
+	asked, err := p.ready(groups)
 	if err != nil {
 		return nil, err
 	}
@@ -155,24 +156,38 @@ type asked struct {
 	required   []string // those of them that the caller's answer needs
 }
 
-// ready says what a picture is sent to now: each required group, which must have a worker, and the optional ones that have. What
-// shadows find is shown to nobody.
-func (p *Predictor) ready() (asked, error) {
+// ready says what a picture is sent to now: each required group, which must have a worker, and the optional ones that have; or
+// just the groups that are named. What shadows find is shown to nobody.
+func (p *Predictor) ready(named []string) (asked, error) {
 	d, _ := p.deployment()
 	now := time.Now()
-	on := d.Groups.On(now)
+	on := slices.DeleteFunc(d.Groups.On(now), func(g flow.Group) bool { return g.Need == flow.NeedShadow })
 	slices.SortFunc(on, func(a, b flow.Group) int { return a.Slot - b.Slot })
+	for _, name := range named {
+		if !slices.ContainsFunc(on, func(g flow.Group) bool { return g.Name == name }) {
+			names := make([]string, len(on))
+			for i, g := range on {
+				names[i] = g.Name
+			}
+			return asked{}, refused(http.StatusBadRequest, reasonMalformed, "there is no group %.40q, but: %s", name, strings.Join(names, ", "))
+		}
+	}
 	a := asked{deployment: d}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, g := range on {
-		alive := p.alive(g.Name, now)
+		alive, needed := p.alive(g.Name, now), g.Required()
+		if len(named) > 0 {
+			if needed = slices.Contains(named, g.Name); !needed {
+				continue
+			}
+		}
 		switch {
-		case g.Required() && !alive:
+		case needed && !alive:
 			return a, refused(http.StatusServiceUnavailable, reasonNoWorker, "group %s has no worker", g.Name)
-		case g.Required():
+		case needed:
 			a.required = append(a.required, g.Name)
-		case g.Need == flow.NeedShadow || !alive:
+		case !alive:
 			continue
 		}
 		a.plan = append(a.plan, g.Name)

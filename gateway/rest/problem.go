@@ -3,18 +3,9 @@ package rest
 import (
 	"encoding/json"
 	"net/http"
-)
 
-// Problem is an answer that says why there is none: RFC 9457, as application/problem+json.
-type Problem struct {
-	Type     string `json:"type"` // about:blank: the status says what it is
-	Title    string `json:"title"`
-	Status   int    `json:"status"`
-	Detail   string `json:"detail"`
-	Instance string `json:"instance"` // the path that was asked for
-	Reason   string `json:"reason"`   // a word for programs
-	Error    string `json:"error"`    // the detail, under the key of older versions
-}
+	"github.com/spatial-flow/spatial-flow/client/api"
+)
 
 // Reasons of problems, beside those that [predict.Refusal] has. Some are also reasons of spatialflow_refused_total.
 const (
@@ -28,6 +19,7 @@ const (
 	reasonUpgrade  = "upgrade"
 	reasonInternal = "internal"
 	reasonStopping = "stopping"
+	reasonKind     = "content" // a kind of content that is not taken, or not made
 )
 
 // statusClientGone and above are not the caller's mistake: it is gone, or the service fails.
@@ -39,7 +31,7 @@ func writeProblem(w http.ResponseWriter, r *http.Request, code int, reason, deta
 		title = "Client Closed Request" // 499
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
-	write(w, code, Problem{Type: "about:blank", Title: title, Status: code, Detail: detail, Instance: r.URL.Path, Reason: reason, Error: detail})
+	write(w, code, api.Problem{Type: "about:blank", Title: title, Status: code, Detail: detail, Instance: r.URL.Path, Reason: reason, Message: detail})
 }
 
 func writeJSON(w http.ResponseWriter, code int, value any) {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,6 +18,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/gateway/manage"
 	"github.com/spatial-flow/spatial-flow/gateway/overview"
 	"github.com/spatial-flow/spatial-flow/gateway/predict"
+	"github.com/spatial-flow/spatial-flow/gateway/rest/reference"
 	"github.com/spatial-flow/spatial-flow/gateway/web"
 )
 
@@ -66,7 +68,17 @@ func (a *API) routes(mux *http.ServeMux, serving, work context.Context) {
 	mux.HandleFunc("GET /api/v1/sources", a.serveSources)
 	mux.HandleFunc("GET /api/v1/sources/{source}/scene", a.serveScene)
 	a.sourceRoutes(mux)
+	mux.HandleFunc("POST /api/v1/predict", a.serveAsk(work))
 	mux.HandleFunc("POST /predict", a.servePredict(work))
+	mux.HandleFunc("GET /api", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Location", "api/") // wherever the gateway lies
+		w.WriteHeader(http.StatusPermanentRedirect)
+	})
+	mux.HandleFunc("GET /api/{$}", a.serveReference)
+	mux.HandleFunc("GET /api/reference.css", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/css; charset=utf-8")
+		_, _ = w.Write(reference.CSS) // fails when the caller is gone
+	})
 	mux.HandleFunc("GET /openapi.yaml", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/yaml")
 		_, _ = w.Write(openAPI) // fails when the caller is gone
@@ -175,13 +187,9 @@ func writeRefusal(w http.ResponseWriter, r *http.Request, no predict.Refusal) {
 	writeProblem(w, r, no.Code, no.Reason, no.Text)
 }
 
-// serveScene answers GET /api/v1/sources/{source}/scene with the newest scene, without its depth map.
-func (a *API) serveScene(w http.ResponseWriter, r *http.Request) {
-	name := r.PathValue("source")
-	scene, known, names := a.live.Newest(name)
+// noScene answers that there is no scene of a source, or no such source.
+func (a *API) noScene(w http.ResponseWriter, r *http.Request, name string, known bool, names []string) {
 	switch {
-	case scene != nil:
-		writeJSON(w, http.StatusOK, scene)
 	case known:
 		writeProblem(w, r, http.StatusNotFound, reasonNoScene, fmt.Sprintf("source %q has no scene yet", name))
 	case len(names) == 0:
@@ -190,3 +198,28 @@ func (a *API) serveScene(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, r, http.StatusNotFound, reasonNoSource, fmt.Sprintf("no source %.80q: known are %s", name, strings.Join(names, ", ")))
 	}
 }
+
+// serveScene answers GET /api/v1/sources/{source}/scene with the newest scene, without its depth map.
+func (a *API) serveScene(w http.ResponseWriter, r *http.Request) {
+	name := r.PathValue("source")
+	scene, known, names := a.live.Newest(name)
+	if scene == nil {
+		a.noScene(w, r, name, known, names)
+		return
+	}
+	writeJSON(w, http.StatusOK, scene)
+}
+
+// serveReference answers GET /api/ with the page of what is here.
+func (a *API) serveReference(w http.ResponseWriter, r *http.Request) {
+	page, err := referencePage()
+	if err != nil {
+		writeProblem(w, r, http.StatusInternalServerError, reasonInternal, err.Error())
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	_, _ = w.Write(page) // fails when the caller is gone
+}
+
+// referencePage is made once.
+var referencePage = sync.OnceValues(func() ([]byte, error) { return reference.Page(openAPI) })

@@ -14,6 +14,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spatial-flow/spatial-flow/client"
@@ -86,7 +87,7 @@ func (c *Command) Run(ctx context.Context, out, log io.Writer) error {
 		do   func(context.Context) (string, error)
 	}{
 		{"status", func(ctx context.Context) (string, error) { return c.status(ctx, gateway) }},
-		{"POST /predict", func(ctx context.Context) (string, error) { return c.predict(ctx, gateway, picture) }},
+		{"predict", func(ctx context.Context) (string, error) { return c.predict(ctx, gateway, picture) }},
 		{"publish and watch", func(ctx context.Context) (string, error) { return c.publishAndWatch(ctx, gateway, b, picture) }},
 	} {
 		begin := time.Now()
@@ -113,11 +114,11 @@ func (c *Command) status(ctx context.Context, gateway *client.Client) (string, e
 
 // predict wants a picture's answer.
 func (c *Command) predict(ctx context.Context, gateway *client.Client, picture []byte) (string, error) {
-	answer, err := gateway.Predict(ctx, picture, client.Question{})
+	scene, err := gateway.Predict(ctx, picture, client.Question{})
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%d detections, %d bytes of depth map", len(answer.Detections), len(answer.DepthMap)), nil
+	return fmt.Sprintf("%d detections of %s", len(scene.Detections), strings.Join(scene.Plan, ", ")), nil
 }
 
 // publishAndWatch publishes a picture to NATS until a viewer has its scene with the picture.

@@ -26,12 +26,35 @@ type document struct {
 	Info struct {
 		Title, Version, Description string
 	}
-	Paths      mapping[mapping[operation]]
+	Paths      mapping[pathItem]
 	Components struct {
 		Parameters mapping[parameter]
 		Responses  mapping[response]
 		Schemas    mapping[schema]
 	}
+}
+
+// pathItem is the operations of a path, each with the parameters that all of them have.
+type pathItem mapping[operation]
+
+func (p *pathItem) UnmarshalYAML(node *yaml.Node) error {
+	var shared struct{ Parameters []parameter }
+	if err := node.Decode(&shared); err != nil {
+		return err
+	}
+	for i := 0; i+1 < len(node.Content); i += 2 {
+		key := node.Content[i].Value
+		if !slices.Contains([]string{"get", "put", "post", "delete", "patch"}, key) {
+			continue
+		}
+		one := pair[operation]{Key: key}
+		if err := node.Content[i+1].Decode(&one.Value); err != nil {
+			return err
+		}
+		one.Value.Parameters = append(slices.Clone(shared.Parameters), one.Value.Parameters...)
+		*p = append(*p, one)
+	}
+	return nil
 }
 
 type operation struct {

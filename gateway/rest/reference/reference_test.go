@@ -30,12 +30,15 @@ func TestPage(t *testing.T) {
 			t.Errorf("the page lacks %s", path[1])
 		}
 	}
+	if strings.Count(text, "<td><code>source</code></td><td>path</td>") < 4 {
+		t.Error("parameters of a path are missing")
+	}
 	for _, link := range regexp.MustCompile(`href="#([^"]*)"`).FindAllStringSubmatch(text, -1) {
 		if !strings.Contains(text, `id="`+link[1]+`"`) {
 			t.Errorf("a link leads to #%s, which is not there", link[1])
 		}
 	}
-	for _, refused := range []string{"<script", "style=", "<style", "http://", "https://", "onclick"} {
+	for _, refused := range []string{"<script", "style=", "<style", `="http`, `="//`, "onclick"} {
 		if strings.Contains(text, refused) {
 			t.Errorf("the page has %s", refused)
 		}
