@@ -35,8 +35,8 @@ done >.graph
 # The rooms of a service: a package, and those of its own that it may import.
 cat >.rooms <<EOF
 gateway live predict overview manage rest
-gateway/rest live predict overview manage web
-gateway/live live/pace live/smaller live/socket
+gateway/rest live predict overview manage web rest/reference still
+gateway/live live/pace live/smaller live/socket still
 gateway/overview live
 gateway/smoke live predict
 workers detect depth model engine picture

@@ -6,8 +6,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/gateway/live/smaller"
+	"github.com/spatial-flow/spatial-flow/gateway/still"
 )
 
 // frame is a stored frame as it came, and its picture once somebody looks.
@@ -17,6 +19,7 @@ type frame struct {
 	came    time.Time
 	picture func() ([]byte, error) // the JPEG; decodes the message at the first call
 	smaller sizes[[]byte]
+	drawn   sizes[drawn]
 }
 
 // sizes are what was made of something, by width: each once, for all who want it.
@@ -47,6 +50,27 @@ func (f *frame) sized(width int, maker *smaller.Maker) ([]byte, error) {
 		return whole, err
 	}
 	return f.smaller.at(width, func() []byte { return maker.Picture(whole, width) }), nil
+}
+
+// drawn is a picture that was drawn on, or why it could not be.
+type drawn struct {
+	picture []byte
+	err     error
+}
+
+// boxes is the picture with what its scene detects, drawn when there is a turn; turns bounds how many are drawn at once.
+func (f *frame) boxes(detections []api.Detection, turns chan struct{}) ([]byte, error) {
+	whole, err := f.picture()
+	if err != nil {
+		return nil, err
+	}
+	made := f.drawn.at(0, func() drawn {
+		turns <- struct{}{}
+		defer func() { <-turns }()
+		picture, err := still.Boxes(whole, detections)
+		return drawn{picture, err}
+	})
+	return made.picture, made.err
 }
 
 func newFrame(id flow.FrameID, raw []byte) *frame {

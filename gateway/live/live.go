@@ -35,6 +35,7 @@ type Server struct {
 	lookUps  *lookUps
 	watching watching
 	smaller  *smaller.Maker
+	drawing  chan struct{} // holds a token per picture that is drawn on
 	serving  sync.WaitGroup
 
 	newer      atomic.Int64 // when a scene came that this gateway does not understand, in seconds since 1970; 0: never
@@ -58,7 +59,7 @@ func New(cfg Config, env service.Env, refused *prometheus.CounterVec, deployment
 	s := &Server{
 		cfg: cfg, env: env, deployment: deployment, listen: listen, metrics: m, hub: newHub(cfg, m),
 		queue: make(chan *nats.Msg, cfg.Queue), lookUps: newLookUps(cfg.MaxSources),
-		smaller: smaller.New(max(runtime.GOMAXPROCS(0)/2, 1)),
+		smaller: smaller.New(max(runtime.GOMAXPROCS(0)/2, 1)), drawing: make(chan struct{}, max(runtime.GOMAXPROCS(0)/2, 1)),
 	}
 	s.watching.changed = make(chan struct{}, 1)
 	s.hub.refresh = s.refresh

@@ -15,6 +15,7 @@ const (
 	doorFrames = "frames"
 	doorAlive  = "alive"
 	doorWS     = "ws"
+	doorREST   = "rest"
 
 	reasonMalformed = "malformed"
 	reasonNewer     = "newer"

@@ -34,7 +34,7 @@ func newMetrics(registry prometheus.Registerer, refused *prometheus.CounterVec) 
 			Name: "spatialflow_http_requests_total", Help: "HTTP requests.",
 		}, []string{"route", "method", "code"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "spatialflow_http_request_seconds", Help: "Time to answer an HTTP request; websockets are left out.",
+			Name: "spatialflow_http_request_seconds", Help: "Time to answer an HTTP request; streams are left out.",
 			Buckets: prometheus.DefBuckets,
 		}, []string{"route"}),
 		refused: refused,
@@ -69,10 +69,15 @@ func (a *API) observe(next http.Handler) http.Handler {
 			}
 		}
 		a.metrics.requests.WithLabelValues(route, method(r.Method), strconv.Itoa(answer.code)).Inc()
-		if route != "/ws" {
+		if !endless(route) {
 			a.metrics.seconds.WithLabelValues(route).Observe(time.Since(began).Seconds())
 		}
 	})
+}
+
+// endless tells the routes whose answers end when their callers leave.
+func endless(route string) bool {
+	return route == "/ws" || strings.HasSuffix(route, "/scenes") || strings.HasSuffix(route, "/mjpeg")
 }
 
 // method keeps the label's values few.

@@ -9,17 +9,20 @@ import (
 
 // Reasons of problems, beside those that [predict.Refusal] has. Some are also reasons of spatialflow_refused_total.
 const (
-	reasonHost     = "host"
-	reasonOrigin   = "origin"
-	reasonMethod   = "method"
-	reasonNotFound = "not_found"
-	reasonNoSource = "no_source"
-	reasonNoScene  = "no_scene"
-	reasonFull     = "full"
-	reasonUpgrade  = "upgrade"
-	reasonInternal = "internal"
-	reasonStopping = "stopping"
-	reasonKind     = "content" // a kind of content that is not taken, or not made
+	reasonHost      = "host"
+	reasonOrigin    = "origin"
+	reasonMethod    = "method"
+	reasonNotFound  = "not_found"
+	reasonNoSource  = "no_source"
+	reasonNoScene   = "no_scene"
+	reasonFull      = "full"
+	reasonUpgrade   = "upgrade"
+	reasonInternal  = "internal"
+	reasonStopping  = "stopping"
+	reasonNothing   = "nothing" // nothing of the source that is asked for
+	reasonMalformed = "malformed"
+	reasonPicture   = "picture"
+	reasonKind      = "content" // a kind of content that is not taken, or not made
 )
 
 // statusClientGone and above are not the caller's mistake: it is gone, or the service fails.

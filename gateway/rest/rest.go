@@ -68,6 +68,7 @@ func (a *API) routes(mux *http.ServeMux, serving, work context.Context) {
 	mux.HandleFunc("GET /api/v1/sources", a.serveSources)
 	mux.HandleFunc("GET /api/v1/sources/{source}/scene", a.serveScene)
 	a.sourceRoutes(mux)
+	a.streamRoutes(mux, serving)
 	mux.HandleFunc("POST /api/v1/predict", a.serveAsk(work))
 	mux.HandleFunc("POST /predict", a.servePredict(work))
 	mux.HandleFunc("GET /api", func(w http.ResponseWriter, _ *http.Request) {
