@@ -3,8 +3,6 @@ package eval
 import (
 	"fmt"
 	"math"
-
-	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 )
 
 // FarthestMetres is how far true depth is judged; aligned depth is cut there too.
@@ -69,37 +67,3 @@ func Align(values, truth []float32) (Alignment, DepthError, error) {
 }
 
 func judgedDepth(metres float32) bool { return metres > 0 && metres <= FarthestMetres }
-
-// Resample brings a map's samples to another resolution, bilinear, with the corners of the pixel grids aligned at their
-// outer edges (as OpenCV's INTER_LINEAR).
-func Resample(d *depthmap.Map, samples []uint16, width, height int) []float32 {
-	columns := taps(width, d.Width)
-	out := make([]float32, width*height)
-	for y, row := range taps(height, d.Height) {
-		upper, lower := samples[row.low*d.Width:], samples[row.high*d.Width:]
-		for x, column := range columns {
-			top := mix(upper[column.low], upper[column.high], column.share)
-			bottom := mix(lower[column.low], lower[column.high], column.share)
-			out[y*width+x] = d.Offset + d.Scale*(top+(bottom-top)*row.share)
-		}
-	}
-	return out
-}
-
-// tap is where one resampled row or column lies between two of the map's.
-type tap struct {
-	low, high int
-	share     float32 // of high
-}
-
-func taps(to, from int) []tap {
-	all := make([]tap, to)
-	for i := range all {
-		at := min(max((float64(i)+0.5)*float64(from)/float64(to)-0.5, 0), float64(from-1))
-		low := int(at)
-		all[i] = tap{low, min(low+1, from-1), float32(at - float64(low))}
-	}
-	return all
-}
-
-func mix(a, b uint16, share float32) float32 { return float32(a) + (float32(b)-float32(a))*share }

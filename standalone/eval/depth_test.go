@@ -4,7 +4,6 @@ import (
 	"math"
 	"testing"
 
-	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 	"github.com/spatial-flow/spatial-flow/standalone/eval"
 )
 
@@ -51,20 +50,5 @@ func TestAlignRefuses(t *testing.T) {
 	}
 	if _, _, err := eval.Align([]float32{1, 2}, []float32{90, float32(math.Inf(1))}); err == nil {
 		t.Error("nothing within reach was compared")
-	}
-}
-
-func TestResample(t *testing.T) {
-	t.Parallel()
-	d := &depthmap.Map{Width: 2, Height: 1, Offset: 10, Scale: 2}
-	got := eval.Resample(d, []uint16{0, 4}, 4, 2)
-	want := []float32{10, 12, 16, 18} // pixel centres at -.25, .25, .75, 1.25 of the map's
-	for y := range 2 {
-		for x, v := range want {
-			if got[4*y+x] != v {
-				t.Errorf("row %d: %v, want %v", y, got[4*y:4*y+4], want)
-				break
-			}
-		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 )
 
 // matched is the IoU from which a detection is taken to mean a true box, for its distance and its flicker.
@@ -61,7 +62,12 @@ func (e *Evaluation) Add(f Frame) error {
 	if f.Scene.Depth == nil {
 		return nil
 	}
-	alignment, depth, err := Align(Resample(f.Scene.Depth, f.Samples, f.Width, f.Height), f.Depth)
+	m := f.Scene.Depth
+	values := make([]float32, f.Width*f.Height)
+	for i, sample := range depthmap.Upsample(f.Samples, m.Width, m.Height, f.Width, f.Height) {
+		values[i] = m.Value(sample)
+	}
+	alignment, depth, err := Align(values, f.Depth)
 	if err != nil {
 		return fmt.Errorf("frame %s: %w", f.Scene.ID(), err)
 	}
