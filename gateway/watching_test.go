@@ -80,6 +80,21 @@ func TestFramesOfWatchedSourcesOnly(t *testing.T) {
 	}
 }
 
+// A gateway beside its producers has the newest picture for whoever comes later, also when the film has ended.
+func TestNewestPictureOfAllFrames(t *testing.T) {
+	t.Parallel()
+	b := newProvisionedBench(t)
+	r := b.startReady(t, func(c *gateway.Config) { c.Live.AllFrames = true })
+	b.publish(t, "film", "s", 1)
+	b.work(t)
+	r.eventually("the scene", func() bool { code, _, _ := r.get("/api/v1/sources/film/scene"); return code == 200 })
+	c := r.dial()
+	c.watch("film")
+	if m := c.scene(); !bytes.Equal(m.picture, picture(t, 1)) {
+		t.Errorf("%d bytes of picture", len(m.picture))
+	}
+}
+
 // Who begins to watch a film gets the pictures of the frames that are under way.
 func TestPicturesOfFramesUnderWay(t *testing.T) {
 	t.Parallel()

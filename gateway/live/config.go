@@ -14,4 +14,8 @@ type Config struct {
 	WatchWithin  time.Duration `default:"10s" help:"Time that a viewer has to say what it watches."`
 	WriteTimeout time.Duration `default:"10s" help:"Time that a viewer has to take 64 KiB, and a caller its answer; a slower one is disconnected."`
 	PingEvery    time.Duration `default:"20s" help:"Time between pings of a viewer; one that does not answer within --write-timeout is disconnected."`
+
+	// AllFrames takes the frames of all lossless sources, whether somebody watches them or not, so that whoever comes later sees the
+	// newest picture at once: for a gateway in the process of its producers, whose frames are there anyway.
+	AllFrames bool `kong:"-"`
 }

@@ -18,12 +18,13 @@ const slotsKept = time.Minute
 // whose viewers watch a few.
 type frameSubscriptions struct {
 	subscribe func(subject string) (*nats.Subscription, error)
+	modes     []flow.Mode       // of the frames
 	slots     map[int]time.Time // how many there are, and were: since when there are others; zero: there are so many now
 	open      map[string]*nats.Subscription
 }
 
-func newFrameSubscriptions(subscribe func(subject string) (*nats.Subscription, error)) *frameSubscriptions {
-	return &frameSubscriptions{subscribe: subscribe, slots: map[int]time.Time{}, open: map[string]*nats.Subscription{}}
+func newFrameSubscriptions(subscribe func(subject string) (*nats.Subscription, error), modes ...flow.Mode) *frameSubscriptions {
+	return &frameSubscriptions{subscribe: subscribe, modes: modes, slots: map[int]time.Time{}, open: map[string]*nats.Subscription{}}
 }
 
 // follow makes the sources whose frames come the given ones, and answers those whose did not come before. Frames of producers that
@@ -42,7 +43,7 @@ func (f *frameSubscriptions) follow(groups flow.Groups, sources []string, now ti
 	most := slices.Max(slices.Collect(maps.Keys(f.slots)))
 	wanted := make(map[string]bool, 2*len(sources)*most)
 	for _, source := range sources {
-		for _, mode := range []flow.Mode{flow.ModeLive, flow.ModeLossless} {
+		for _, mode := range f.modes {
 			for n := range most {
 				subject := make(flow.Groups, n+1).AcceptedSubject(mode, source)
 				wanted[subject] = true

@@ -29,7 +29,7 @@ func TestFrameSubscriptionsWhileASlotIsAdded(t *testing.T) {
 	}
 	defer b.Close()
 	queue := make(chan *nats.Msg, 16)
-	frames := newFrameSubscriptions(func(subject string) (*nats.Subscription, error) { return b.Conn().ChanSubscribe(subject, queue) })
+	frames := newFrameSubscriptions(func(subject string) (*nats.Subscription, error) { return b.Conn().ChanSubscribe(subject, queue) }, flow.ModeLive, flow.ModeLossless)
 	defer frames.close()
 	two, now := flow.DefaultGroups(), time.Now()
 	three := append(flow.DefaultGroups(), flow.Group{Name: "pose", Slot: 3})

@@ -83,12 +83,16 @@ func (s *Server) handle(msg *nats.Msg) {
 
 // Subscribe owns the subscriptions until ctx ends. subscribed is called once they stand.
 func (s *Server) Subscribe(ctx context.Context, deployed *bus.Deployed, subscribed func()) error {
-	standing, err := s.subscribeAll("scenes.>", flow.AliveSubject("*", "*"))
+	subjects, modes := []string{"scenes.>", flow.AliveSubject("*", "*")}, []flow.Mode{flow.ModeLive, flow.ModeLossless}
+	if s.cfg.AllFrames {
+		subjects, modes = append(subjects, flow.AllAccepted(flow.ModeLossless)), modes[:1]
+	}
+	standing, err := s.subscribeAll(subjects...)
 	defer func() { unsubscribe(standing) }()
 	if err != nil {
 		return err
 	}
-	frames := newFrameSubscriptions(s.subscribe)
+	frames := newFrameSubscriptions(s.subscribe, modes...)
 	defer frames.close()
 	s.confirm()
 	subscribed()

@@ -244,6 +244,7 @@ func (p *pipeline) startServices() error {
 	}
 	if p.cfg.Gateway != nil {
 		gate := *p.cfg.Gateway
+		gate.Live.AllFrames = true // they are in this process: a film's last picture is there for whoever looks when it has ended
 		gate.Listening = func(address net.Addr) { p.listening <- address }
 		if err := run(p, "gateway", gate, gateway.Run); err != nil {
 			return err
