@@ -31,7 +31,7 @@ type Exported struct {
 }
 
 // modules are the programs' parts of the workspace.
-var modules = []string{"flow", "producer", "workers", "fuser", "gateway", "standalone"}
+var modules = []string{"client", "flow", "producer", "workers", "fuser", "gateway", "standalone"}
 
 // Read finds the metrics in the source of the project at root. A name that begins with spatialflow_ and is none that it
 // understands is an error, so that nothing is passed over.
@@ -138,10 +138,12 @@ func (r *reader) metric(kind string, options *ast.CompositeLit, more []ast.Expr,
 		case "Name":
 			name = field.Value
 		case "ConstLabels":
-			if constant, ok := field.Value.(*ast.CompositeLit); ok {
-				for _, label := range constant.Elts {
-					labels = append(labels, text(label.(*ast.KeyValueExpr).Key))
-				}
+			constant, ok := field.Value.(*ast.CompositeLit)
+			if !ok {
+				return // not understood
+			}
+			for _, label := range constant.Elts {
+				labels = append(labels, text(label.(*ast.KeyValueExpr).Key))
 			}
 		}
 	}
