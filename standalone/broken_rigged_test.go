@@ -144,3 +144,17 @@ func (f *fleet) wantComplete() {
 		f.t.Errorf("%d scenes are not complete", n)
 	}
 }
+
+// A pipeline in one process whose model breaks ends, and says which group it is.
+func TestUpEndsWhenAModelBreaks(t *testing.T) {
+	detect, depth := noCost(t)
+	command, said := program(t, "up", "--http", "127.0.0.1:0", "--admin", "", "--source", pictures(t, 500), "--detect-model", detect, "--depth-model", depth)
+	command.Env = append(command.Env, "SPATIALFLOW_RIG_FAIL_AFTER=50")
+	err := command.Run()
+	if exit := new(exec.ExitError); !errors.As(err, &exit) || exit.ExitCode() != workers.ExitBroken {
+		t.Errorf("it ended with %v", err)
+	}
+	if text := said.String(); !strings.Contains(text, "detect: the model does not work here") && !strings.Contains(text, "depth: the model does not work here") {
+		t.Errorf("it said\n%s", text)
+	}
+}

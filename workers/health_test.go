@@ -34,10 +34,10 @@ func knows(t *testing.T, lives ...*life) {
 // its own, and the frames, none of which is counted as tried, are answered by another.
 func TestBrokenWorkerHurtsNoFrame(t *testing.T) {
 	t.Parallel()
-	for name, breaks := range map[string]func(runs int64) (error, float32){
-		"its runs fail":       func(int64) (error, float32) { return errRun, 0 },
-		"it puts out NaN":     func(int64) (error, float32) { return nil, float32(math.NaN()) },
-		"it is out of memory": func(int64) (error, float32) { return engine.ErrRun, 0 },
+	for name, breaks := range map[string]func(runs int64) (float32, error){
+		"its runs fail":       func(int64) (float32, error) { return 0, errRun },
+		"it puts out NaN":     func(int64) (float32, error) { return float32(math.NaN()), nil },
+		"it is out of memory": func(int64) (float32, error) { return 0, engine.ErrRun },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -51,14 +51,14 @@ func TestBrokenWorkerHurtsNoFrame(t *testing.T) {
 			s := &standIn{}
 			s.run = func(context.Context, int) error {
 				if n := runs.Add(1); n > fine {
-					err, _ := breaks(n)
+					_, err := breaks(n)
 					return err
 				}
 				return nil
 			}
 			s.says = func(r *flow.Result, _ int) error {
 				if n := runs.Load(); n > fine {
-					if _, score := breaks(n); score != score {
+					if score, _ := breaks(n); score != score {
 						return model.ErrOutput
 					}
 				}
