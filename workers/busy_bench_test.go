@@ -20,6 +20,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/flow/telemetry"
 	"github.com/spatial-flow/spatial-flow/workers/detect"
 	"github.com/spatial-flow/spatial-flow/workers/engine"
+	"github.com/spatial-flow/spatial-flow/workers/model"
 	"github.com/spatial-flow/spatial-flow/workers/models"
 )
 
@@ -127,7 +128,7 @@ func benchmarkBusy(b *testing.B, width, height int, takes time.Duration) {
 	b.ReportMetric(each.Seconds()*1000, "cpu-ms/frame")
 }
 
-func sessionDevice(s *engine.Session) device { return session{s} }
+func sessionDevice(s *engine.Session) device { return model.On(s) }
 
 func openedNoCost(b *testing.B) *engine.Session {
 	s, err := engine.Open(engine.File{Name: "nocost_detect.onnx", Data: models.NoCostDetect}, engine.Options{Provider: "cpu", Threads: 1})

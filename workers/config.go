@@ -20,7 +20,7 @@ type Inference struct {
 	Provider    string `enum:"cpu,cuda,tensorrt" default:"cpu" help:"ONNX Runtime execution provider: cpu, cuda or tensorrt (the latter two have not run on hardware yet)."`
 	Parallel    int    `default:"2" help:"Frames that a model works on at once."`
 	Prefetch    int    `default:"0" help:"Most frames that are made ready for the model meanwhile; as many are as it needs to be busy. 0: as many as the CPUs of this process and 2."`
-	Threads     int    `default:"0" help:"Threads that all inferences share; 0: as many as the CPUs of this process (cgroup)."`
+	Threads     int    `default:"0" help:"Threads that all inferences share; 0: as many as keep the CPUs of this process (cgroup) busy with --parallel inferences."`
 	Onnxruntime string `placeholder:"FILE" help:"libonnxruntime; else it is looked for in the user's cache folder and in the system's places."`
 	MaxPixels   int    `default:"25000000" help:"Pixels that a picture is decoded to at most: larger JPEGs are decoded at 1/2, 1/4 or 1/8, others refused."`
 
@@ -121,7 +121,7 @@ func (c Config) most() int { return c.Parallel + c.prefetch() }
 // options are those of the engine.
 func (c Config) options(log *slog.Logger) engine.Options {
 	return engine.Options{
-		Library: c.Onnxruntime, Provider: c.Provider, Threads: c.Threads, Log: log,
+		Library: c.Onnxruntime, Provider: c.Provider, Threads: c.Threads, Runs: c.Parallel, Log: log,
 		Device: c.Device, Memory: c.GPUMemory << 20, TF32: c.TF32, FP16: c.FP16, Cache: c.TRTCache, Strict: c.StrictProvider,
 	}
 }

@@ -8,38 +8,13 @@ import (
 	"time"
 
 	"github.com/spatial-flow/spatial-flow/flow"
-	"github.com/spatial-flow/spatial-flow/workers/engine"
+	"github.com/spatial-flow/spatial-flow/workers/model"
 )
 
-// device runs the group's model: ONNX Runtime, or what a test puts in its place. It serves many goroutines.
-type device interface {
-	// Tensors takes a set of tensors for inputs of a shape. [engine.ErrRun] is returned when there is no memory for it.
-	Tensors(shape [4]int) (tensors, error)
-	// Run returns the output and its shape, valid until the tensors are released. [engine.ErrTerminated] is returned when ctx
-	// ended, once the run has; [engine.ErrRun] when it failed.
-	Run(ctx context.Context, in tensors) (output []float32, shape []int64, err error)
-}
-
-// tensors are an input and its output.
-type tensors interface {
-	Input() []float32
-	Release()
-}
-
-// session is ONNX Runtime as a device.
-type session struct{ *engine.Session }
-
-func (s session) Tensors(shape [4]int) (tensors, error) {
-	t, err := s.Session.Tensors(shape)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", engine.ErrRun, err)
-	}
-	return t, nil
-}
-
-func (s session) Run(ctx context.Context, in tensors) ([]float32, []int64, error) {
-	return s.Session.Run(ctx, in.(*engine.Tensors))
-}
+type (
+	device  = model.Engine  // runs the group's model: ONNX Runtime, or what a test puts in its place
+	tensors = model.Tensors // an input and its output
+)
 
 const (
 	leastDeadline   = 10 * time.Second // of a run

@@ -145,26 +145,19 @@ func (w *worker) warmUp(ctx context.Context) error {
 
 // dummy runs the model with a picture of the worker's own at a shape (height, width of the input), and looks at what comes out.
 func (w *worker) dummy(ctx context.Context, shape [2]int, within time.Duration) error {
-	in, err := w.device.Tensors([4]int{1, 3, shape[0], shape[1]})
-	if err != nil {
-		return err
-	}
-	defer in.Release()
-	p, err := picture.Dummy(shape[1], shape[0])
-	if err != nil {
-		return err
-	}
-	defer p.Close()
-	fit, err := w.model.Prepare(p, in.Input(), shape[0], shape[1])
-	if err != nil {
-		return err
-	}
-	output, outputs, err := w.runModel(ctx, in, within, func() {})
-	if err != nil {
-		return err
-	}
-	frame := &flow.Frame{Version: flow.Wire, Source: "dummy", Session: "dummy", Seq: 1, Mode: flow.ModeLossless, Width: shape[1], Height: shape[0], Plan: []string{w.cfg.Group}}
-	return readOutput(w.model, output, outputs, fit, emptyResult(frame, w.cfg.Group, w.is.File, time.Now()))
+	return model.Try(ctx, trial{w, within}, w.model, shape)
+}
+
+// trial is the worker's device, whose runs are no frame's and may take so long.
+type trial struct {
+	w      *worker
+	within time.Duration
+}
+
+func (t trial) Tensors(shape [4]int) (tensors, error) { return t.w.device.Tensors(shape) }
+
+func (t trial) Run(ctx context.Context, in tensors) ([]float32, []int64, error) {
+	return t.w.runModel(ctx, in, t.within, func() {})
 }
 
 // readOutput fills in what an output says of a picture. A panic is the output's error, as what the fuser would refuse is.

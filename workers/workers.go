@@ -119,13 +119,14 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	if err != nil {
 		return err
 	}
+	device := rigged(model.On(opened))
 	model, err := openModel(opened.Graph, cfg)
 	if err != nil {
 		return errors.Join(err, opened.Close())
 	}
 	env.Log.Info("model loaded", "group", cfg.Group, "model", opened.Name, "understood", model.Description().String(),
 		"runs", opened.Placement(), "parallel", cfg.Parallel, "threads", opened.Threads)
-	w := newWorker(cfg, env, model, rigged(session{opened}), placement{opened.Provider, opened.Placement()})
+	w := newWorker(cfg, env, model, device, placement{opened.Provider, opened.Placement()})
 	err = w.run(ctx)
 	if w.isStuck() {
 		return err // what is in use can't be freed

@@ -97,5 +97,15 @@ func try(ctx context.Context, e Engine, m Model, height, width int) (err error) 
 	if err != nil {
 		return err
 	}
-	return m.Answer(output, got, fit, new(flow.Result))
+	const name = "dummy"
+	result := &flow.Result{
+		Version: flow.Wire, Group: name, Source: name, Session: name, Seq: 1, Mode: flow.ModeLossless, Width: width, Height: height, Plan: []string{name},
+	}
+	if err := m.Answer(output, got, fit, result); err != nil {
+		return err
+	}
+	if err := result.Validate(); err != nil {
+		return fmt.Errorf("%w: %w", ErrOutput, err)
+	}
+	return nil
 }
