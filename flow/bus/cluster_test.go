@@ -37,8 +37,8 @@ func streams(t *testing.T, b *bus.Bus) (names []string) {
 func wantReplicas(t *testing.T, b *bus.Bus, want int) {
 	t.Helper()
 	names := streams(t, b)
-	if len(names) != 9 {
-		t.Errorf("streams %v, want 9", names)
+	if len(names) != 11 {
+		t.Errorf("streams %v, want 11", names)
 	}
 	for _, name := range names {
 		s, err := b.JetStream().Stream(t.Context(), name)
