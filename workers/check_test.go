@@ -102,7 +102,7 @@ func TestCheck(t *testing.T) {
 		"scores that are not numbers": {spoil: value(4*anchors+7, math.NaN()), says: "anchor 7 has the score NaN"},
 		"a score one step above 1":    {spoil: value(10*anchors, 1.004)},
 		"a box that is not finite":    {spoil: value(0, math.Inf(1)), says: "a box is"},
-		"other anchors":               {spoil: func(o []float32, s []int64) ([]float32, []int64) { return o[:84*8000], []int64{1, 84, 8000} }, says: "8000 anchors for an input of 640x640"},
+		"other anchors":               {spoil: func(o []float32, s []int64) ([]float32, []int64) { return o[:84*7999], []int64{1, 84, 7999} }, says: "7999 anchors for an input of 640x640"},
 		"rows of boxes":               {spoil: func(o []float32, s []int64) ([]float32, []int64) { return o, []int64{1, anchors, 84} }, says: "want [1,84,anchors]"},
 		"a head of strides from 4": {spoil: func(_ []float32, _ []int64) ([]float32, []int64) {
 			return make([]float32, 84*34000), []int64{1, 84, 34000}
@@ -138,6 +138,27 @@ func TestCheck(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestDemoModelsPassTheCheck(t *testing.T) {
+	t.Parallel()
+	for _, group := range []string{detects, estimates} {
+		name, data := models.Demo(group)
+		session := openSession(t, engine.File{Name: name, Data: data})
+		var m model.Model
+		var err error
+		if group == estimates {
+			m, err = depth.Open(session.Graph, depth.Settings{Size: 252, Bits: depthmap.DefaultBits})
+		} else {
+			m, err = detect.Open(session.Graph, detect.Settings{Confidence: 0.25, IoU: 0.7, Most: 300, Size: 640})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := model.Check(t.Context(), model.On(session), m); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

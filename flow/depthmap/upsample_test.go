@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
+	"github.com/spatial-flow/spatial-flow/flow/reference"
 )
 
 func TestUpsample(t *testing.T) {
@@ -38,14 +39,10 @@ func TestUpsample(t *testing.T) {
 // of the reference data: 0.2 % of the range on the average, and 1 % for all but one pixel in a hundred.
 func TestUpsampleAgreesWithTheAuthors(t *testing.T) {
 	t.Parallel()
-	root := os.Getenv("SPATIALFLOW_SHARED")
-	if root == "" {
-		root = "../../../shared"
-	}
-	vectors := filepath.Join(root, "vectors")
+	vectors := reference.Path(t, "vectors")
 	description, err := os.ReadFile(filepath.Join(vectors, "da_v2_dynamic", "official252.json"))
 	if err != nil {
-		t.Skipf("no reference data (set SPATIALFLOW_SHARED): %v", err)
+		t.Fatal(err)
 	}
 	var set struct {
 		Images map[string]struct {
