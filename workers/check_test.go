@@ -188,3 +188,17 @@ func TestSupportedModelsPassTheCheck(t *testing.T) {
 		})
 	}
 }
+
+// A file of another task whose metadata were lost may look like a detector: its output tells.
+func TestOtherTaskWithoutMetadataIsFoundOut(t *testing.T) {
+	t.Parallel()
+	session := openSession(t, engine.File{Path: reference.Path(t, "vectors", "yolov8_pose", "model.onnx")})
+	session.Metadata = map[string]string{}
+	m, err := detect.Open(session.Graph, detect.Settings{Confidence: 0.25, IoU: 0.7, Most: 300, Size: 320})
+	if err != nil {
+		t.Fatalf("it is refused already: %v", err)
+	}
+	if err := model.Check(t.Context(), model.On(session), m); !errors.Is(err, model.ErrOutput) || !strings.Contains(err.Error(), "has the score") {
+		t.Errorf("%v, want ErrOutput of a score", err)
+	}
+}
