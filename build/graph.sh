@@ -23,7 +23,7 @@ for leaf in flow/clock flow/depthmap flow/picture producer/live/credit; do
 	[ ! -s .graph ] || say "$leaf must not import: $(tr '\n' ' ' <.graph)"
 done
 
-# Within a service a package imports what lies beside or below it, never what lies above; its commands are at the top.
+# Within a service a package imports what lies beside or below it, never what lies above; its commands and examples are at the top.
 # dataset writes what its street draws.
 # shellcheck disable=SC2016 # $p is of the template
 go list -tags "${TAGS:-}" -f '{{$p := .ImportPath}}{{range .Imports}}{{$p}} {{.}}{{"\n"}}{{end}}' ./client/... ./producer/... ./workers/... ./fuser/... ./gateway/... ./standalone/... |
