@@ -270,3 +270,18 @@ func TestRunRefuses(t *testing.T) {
 		}
 	}
 }
+
+// The models that ship with the program are what they are taken for.
+func TestDemoModelsAnswer(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.publish(t, frame(t, 1, detects, estimates))
+	for _, group := range []string{detects, estimates} {
+		cfg := settings(t, group)
+		cfg.Model, cfg.ModelData = models.Demo(group)
+		defer b.start(t, cfg).stop(t)
+		if r := b.results(t, group, 1)[1]; r.Error != "" {
+			t.Errorf("%s: %s", group, r.Error)
+		}
+	}
+}
