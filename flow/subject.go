@@ -42,6 +42,30 @@ func ValidPrefix(prefix string) error {
 	return nil
 }
 
+// Prefixed is a subject of this package with a deployment's prefix, unless that is empty; $KV.<bucket>.<key> is one with the bucket's.
+func Prefixed(prefix, subject string) string {
+	bucket, isBucket := strings.CutPrefix(subject, "$KV.")
+	switch {
+	case prefix == "":
+		return subject
+	case isBucket:
+		return "$KV." + prefix + "_" + bucket
+	}
+	return prefix + "." + subject
+}
+
+// PrefixedStream is the name of a stream, or of a bucket's, with a deployment's prefix, unless that is empty.
+func PrefixedStream(prefix, stream string) string {
+	bucket, isBucket := strings.CutPrefix(stream, "KV_")
+	switch {
+	case prefix == "":
+		return stream
+	case isBucket:
+		return "KV_" + prefix + "_" + bucket
+	}
+	return prefix + "_" + stream
+}
+
 // ValidGroup returns [ErrName] when name is not [a-z0-9]{1,16}.
 func ValidGroup(name string) error {
 	if len(name) == 0 || len(name) > 16 {

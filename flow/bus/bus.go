@@ -293,16 +293,7 @@ func (b *Bus) bucket(ctx context.Context, name string) (jetstream.KeyValue, erro
 }
 
 // Subject is a subject of package flow with the deployment's prefix.
-func (b *Bus) Subject(plain string) string {
-	bucket, isBucket := strings.CutPrefix(plain, "$KV.")
-	switch {
-	case b.prefix == "":
-		return plain
-	case isBucket:
-		return "$KV." + b.prefix + "_" + bucket
-	}
-	return b.prefix + "." + plain
-}
+func (b *Bus) Subject(plain string) string { return flow.Prefixed(b.prefix, plain) }
 
 // Plain is a subject without the deployment's prefix, as package flow takes it apart.
 func (b *Bus) Plain(subject string) string {
@@ -313,16 +304,7 @@ func (b *Bus) Plain(subject string) string {
 }
 
 // name is a stream's name with the deployment's prefix.
-func (b *Bus) name(stream string) string {
-	bucket, isBucket := strings.CutPrefix(stream, "KV_")
-	switch {
-	case b.prefix == "":
-		return stream
-	case isBucket:
-		return "KV_" + b.prefix + "_" + bucket
-	}
-	return b.prefix + "_" + stream
-}
+func (b *Bus) name(stream string) string { return flow.PrefixedStream(b.prefix, stream) }
 
 // OwnStream is a stream's name without the deployment's prefix; ok is false when it is somebody else's.
 func (b *Bus) OwnStream(name string) (plain string, ok bool) {
