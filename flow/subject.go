@@ -66,6 +66,14 @@ func PrefixedStream(prefix, stream string) string {
 	return prefix + "_" + stream
 }
 
+// Inbox is what the inboxes of a role begin with, each role's with its own: who may listen to one does not hear the others'.
+func Inbox(prefix, role string) string {
+	if prefix != "" {
+		return "_INBOX_" + prefix + "_" + role
+	}
+	return "_INBOX_" + role
+}
+
 // ValidGroup returns [ErrName] when name is not [a-z0-9]{1,16}.
 func ValidGroup(name string) error {
 	if len(name) == 0 || len(name) > 16 {

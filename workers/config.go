@@ -65,6 +65,9 @@ type Config struct {
 	Shared *picture.Shared `kong:"-"`
 }
 
+// Role is the worker's at NATS: that of its group.
+func (c Config) Role() string { return c.Group }
+
 // Validate returns [ErrConfig], naming the flag, when the settings can't be run.
 func (c Config) Validate() error {
 	switch {

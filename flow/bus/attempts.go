@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/spatial-flow/spatial-flow/flow"
@@ -15,7 +16,10 @@ import (
 // AttemptsBucket is the KV bucket of the tries of frames that nobody has finished. A record goes 10 minutes after it was written.
 const AttemptsBucket = "attempts"
 
-const attemptsKept = 10 * time.Minute
+const (
+	attemptsKept = 10 * time.Minute
+	markKept     = time.Second
+)
 
 // Attempts are the tries of a frame that workers of the group have not finished, as [Bus.SetAttempts] noted: none is the zero value.
 func (b *Bus) Attempts(ctx context.Context, group string, id flow.FrameID) (a flow.Attempts, err error) {
@@ -39,12 +43,9 @@ func (b *Bus) Attempts(ctx context.Context, group string, id flow.FrameID) (a fl
 // SetAttempts notes them; no tries leave nothing behind.
 func (b *Bus) SetAttempts(ctx context.Context, group string, id flow.FrameID, a flow.Attempts) error {
 	key := flow.AttemptKey(group, id)
-	if a.Tries == 0 { // a deleted key would leave a mark, of which there may be many
-		stream, err := b.stream(ctx, bucketStream(AttemptsBucket))
-		if err != nil {
-			return err
-		}
-		if err := stream.Purge(ctx, jetstream.WithPurgeSubject(b.Subject("$KV."+AttemptsBucket+"."+key))); err != nil {
+	if a.Tries == 0 { // a mark that goes by itself: to purge is for who may purge all of the bucket
+		mark := &nats.Msg{Subject: b.Subject("$KV." + AttemptsBucket + "." + key), Header: nats.Header{kvOperation: {"DEL"}}}
+		if _, err := b.js.PublishMsg(ctx, mark, jetstream.WithMsgTTL(markKept)); err != nil {
 			return fmt.Errorf("forget the attempts of %s at %s: %w", group, id, err)
 		}
 		return nil

@@ -7,10 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
-	"net/url"
-	"os"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -40,18 +36,6 @@ var (
 	ErrServer = errors.New("nats server")
 )
 
-// Options of a connection.
-type Options struct {
-	URL         string                     // nats://host:4222, comma-separated; unused when InProcess is set
-	InProcess   nats.InProcessConnProvider // an embedded server
-	User        string                     // at the server, unless empty
-	Password    func() (string, error)     // of User; asked for every connection, so that it may change
-	Credentials string                     // file of NATS credentials, unless empty
-	Prefix      string                     // of all names and subjects, for a deployment beside another in one account
-	Role        string                     // names the connection and its inbox: producer, a group, fuser, gateway
-	Log         *slog.Logger
-}
-
 // Bus is one service's connection. Its methods may be called from many goroutines.
 type Bus struct {
 	conn *nats.Conn
@@ -69,157 +53,6 @@ type Bus struct {
 	left atomic.Pointer[time.Time] // when the connection was lost; nil while it is there
 
 	buffers sync.Pool // *[]byte: encoded messages, free again once their PubAck is there
-}
-
-// Connect opens the connection. It reconnects for ever; while it is away a publish fails at once instead of
-// being kept and sent late.
-func Connect(o Options) (*Bus, error) {
-	log := o.Log
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
-	if err := flow.ValidPrefix(o.Prefix); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
-	}
-	told, b := new(repeats), &Bus{
-		log: log, prefix: o.Prefix,
-		streams: map[string]jetstream.Stream{}, kv: map[string]jetstream.KeyValue{},
-		buffers: sync.Pool{New: func() any { return new([]byte) }},
-	}
-	options := []nats.Option{
-		nats.Name("spatialflow-" + o.Role),
-		nats.CustomInboxPrefix("_INBOX_" + o.Role),
-		nats.MaxReconnects(-1),
-		nats.IgnoreAuthErrorAbort(), // a password that changes is at the server a little before or after it is here
-		nats.CustomReconnectDelay(reconnectDelay),
-		nats.ReconnectBufSize(-1),
-		nats.PingInterval(5 * time.Second),
-		nats.MaxPingsOutstanding(2),
-		nats.ErrorHandler(func(_ *nats.Conn, s *nats.Subscription, err error) {
-			subject := ""
-			if s != nil {
-				subject = s.Subject
-			}
-			if told.again(fmt.Sprint(err, subject)) {
-				log.Warn("nats", "error", err, "subject", subject)
-			}
-		}),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
-			now := time.Now()
-			b.left.CompareAndSwap(nil, &now)
-			if err != nil && told.again("disconnected: "+err.Error()) {
-				log.Warn("nats disconnected", "error", err)
-			}
-		}),
-		nats.ReconnectHandler(func(*nats.Conn) {
-			b.left.Store(nil)
-			log.Info("nats connected again")
-		}),
-	}
-	if o.InProcess != nil {
-		options = append(options, nats.InProcessServer(o.InProcess))
-	}
-	if o.User != "" {
-		login, err := o.login(log)
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrRefused, err)
-		}
-		options = append(options, login)
-	}
-	if o.Credentials != "" {
-		options = append(options, nats.UserCredentials(o.Credentials))
-	}
-	conn, err := nats.Connect(o.URL, options...)
-	if err != nil {
-		return nil, fmt.Errorf("connect to nats %s: %w", redact(o.URL), refusedConnection(err))
-	}
-	js, err := jetstream.New(conn)
-	if err != nil {
-		conn.Close()
-		return nil, fmt.Errorf("open jetstream: %w", err)
-	}
-	b.conn, b.js = conn, js
-	return b, nil
-}
-
-// login gives the user and the password, as it is then, to every connection. One that can't be read is an error at first;
-// later the one before it counts, and the server judges.
-func (o Options) login(log *slog.Logger) (nats.Option, error) {
-	password, err := o.Password()
-	if err != nil {
-		return nil, err
-	}
-	return nats.UserInfoHandler(func() (string, string) {
-		newest, err := o.Password()
-		if err != nil {
-			log.Warn("password not read", "error", err)
-			newest = password
-		}
-		password = newest
-		return o.User, password
-	}), nil
-}
-
-// refusedConnection marks what trying again does not change.
-func refusedConnection(err error) error {
-	var parse *url.Error
-	for _, reason := range []error{nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrNkeysNotSupported, nats.ErrInvalidConnection, os.ErrNotExist} {
-		if errors.Is(err, reason) {
-			return fmt.Errorf("%w: %w", ErrRefused, err)
-		}
-	}
-	if errors.As(err, &parse) {
-		return fmt.Errorf("%w: it is no URL", ErrRefused) // the error itself would tell the password
-	}
-	return err
-}
-
-// redact hides users and passwords in a list of URLs.
-func redact(urls string) string {
-	list := strings.Split(urls, ",")
-	for i, one := range list {
-		if scheme, rest, found := strings.Cut(one, "://"); found {
-			list[i] = scheme + "://" + rest[strings.LastIndexByte(rest, '@')+1:]
-		} else {
-			list[i] = one[strings.LastIndexByte(one, '@')+1:]
-		}
-	}
-	return strings.Join(list, ",")
-}
-
-const (
-	reconnectLeast = 100 * time.Millisecond
-	reconnectMost  = 2 * time.Second
-	repeatAfter    = time.Minute // before the same error is told again
-	repeatsKept    = 64          // errors that are told apart
-)
-
-// reconnectDelay is the wait after so many tries of all servers: short at first, for a server that only restarts; with
-// jitter, for all services lose it together.
-func reconnectDelay(attempts int) time.Duration {
-	wait := min(reconnectLeast<<min(max(attempts-1, 0), 8), reconnectMost)
-	return wait/2 + rand.N(wait/2)
-}
-
-// repeats keeps what is said again and again, as at each try with a password that is refused, out of the log.
-type repeats struct {
-	mu   sync.Mutex
-	last map[string]time.Time
-}
-
-// again says whether text is to be told: it was not for a minute.
-func (r *repeats) again(text string) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	now := time.Now()
-	if now.Sub(r.last[text]) < repeatAfter {
-		return false
-	}
-	if r.last == nil || len(r.last) >= repeatsKept {
-		r.last = map[string]time.Time{}
-	}
-	r.last[text] = now
-	return true
 }
 
 // Reconnects is how many times the connection was made anew, to whatever server.
@@ -305,21 +138,6 @@ func (b *Bus) Plain(subject string) string {
 
 // name is a stream's name with the deployment's prefix.
 func (b *Bus) name(stream string) string { return flow.PrefixedStream(b.prefix, stream) }
-
-// OwnStream is a stream's name without the deployment's prefix; ok is false when it is somebody else's.
-func (b *Bus) OwnStream(name string) (plain string, ok bool) {
-	plain = name
-	if b.prefix != "" {
-		plain = strings.Replace(name, b.prefix+"_", "", 1)
-	}
-	if b.name(plain) != name {
-		return "", false
-	}
-	bucket, isBucket := strings.CutPrefix(plain, "KV_")
-	kind, _, _ := strings.Cut(plain, "_")
-	return plain, isBucket && slices.Contains([]string{DeploymentBucket, PositionsBucket, OwnersBucket, AttemptsBucket, SourcesBucket}, bucket) ||
-		slices.Contains([]string{"FRAMES", "RESULTS", "SCENES"}, kind)
-}
 
 // Subscribe calls handle, one message after the other, for what comes on a subject of package flow, and is given it without
 // the deployment's prefix.

@@ -52,3 +52,9 @@ func (b *Bus) PublishAlive(alive flow.Alive) error {
 	}
 	return nil
 }
+
+// IsInbox says whether a reply subject is one that is answered. Whoever publishes names it, and with any other one would have this program
+// publish where only it may.
+func IsInbox(reply string) bool {
+	return strings.HasPrefix(reply, "_INBOX") || strings.HasPrefix(reply, "_R_.") // of another account
+}

@@ -286,6 +286,9 @@ func updatedStream(have, want jetstream.StreamConfig) (jetstream.StreamConfig, [
 	set(&c, "allow_direct", &have.AllowDirect, want.AllowDirect)
 	set(&c, "allow_rollup", &have.AllowRollup, want.AllowRollup)
 	set(&c, "deny_delete", &have.DenyDelete, want.DenyDelete)
+	if want.AllowMsgTTL { // it can't be taken back
+		set(&c, "allow_msg_ttl", &have.AllowMsgTTL, true)
+	}
 	return have, c
 }
 

@@ -34,11 +34,11 @@ func TestPasswordChangesWithoutARestart(t *testing.T) {
 	var password atomic.Pointer[string]
 	set := func(p string) { password.Store(&p) }
 	set("old")
-	o := bus.Options{URL: s.ClientURL(), Role: "test", User: "fuser", Password: func() (string, error) {
+	o := bus.Options{URL: s.ClientURL(), Role: "test", Login: func() (string, string, error) {
 		if p := *password.Load(); p != "" {
-			return p, nil
+			return "fuser", p, nil
 		}
-		return "", errors.New("no file")
+		return "", "", errors.New("no file")
 	}}
 	b, err := bus.Connect(o)
 	if err != nil {

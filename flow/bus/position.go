@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -236,46 +237,25 @@ type RunRecord struct {
 // RunRecords lists what is kept of the sessions of a source, or, when it is empty, of all, by source and session. A record that
 // can't be read is left out.
 func (b *Bus) RunRecords(ctx context.Context, source string) ([]RunRecord, error) {
-	kv, err := b.bucket(ctx, PositionsBucket)
-	if err != nil {
-		return nil, err
-	}
 	source = cmp.Or(source, "*")
-	watch, err := kv.WatchFiltered(ctx, []string{flow.PositionKey(source, "*"), flow.EndedKey(source, "*")}, jetstream.IgnoreDeletes())
+	positions, err := b.values(ctx, PositionsBucket, flow.PositionKey(source, "*"))
 	if err != nil {
 		return nil, fmt.Errorf("list runs: %w", err)
 	}
-	defer func() { _ = watch.Stop() }() // the connection may be closed
+	ends, err := b.values(ctx, PositionsBucket, flow.EndedKey(source, "*"))
+	if err != nil {
+		return nil, fmt.Errorf("list the ends of runs: %w", err)
+	}
 	var records []RunRecord
-	ended := map[string]End{}
-	for {
-		var entry jetstream.KeyValueEntry
-		whole := true
-		select {
-		case entry, whole = <-watch.Updates():
-		case <-ctx.Done():
-			return nil, fmt.Errorf("list runs: %w", context.Cause(ctx))
-		}
-		if !whole {
-			return nil, errors.New("list runs: the watch ended")
-		}
-		if entry == nil { // that was all
-			break
-		}
-		name, session, ok := flow.ParsePositionKey(entry.Key())
-		if !ok {
-			var end End
-			if json.Unmarshal(entry.Value(), &end) == nil {
-				ended[entry.Key()] = end
-			}
-			continue
-		}
-		if position, err := flow.ParsePosition(name, entry.Value()); err == nil {
-			records = append(records, RunRecord{Source: name, Session: session, Position: position, Age: time.Since(entry.Created())})
+	for key, entry := range positions {
+		name, session, ok := flow.ParsePositionKey(key)
+		if position, err := flow.ParsePosition(name, entry.data); ok && err == nil {
+			records = append(records, RunRecord{Source: name, Session: session, Position: position, Age: time.Since(entry.at)})
 		}
 	}
 	for i, r := range records {
-		end, noted := ended[flow.EndedKey(r.Source, r.Session)]
+		var end End
+		noted := json.Unmarshal(ends[flow.EndedKey(r.Source, r.Session)].data, &end) == nil
 		records[i].Ended = noted && end.Seq >= r.Position.Seq
 	}
 	slices.SortFunc(records, func(a, b RunRecord) int {
@@ -284,23 +264,18 @@ func (b *Bus) RunRecords(ctx context.Context, source string) ([]RunRecord, error
 	return records, nil
 }
 
-// Runs lists the sources, each with its sessions, that have a position.
-func (b *Bus) Runs(ctx context.Context) (map[string][]string, error) {
-	kv, err := b.bucket(ctx, PositionsBucket)
+// Sessions lists the sessions of a source that have a position.
+func (b *Bus) Sessions(ctx context.Context, source string) (sessions []string, err error) {
+	positions, err := b.values(ctx, PositionsBucket, flow.PositionKey(source, "*"))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("list positions of %s: %w", source, err)
 	}
-	keys, err := kv.ListKeysFiltered(ctx, flow.PositionKey("*", "*"))
-	if err != nil {
-		return nil, fmt.Errorf("list positions: %w", err)
-	}
-	runs := map[string][]string{}
-	for key := range keys.Keys() {
-		if source, session, ok := flow.ParsePositionKey(key); ok {
-			runs[source] = append(runs[source], session)
+	for key := range positions {
+		if _, session, ok := flow.ParsePositionKey(key); ok {
+			sessions = append(sessions, session)
 		}
 	}
-	return runs, nil
+	return sessions, nil
 }
 
 // NewestRuns lists, newest first, the sources that have a position, each with the session whose position was written last, of
@@ -318,6 +293,61 @@ func (b *Bus) NewestRuns(ctx context.Context, within time.Duration) ([]RunRecord
 		return known || r.Age > oldest
 	}), nil
 }
+
+// values are those of a bucket's keys that a filter selects, as they are now. It is no watch of nats.go, which asks for more than to
+// read those keys: it makes consumers of several filters, and deletes them.
+func (b *Bus) values(ctx context.Context, bucket, filter string) (map[string]value, error) {
+	prefix := b.Subject("$KV." + bucket + ".")
+	consumer, err := b.js.CreateConsumer(ctx, b.name(bucketStream(bucket)), jetstream.ConsumerConfig{
+		FilterSubject: prefix + filter, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
+		AckPolicy: jetstream.AckNonePolicy, InactiveThreshold: listKept, MemoryStorage: true, Replicas: 1,
+	})
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, fmt.Errorf("%w: KV bucket %s", ErrNotProvisioned, bucket)
+	}
+	if err != nil {
+		return nil, err
+	}
+	values := map[string]value{}
+	for left := consumer.CachedInfo().NumPending; left > 0; {
+		before := left
+		batch, err := consumer.Fetch(int(min(left, listBatch)), jetstream.FetchMaxWait(listWait))
+		if err != nil {
+			return nil, err
+		}
+		for msg := range batch.Messages() {
+			meta, err := msg.Metadata()
+			if err != nil {
+				return nil, err
+			}
+			left = min(left-1, meta.NumPending) // a key that is written meanwhile comes again, behind all others
+			if msg.Headers().Get(kvOperation) == "" {
+				values[strings.TrimPrefix(msg.Subject(), prefix)] = value{msg.Data(), meta.Timestamp}
+			}
+		}
+		switch err := batch.Error(); {
+		case err != nil:
+			return nil, err
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case left == before:
+			return nil, errors.New("the list ended early")
+		}
+	}
+	return values, nil
+}
+
+// value is what a key had at a time.
+type value struct {
+	data []byte
+	at   time.Time
+}
+
+const (
+	listKept  = 10 * time.Second // how long the server keeps a list that nobody reads on
+	listWait  = time.Second      // for what is there already
+	listBatch = 512              // keys in one request
+)
 
 // Film is what was noted, with [Bus.SetFilm], of the film of a session. [ErrNotFound] is returned when nothing was.
 func (b *Bus) Film(ctx context.Context, source, session string) (mark string, err error) {

@@ -101,7 +101,7 @@ func TestPrefixKeepsDeploymentsApart(t *testing.T) {
 		if position, last, err := s.Position(t.Context(), "cam1", "run1"); err != nil || position.Seq != uint64(own) || last.Seq != uint64(own) {
 			t.Errorf("%q: position %+v, last scene %+v, %v", prefix, position, last, err)
 		}
-		if runs, err := s.Runs(t.Context()); err != nil || !slices.Equal(runs["cam1"], []string{"run1"}) {
+		if runs, err := s.Sessions(t.Context(), "cam1"); err != nil || !slices.Equal(runs, []string{"run1"}) {
 			t.Errorf("%q: runs %v, %v", prefix, runs, err)
 		}
 		if got, want := <-s.done, fmt.Sprint("fuser", own); got != want {
@@ -122,15 +122,14 @@ func TestPrefixKeepsDeploymentsApart(t *testing.T) {
 		if a, err := s.Attempts(t.Context(), "detect", flow.FrameID{Source: "cam1", Session: "run1", Seq: 1}); a.Tries != 0 || err != nil {
 			t.Errorf("%q: %+v is left, %v", prefix, a, err)
 		}
-		names := s.JetStream().StreamNames(t.Context())
-		var streams []string
-		for name := range names.Name() {
-			if plain, ok := s.OwnStream(name); ok {
-				streams = append(streams, plain)
-			}
+		d, _, err := s.Deployment(t.Context())
+		if err != nil {
+			t.Fatal(err)
 		}
-		if want := 9 + 2*len(s.groups); len(streams) != want || !slices.Contains(streams, "KV_spatialflow") || names.Err() != nil {
-			t.Errorf("%q: its streams are %v, %v, want %d", prefix, streams, names.Err(), want)
+		streams, err := s.Streams(t.Context(), d)
+		positions := slices.ContainsFunc(streams, func(one bus.StreamState) bool { return one.Name == "KV_spatialflow" && one.State.Msgs > 0 })
+		if want := 9 + 2*len(s.groups); len(streams) != want || !positions || err != nil {
+			t.Errorf("%q: its streams are %v, %v, want %d", prefix, streams, err, want)
 		}
 		if err := s.Forget(t.Context(), "cam1", "run1"); err != nil {
 			t.Fatal(err)

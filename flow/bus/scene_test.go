@@ -150,7 +150,7 @@ func TestPositionKeepsItsPartition(t *testing.T) {
 
 func TestRuns(t *testing.T) {
 	b := provisioned(t)
-	if runs, err := b.Runs(t.Context()); err != nil || len(runs) != 0 {
+	if runs, err := b.RunRecords(t.Context(), ""); err != nil || len(runs) != 0 {
 		t.Errorf("runs of an empty bucket: %v, %v", runs, err)
 	}
 	for _, run := range [][2]string{{"cam1", "run1"}, {"cam1", "run2"}, {"cam2", "run1"}, {"cam1", "run1"}} {
@@ -158,12 +158,14 @@ func TestRuns(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	runs, err := b.Runs(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, sessions := range runs {
+	runs := map[string][]string{}
+	for _, source := range []string{"cam1", "cam2"} {
+		sessions, err := b.Sessions(t.Context(), source)
+		if err != nil {
+			t.Fatal(err)
+		}
 		slices.Sort(sessions)
+		runs[source] = sessions
 	}
 	if diff := cmp.Diff(map[string][]string{"cam1": {"run1", "run2"}, "cam2": {"run1"}}, runs); diff != "" {
 		t.Errorf("runs (-want +got):\n%s", diff)

@@ -1,11 +1,16 @@
 package bus
 
 import (
+	"cmp"
+	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/spatial-flow/spatial-flow/flow"
 )
@@ -74,13 +79,45 @@ func plainLayouts(d flow.Deployment) []layout {
 	return all
 }
 
+// StreamState is a stream of a deployment, by its name without the deployment's prefix.
+type StreamState struct {
+	Name  string
+	State jetstream.StreamState
+	Most  int64 // bytes; -1: no bound
+}
+
+// Streams are those of a deployment that are there, by name; each is asked about on its own. The error is that of one which does
+// not answer.
+func (b *Bus) Streams(ctx context.Context, d flow.Deployment) ([]StreamState, error) {
+	layouts := plainLayouts(d)
+	states, asked := make([]StreamState, len(layouts)), errgroup.Group{}
+	for i, one := range layouts {
+		asked.Go(func() error {
+			stream, err := b.js.Stream(ctx, b.name(one.config.Name))
+			if errors.Is(err, jetstream.ErrStreamNotFound) {
+				return nil
+			}
+			if err != nil {
+				return fmt.Errorf("look up stream %s: %w", one.config.Name, err)
+			}
+			info := stream.CachedInfo()
+			states[i] = StreamState{one.config.Name, info.State, info.Config.MaxBytes}
+			return nil
+		})
+	}
+	err := asked.Wait()
+	states = slices.DeleteFunc(states, func(s StreamState) bool { return s.Name == "" })
+	slices.SortFunc(states, func(a, b StreamState) int { return cmp.Compare(a.Name, b.Name) })
+	return states, err
+}
+
 // buckets are the KV buckets of a deployment, as the streams that nats.go makes of them.
 func buckets(limits flow.Limits) []layout {
 	bucket := func(name string, bytes int64, keep time.Duration) layout {
 		config := jetstream.StreamConfig{
 			Name: bucketStream(name), Subjects: []string{"$KV." + name + ".>"}, Storage: jetstream.FileStorage, Replicas: limits.Replicas,
 			Discard: jetstream.DiscardNew, MaxBytes: bytes, MaxMsgsPerSubject: 1, MaxAge: keep, Duplicates: 2 * time.Minute,
-			MaxMsgSize: -1, AllowRollup: true, DenyDelete: true, AllowDirect: true,
+			MaxMsgSize: -1, AllowRollup: true, DenyDelete: true, AllowDirect: true, AllowMsgTTL: name == AttemptsBucket,
 		}
 		if keep > 0 {
 			config.Duplicates = min(config.Duplicates, keep)

@@ -138,7 +138,7 @@ func TestProvisionWaitsForTheCluster(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Fatalf("%v\n%s", err, &out)
 	}
-	b, err := bus.Connect(bus.Options{URL: servers[2].ClientURL(), Role: "test", User: "provisioner", Password: func() (string, error) { return "right", nil }})
+	b, err := bus.Connect(bus.Options{URL: servers[2].ClientURL(), Role: "test", Login: func() (string, string, error) { return "provisioner", "right", nil }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -101,18 +101,10 @@ func (t Table) Validate(roles []Role) error {
 	return nil
 }
 
-// Inbox is what the inboxes of a role begin with: nobody else may listen there.
-func Inbox(prefix, role string) string {
-	if prefix != "" {
-		return "_INBOX_" + prefix + "_" + role
-	}
-	return "_INBOX_" + role
-}
-
 // Of are the permissions of a role.
 func (t Table) Of(role Role) Permissions {
 	g := grants{table: t}
-	g.subscribe(Inbox(t.Prefix, role.Name) + ".>")
+	g.subscribe(flow.Inbox(t.Prefix, role.Name) + ".>")
 	switch role.Kind {
 	case Provisioner:
 		g.provisioner()

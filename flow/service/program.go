@@ -7,62 +7,15 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
-	"github.com/spatial-flow/spatial-flow/flow/clock"
 	"github.com/spatial-flow/spatial-flow/flow/telemetry"
 )
-
-// Connection is how a program reaches NATS.
-type Connection struct {
-	NATS             string `name:"nats" default:"nats://127.0.0.1:4222" help:"NATS servers, separated by commas."`
-	NATSUser         string `name:"nats-user" placeholder:"NAME" help:"User at NATS."`
-	NATSPassword     string `name:"nats-password" placeholder:"PASSWORD" help:"The user's password; give it by the environment, or by --nats-password-file: everybody on a machine sees its command lines."`
-	NATSPasswordFile string `name:"nats-password-file" placeholder:"FILE" help:"File with the user's password, read again for every connection, so that a new password needs no restart."`
-	NATSCreds        string `name:"nats-creds" placeholder:"FILE" help:"NATS credentials file."`
-	NATSPrefix       string `name:"nats-prefix" placeholder:"NAME" help:"What all names and subjects begin with, for a deployment beside another in one NATS account: 1 to 16 letters, digits, - and _."`
-}
-
-// Validate returns [ErrConnection] when the settings say two things.
-func (c Connection) Validate() error {
-	if err := flow.ValidPrefix(c.NATSPrefix); err != nil {
-		return fmt.Errorf("%w: --nats-prefix: %w", ErrConnection, err)
-	}
-	switch {
-	case c.NATSPassword != "" && c.NATSPasswordFile != "":
-		return fmt.Errorf("%w: give --nats-password or --nats-password-file, not both", ErrConnection)
-	case (c.NATSPassword != "" || c.NATSPasswordFile != "") && c.NATSUser == "":
-		return fmt.Errorf("%w: a password without --nats-user", ErrConnection)
-	case c.NATSUser != "" && c.NATSCreds != "":
-		return fmt.Errorf("%w: give --nats-user or --nats-creds, not both", ErrConnection)
-	}
-	return nil
-}
-
-// password reads the password as it is now; nil when no user is given.
-func (c Connection) password() func() (string, error) {
-	switch {
-	case c.NATSUser == "":
-		return nil
-	case c.NATSPasswordFile == "":
-		return func() (string, error) { return c.NATSPassword, nil }
-	}
-	return func() (string, error) {
-		data, err := os.ReadFile(c.NATSPasswordFile)
-		if err != nil {
-			return "", fmt.Errorf("--nats-password-file: %w", err)
-		}
-		return strings.TrimRight(string(data), "\r\n"), nil
-	}
-}
 
 // Logging is what a program logs, on standard error.
 type Logging struct {
@@ -98,7 +51,11 @@ func Main[C any](name, description string, run Run[C]) {
 	ctx, stop := SignalContext()
 	defer stop()
 	log := cli.Logger(os.Stderr).With("service", name)
-	err = runProgram(ctx, name, cli.Connection, cli.Admin, log, func(ctx context.Context, env Env) error {
+	role := name
+	if r, ok := any(cli.Config).(roled); ok {
+		role = r.Role()
+	}
+	err = runProgram(ctx, role, cli.Connection, cli.Admin, log, func(ctx context.Context, env Env) error {
 		return run(ctx, cli.Config, env)
 	})
 	if task, ok := any(cli.Config).(stopper); ok && errors.Is(err, errNotBegun) {
@@ -140,6 +97,9 @@ func Controlled(name string) bool {
 
 // stopper is a Config that knows an end of its own: what is returned when a stop comes before that.
 type stopper interface{ Stopped() error }
+
+// roled is a Config that says what role the program has at NATS, where that is not its name.
+type roled interface{ Role() string }
 
 // errNotBegun says that the stop came while NATS was away.
 var errNotBegun = errors.New("stopped before it began")
@@ -194,26 +154,4 @@ func runProgram(ctx context.Context, role string, c Connection, admin string, lo
 		return run(running, Env{Bus: b, Log: log, Metrics: registry, Health: health})
 	})
 	return tasks.Wait()
-}
-
-const (
-	connectWait    = 100 * time.Millisecond
-	connectWaitMax = 2 * time.Second
-)
-
-// Connect opens a connection; while no server answers it says so once and tries again until ctx ends. What can't get
-// better, as a bad password, is returned at once.
-func (c Connection) Connect(ctx context.Context, role string, log *slog.Logger) (*bus.Bus, error) {
-	for wait := connectWait; ; wait = min(2*wait, connectWaitMax) {
-		b, err := bus.Connect(bus.Options{URL: c.NATS, User: c.NATSUser, Password: c.password(), Credentials: c.NATSCreds, Prefix: c.NATSPrefix, Role: role, Log: log})
-		if err == nil || errors.Is(err, bus.ErrRefused) {
-			return b, err
-		}
-		if wait == connectWait {
-			log.Warn("waiting for nats", "error", err)
-		}
-		if !clock.Sleep(ctx, clock.Jitter(wait)) {
-			return nil, fmt.Errorf("wait for nats: %w", context.Cause(ctx))
-		}
-	}
 }

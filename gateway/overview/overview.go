@@ -234,18 +234,15 @@ func (o *Observer) look(ctx context.Context) NATSInfo {
 	if rtt, err := conn.RTT(); err == nil {
 		info.RTTMS = milliseconds(rtt)
 	}
-	streams := o.bus.JetStream().ListStreams(ctx)
-	for s := range streams.Info() {
-		name, ours := o.bus.OwnStream(s.Config.Name)
-		if !ours {
-			continue
-		}
+	d, _ := o.deployment()
+	streams, err := o.bus.Streams(ctx, d)
+	for _, s := range streams {
 		info.Streams = append(info.Streams, StreamInfo{
-			Stream: name, Messages: s.State.Msgs, Bytes: s.State.Bytes, MaxBytes: s.Config.MaxBytes, Consumers: s.State.Consumers,
+			Stream: s.Name, Messages: s.State.Msgs, Bytes: s.State.Bytes, MaxBytes: s.Most, Consumers: s.State.Consumers,
 		})
 	}
-	if err := streams.Err(); err != nil {
-		info.Error = fmt.Sprintf("list streams: %v", err)
+	if err != nil {
+		info.Error = err.Error()
 	}
 	return info
 }

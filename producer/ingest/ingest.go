@@ -372,7 +372,7 @@ func (g *door) close(lost bool) {
 // respond answers as JetStream does, so that js.Publish and nats req understand it:
 // https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-1.md
 func respond(msg *nats.Msg, ack *jetstream.PubAck, code int, reason string) {
-	if msg.Reply == "" {
+	if !bus.IsInbox(msg.Reply) {
 		return
 	}
 	var answer struct {

@@ -138,8 +138,8 @@ func (l *carrier) keepRecord(ctx context.Context) {
 func (l *carrier) tellIncomplete(ctx context.Context, frames uint64) {
 	call, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	runs, err := l.bus.Runs(call)
-	for _, session := range runs[l.spec.Name] {
+	sessions, err := l.bus.Sessions(call, l.spec.Name)
+	for _, session := range sessions {
 		position, _, e := l.bus.Position(call, l.spec.Name, session)
 		err = errors.Join(err, e)
 		if e == nil && position.Seq < frames {

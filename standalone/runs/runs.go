@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/roles"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/producer/owner"
 )
@@ -43,7 +44,7 @@ type Forget struct {
 func (f reach) within(ctx context.Context, do func(context.Context, *bus.Bus) error) error {
 	ctx, cancel := context.WithTimeout(ctx, f.Timeout)
 	defer cancel()
-	b, err := f.Connect(ctx, "runs", service.Logging{LogFormat: "text"}.Logger(os.Stderr))
+	b, err := f.Connect(ctx, string(roles.Provisioner), service.Logging{LogFormat: "text"}.Logger(os.Stderr))
 	if err != nil {
 		return err
 	}
