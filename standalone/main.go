@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 
+	"github.com/spatial-flow/spatial-flow/flow/natsconfig"
 	"github.com/spatial-flow/spatial-flow/flow/provision"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/flow/telemetry"
@@ -17,16 +18,17 @@ import (
 // commands are those of the program.
 type commands struct {
 	service.Versioned
-	Up        Up                `cmd:"" help:"Run every stage in this process, over an embedded NATS server."`
-	Eval      Eval              `cmd:"" help:"Run generated streets through the pipeline and compare its scenes with the truth."`
-	Watch     Watch             `cmd:"" help:"The viewer as a program: print or draw the scenes of a gateway, or of a file that is run here."`
-	Probe     probe.Command     `cmd:"" help:"What a camera, film, folder or picture is, and what would be done with it."`
-	Predict   Predict           `cmd:"" help:"What is in pictures, and how near: as a table, as JSON, or drawn."`
-	Provision provision.Command `cmd:"" help:"Make the streams, consumers and entries that separate services need, on a NATS server."`
-	Runs      runs.Command      `cmd:"" help:"How far the sources of a deployment have come, and how to forget that."`
-	Street    Street            `cmd:"" help:"The generated street with known truth."`
-	Healthy   service.Healthy   `cmd:"" help:"Exit with 0 when a program that runs is ready, else with 1."`
-	Drain     service.Drain     `cmd:"" help:"Stop a program that runs, as SIGTERM does, once what it has in hand is finished."`
+	Up         Up                 `cmd:"" help:"Run every stage in this process, over an embedded NATS server."`
+	Eval       Eval               `cmd:"" help:"Run generated streets through the pipeline and compare its scenes with the truth."`
+	Watch      Watch              `cmd:"" help:"The viewer as a program: print or draw the scenes of a gateway, or of a file that is run here."`
+	Probe      probe.Command      `cmd:"" help:"What a camera, film, folder or picture is, and what would be done with it."`
+	Predict    Predict            `cmd:"" help:"What is in pictures, and how near: as a table, as JSON, or drawn."`
+	Provision  provision.Command  `cmd:"" help:"Make the streams, consumers and entries that separate services need, on a NATS server."`
+	NATSConfig natsconfig.Command `cmd:"" name:"nats-config" help:"Print the configuration of a nats-server on which every service may do what it needs and nothing else, and make the users' passwords."`
+	Runs       runs.Command       `cmd:"" help:"How far the sources of a deployment have come, and how to forget that."`
+	Street     Street             `cmd:"" help:"The generated street with known truth."`
+	Healthy    service.Healthy    `cmd:"" help:"Exit with 0 when a program that runs is ready, else with 1."`
+	Drain      service.Drain      `cmd:"" help:"Stop a program that runs, as SIGTERM does, once what it has in hand is finished."`
 }
 
 // Main is the program spatialflow: it runs the command that the arguments name, and exits with 1 when that fails.
@@ -62,6 +64,8 @@ func (c *commands) run(ctx context.Context, command string, out, progress io.Wri
 		return c.Probe.Print(ctx, out)
 	case "provision":
 		return c.Provision.Run(ctx, out, progress)
+	case "nats-config":
+		return c.NATSConfig.Run(out, progress)
 	case "runs list", "runs list <source>":
 		return c.Runs.List.Print(ctx, out)
 	case "runs forget <source>", "runs forget <source> <run>":

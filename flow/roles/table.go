@@ -78,7 +78,6 @@ func (g *grants) gateway() {
 	g.watch(deployment, deploymentKey)
 	g.watch(configured, configuredKey)
 	g.watch(positions, "position.*.*", "ended.*.*")
-	g.read(positions, "position.>")
 	for _, mode := range flow.Modes {
 		g.lookUp(scenes(mode))
 		g.api("STREAM.INFO", frames(mode)) // what NATS holds, for the status page

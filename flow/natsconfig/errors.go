@@ -1,0 +1,6 @@
+package natsconfig
+
+import "errors"
+
+// ErrUsage is returned when the flags make no configuration.
+var ErrUsage = errors.New("usage")

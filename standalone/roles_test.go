@@ -1,0 +1,232 @@
+package standalone
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/service"
+)
+
+// closed is a deployment whose server knows every service by a user of its own.
+type closed struct {
+	*deployment
+	users string // folder
+	flag  string // that takes a user's file
+	asked []string
+}
+
+// newClosed is one in which nothing runs yet; flags are those of nats-config.
+func newClosed(t *testing.T, flags ...string) *closed {
+	t.Helper()
+	d := &closed{deployment: newDeployment(t), users: filepath.Join(t.TempDir(), "users"), flag: "--nats-password-file"}
+	store := filepath.Join(filepath.Dir(d.config), "store")
+	d.config = filepath.Join(d.users, "nats-server.conf")
+	d.asked = append([]string{
+		"nats-config", "--users", d.users, "--listen", strings.TrimPrefix(d.url, "nats://"), "--monitoring", "",
+		"--store-dir", store,
+	}, flags...)
+	d.configure()
+	return d
+}
+
+// configure makes users and configuration, which has more flags from now on.
+func (d *closed) configure(more ...string) {
+	d.t.Helper()
+	command := exec.Command(os.Args[0], append(d.asked, more...)...)
+	command.Env = append(os.Environ(), asProgram+"=1")
+	var said bytes.Buffer
+	command.Stderr = &said
+	config, err := command.Output()
+	if err != nil {
+		d.t.Fatalf("nats-config: %v\n%s", err, said.String())
+	}
+	if err := os.WriteFile(d.config, config, 0o600); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+// reload has the server take configuration and users as they are now.
+func (d *closed) reload() {
+	d.t.Helper()
+	before := strings.Count(d.nats.output.String(), "Reloaded server configuration")
+	if out, err := exec.Command(d.server, "--signal", fmt.Sprint("reload=", d.nats.command.Process.Pid)).CombinedOutput(); err != nil {
+		d.t.Fatalf("reload: %v\n%s", err, out)
+	}
+	eventually(d.t, "the server has reloaded", func() bool {
+		return strings.Count(d.nats.output.String(), "Reloaded server configuration") > before
+	})
+}
+
+// as is a service as a user.
+func (d *closed) as(user, name string, arguments ...string) *process {
+	d.t.Helper()
+	return d.service(name, append([]string{d.flag, filepath.Join(d.users, user)}, arguments...)...)
+}
+
+// once is a program that ends, as a user.
+func (d *closed) once(user string, arguments ...string) string {
+	d.t.Helper()
+	command, output := program(d.t, append(arguments, "--nats", d.url, d.flag, filepath.Join(d.users, user))...)
+	if err := command.Run(); err != nil {
+		d.t.Fatalf("%v: %v\n%s", arguments, err, output)
+	}
+	return output.String()
+}
+
+func (d *closed) connectAs(user, role string) *bus.Bus {
+	d.t.Helper()
+	c := service.Connection{NATS: d.url}
+	if d.flag == "--nats-nkey-file" {
+		c.NATSNkeyFile = filepath.Join(d.users, user)
+	} else {
+		c.NATSPasswordFile = filepath.Join(d.users, user)
+	}
+	b, err := c.Connect(d.t.Context(), role, quiet)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.t.Cleanup(b.Close)
+	return b
+}
+
+// violations are what the server refused.
+func (d *closed) violations() (lines []string) {
+	seen := map[string]bool{}
+	for line := range strings.Lines(d.nats.output.String()) {
+		if _, what, ok := strings.Cut(line, "Violation - "); ok {
+			if what, _, _ = strings.Cut(what, ", SID"); !seen[what] {
+				seen[what] = true
+				lines = append(lines, strings.TrimSpace(line))
+			}
+		}
+	}
+	return lines
+}
+
+// Every service as a role of its own, on a server with the printed configuration: the whole path runs, in both modes, with two
+// fusers, pictures from outside, POST /predict and a group that is added meanwhile, while services are killed; and the server has
+// nothing to refuse.
+func TestServicesAsTheirRoles(t *testing.T) {
+	t.Parallel()
+	for _, way := range []struct {
+		name, flag string
+		flags      []string
+	}{
+		{"passwords", "--nats-password-file", nil},
+		{"nkeys", "--nats-nkey-file", []string{"--nkeys"}},
+	} {
+		t.Run(way.name, func(t *testing.T) {
+			t.Parallel()
+			d := newClosed(t, append(way.flags, "--publisher", "publisher=smoke,outside", "--reader", "reader=film")...)
+			d.flag = way.flag
+			runAsRoles(t, d)
+		})
+	}
+}
+
+func runAsRoles(t *testing.T, d *closed) {
+	detect, depth := noCost(t)
+	d.startNATS()
+	eventually(t, "the server listens", d.listens)
+	provisioner := d.as("provisioner-a", "provision", "--watch")
+	provisioner.says("provisioned:")
+	reader := d.connectAs("reader-a", "reader")
+	read := make(chan *nats.Msg, 1024)
+	for _, subject := range []string{flow.SceneFilter(flow.AnyPartition, "film", ""), "scenes.live.*.film"} {
+		if _, err := reader.Conn().ChanSubscribe(subject, read); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := reader.Conn().Flush(); err != nil {
+		t.Fatal(err)
+	}
+	detecting := d.as("detect-a", "worker", "--group", "detect", "--model", detect)
+	d.as("depth-a", "worker", "--group", "depth", "--model", depth, "--depth-size", "56")
+	fusing := d.as("fuser-a", "fuser")
+	d.as("fuser-b", "fuser")
+	address := freeAddress(t)
+	d.as("gateway-a", "gateway", "--http", address)
+	producer := d.as("producer-a", "producer", "--ingest", "--run", "roles", "--frames", "120",
+		"--source", "film=street:?seed=7&fps=20&size=320x180#mode=lossless", "--source", "camera=street:?seed=8&fps=10&size=320x180#mode=live")
+
+	own := d.connectAs("provisioner-a", "provisioner")
+	position(t, own, "film", "roles", 20)
+	detecting.kill()
+	detecting.run()
+	fusing.kill()
+	position(t, own, "film", "roles", 40)
+	fusing.run()
+
+	// A group that is added: its role is made of its name, and nobody is dropped.
+	d.asked = append(d.asked, "--group", "detect,depth,third")
+	d.configure()
+	d.reload()
+	groups := `[{"name":"detect","slot":1},{"name":"depth","slot":2},{"name":"third","slot":3,"task":"detect","need":"optional"}]`
+	d.as("third-a", "worker", "--group", "third", "--task", "detect", "--model", detect)
+	if said := d.once("provisioner-b", "provision", "--groups", groups); !strings.Contains(said, "provisioned:") {
+		t.Errorf("provision says %s", said)
+	}
+	position(t, own, "film", "roles", 60)
+	producer.kill()
+	producer.run()
+	if command, output := program(t, "--gateway", "http://"+address, "--nats", d.url, d.flag, filepath.Join(d.users, "publisher-a")); true {
+		command.Env = append(os.Environ(), asProgram+"=smoke")
+		if err := command.Run(); err != nil {
+			t.Errorf("smoke: %v\n%s", err, output)
+		}
+	}
+	position(t, own, "film", "roles", 120)
+	eventually(t, "the third group answers", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		scene, err := own.LastLiveScene(ctx, "camera")
+		return err == nil && strings.Contains(fmt.Sprint(scene.Plan), "third")
+	})
+	if said := d.once("provisioner-a", "runs", "list"); !strings.Contains(said, "roles") {
+		t.Errorf("runs list says %s", said)
+	}
+	var status struct {
+		NATS struct {
+			Error   string
+			Streams []struct{ Stream string }
+		}
+	}
+	eventually(t, "the gateway tells of all streams", func() bool {
+		answer, err := http.Get("http://" + address + "/api/v1/status")
+		if err != nil {
+			return false
+		}
+		defer answer.Body.Close()
+		return json.NewDecoder(answer.Body).Decode(&status) == nil && status.NATS.Error == "" && len(status.NATS.Streams) >= 13
+	})
+	for seq := 1; seq <= 120; seq++ {
+		select {
+		case msg := <-read:
+			if want := fmt.Sprint(".film.roles.", seq); !strings.HasSuffix(msg.Subject, want) {
+				t.Fatalf("the reader has %s, want …%s", msg.Subject, want)
+			}
+		default:
+			t.Fatalf("the reader has %d scenes of 120", seq-1)
+		}
+	}
+	if refused := d.violations(); len(refused) > 0 {
+		t.Errorf("the server refused:\n%s", strings.Join(refused, "\n"))
+	}
+	if err := reader.Conn().Publish("frames.live.detect._.film", nil); err != nil { // so that this test can fail
+		t.Fatal(err)
+	}
+	eventually(t, "the server tells of what it refuses", func() bool { return len(d.violations()) == 1 })
+}
