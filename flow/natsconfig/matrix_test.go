@@ -180,15 +180,16 @@ func calls(t *testing.T) []string {
 
 var streams = []string{
 	"FRAMES_LIVE", "FRAMES_LOSSLESS", "RESULTS_DEPTH_LIVE", "RESULTS_DEPTH_LOSSLESS", "RESULTS_DETECT_LIVE", "RESULTS_DETECT_LOSSLESS",
-	"SCENES_LIVE", "SCENES_LOSSLESS", "KV_deployment", "KV_owners", "KV_sources", "KV_spatialflow", "OTHERS",
+	"SCENES_LIVE", "SCENES_LOSSLESS", "KV_attempts", "KV_deployment", "KV_owners", "KV_sources", "KV_spatialflow", "OTHERS",
 }
 
 // keys are one of each kind that the buckets hold.
 var keys = map[string][]string{
+	"KV_attempts":   {"attempt.detect.cam1.run.1", "attempt.depth.cam1.run.1"},
 	"KV_deployment": {"deployment"}, "KV_sources": {"sources"},
 	"KV_owners": {"partition.0", "source.cam1", "ingest", "provision"},
 	"KV_spatialflow": {
-		"position.cam1.run", "ended.cam1.run", "film.cam1.run", "attempts.detect.cam1.run.1", "attempts.depth.cam1.run.1", "position.*.*", "ended.*.*",
+		"position.cam1.run", "ended.cam1.run", "film.cam1.run", "position.*.*", "ended.*.*",
 	},
 }
 
@@ -243,7 +244,7 @@ var families = []string{
 	"done.detect.cam1", "done.depth.cam1", "done.fuser.cam1",
 	"alive.provisioner.i", "alive.producer.i", "alive.detect.i", "alive.depth.i", "alive.fuser.i", "alive.gateway.i", "source.manage",
 	"$KV.deployment.deployment", "$KV.sources.sources", "$KV.owners.partition.0", "$KV.owners.source.cam1", "$KV.owners.ingest", "$KV.owners.provision",
-	"$KV.spatialflow.position.cam1.run", "$KV.spatialflow.ended.cam1.run", "$KV.spatialflow.film.cam1.run", "$KV.spatialflow.attempts.detect.cam1.run.1", "$KV.spatialflow.attempts.depth.cam1.run.1",
+	"$KV.spatialflow.position.cam1.run", "$KV.spatialflow.ended.cam1.run", "$KV.spatialflow.film.cam1.run", "$KV.attempts.attempt.detect.cam1.run.1", "$KV.attempts.attempt.depth.cam1.run.1",
 	"$JS.ACK.FRAMES_LIVE.detect.1.2.3.4.5", "$JS.ACK.FRAMES_LIVE.depth.1.2.3.4.5", "$JS.ACK.RESULTS_DETECT_LOSSLESS.FUSE_0.1.2.3.4.5",
 	"$JS.ACK.hub.HASH.FRAMES_LIVE.detect.1.2.3.4.5", "$JS.ACK.hub.HASH.FRAMES_LIVE.depth.1.2.3.4.5", "$JS.ACK.hub.HASH.RESULTS_DETECT_LOSSLESS.FUSE_0.1.2.3.4.5",
 	"$JS.EVENT.ADVISORY.STREAM.DELETED.FRAMES_LIVE",
@@ -406,26 +407,45 @@ func encode(may map[string][2]map[string]bool, api map[string][]string) string {
 		}
 		text.WriteString("\n")
 	}
-	text.WriteString("\n| call of JetStream | who besides the provisioner, and about what |\n|---|---|\n")
+	text.WriteString("\n| call of JetStream | who besides the provisioner | about what |\n|---|---|---|\n")
+	var nobody []string
 	for _, call := range slices.Sorted(maps.Keys(api)) {
-		var who []string
+		others := false
 		for _, role := range columns[1:] {
-			var about []string
-			for _, subject := range api[call] {
-				if may[role.Name][0][subject] {
-					about = append(about, strings.TrimPrefix(subject, "$JS.API."+strings.TrimRight(call, ".*")+"."))
-				}
-			}
-			switch {
-			case len(about) == 0:
-			case len(about) == len(api[call]):
-				who = append(who, fmt.Sprintf("%s", role.Name))
-			default:
-				who = append(who, fmt.Sprintf("%s: `%s`", role.Name, strings.Join(about, "` `")))
+			what := about(call, api[call], may[role.Name][0])
+			if what != "" {
+				fmt.Fprintf(&text, "| `%s` | %s | %s |\n", call, role.Name, what)
+				others = true
 			}
 		}
-		fmt.Fprintf(&text, "| `%s` | %s |\n", call, strings.Join(who, "<br>"))
+		if !others && !strings.HasSuffix(call, ">") {
+			nobody = append(nobody, "`"+call+"`")
+		}
 	}
-	text.WriteString("\n")
+	fmt.Fprintf(&text, "\nThe provisioner alone: %s.\n\n", strings.Join(nobody, ", "))
 	return text.String()
+}
+
+// about is what a call may be about: streams, and of a stream consumers or keys, where that is not all of them.
+func about(call string, subjects []string, allowed map[string]bool) string {
+	all, some, parts := map[string]int{}, map[string][]string{}, []string(nil)
+	prefix := "$JS.API." + strings.TrimRight(call, ".*") + "."
+	for _, subject := range subjects {
+		stream, rest, _ := strings.Cut(strings.TrimPrefix(subject, prefix), ".")
+		all[stream]++
+		if allowed[subject] {
+			some[stream] = append(some[stream], strings.TrimPrefix(rest, "x."))
+		}
+	}
+	if len(some) == len(all) && maps.EqualFunc(all, some, func(n int, list []string) bool { return n == len(list) }) {
+		return "all"
+	}
+	for _, stream := range slices.Sorted(maps.Keys(some)) {
+		part := "`" + stream + "`"
+		if list := some[stream]; len(list) < all[stream] {
+			part += ": `" + strings.Join(list, "` `") + "`"
+		}
+		parts = append(parts, part)
+	}
+	return strings.Join(parts, ", ")
 }

@@ -8,6 +8,7 @@ const (
 	deploymentKey = "deployment"
 	positions     = "spatialflow"
 	owners        = "owners"
+	attempts      = "attempts"
 	configured    = "sources"
 	configuredKey = "sources"
 )
@@ -49,7 +50,7 @@ func (g *grants) worker(group string) {
 		g.publishPlain("results." + group + "." + string(mode) + ".>")
 	}
 	g.publishPlain("done." + group + ".>")
-	g.write(positions, "attempts."+group+".>")
+	g.write(attempts, "attempt."+group+".>")
 }
 
 func (g *grants) fuser() {
@@ -85,7 +86,7 @@ func (g *grants) gateway() {
 			g.api("STREAM.INFO", results(group, mode))
 		}
 	}
-	for _, bucket := range []string{deployment, positions, owners, configured} {
+	for _, bucket := range []string{deployment, positions, owners, attempts, configured} {
 		g.api("STREAM.INFO", "KV_"+bucket)
 	}
 	g.publishPlain("frames.live.>", "source.manage")
