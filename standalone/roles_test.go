@@ -17,6 +17,7 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/configured"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 )
 
@@ -159,7 +160,7 @@ func runAsRoles(t *testing.T, d *closed) {
 	d.as("fuser-b", "fuser")
 	address := freeAddress(t)
 	d.as("gateway-a", "gateway", "--http", address)
-	producer := d.as("producer-a", "producer", "--ingest", "--run", "roles", "--frames", "120",
+	producer := d.as("producer-a", "producer", "--ingest", "--allow-source", "street:*", "--run", "roles", "--frames", "120",
 		"--source", "film=street:?seed=7&fps=20&size=320x180#mode=lossless", "--source", "camera=street:?seed=8&fps=10&size=320x180#mode=live")
 
 	own := d.connectAs("provisioner-a", "provisioner")
@@ -188,7 +189,17 @@ func runAsRoles(t *testing.T, d *closed) {
 			t.Errorf("smoke: %v\n%s", err, output)
 		}
 	}
+	asked := configured.Request{Op: configured.OpPut, Name: "added", Source: configured.Source{URI: "street:?seed=9&fps=5&size=320x180"}}
+	if answer := configured.Ask(t.Context(), d.connectAs("gateway-b", "gateway"), asked, 1); answer.Code != configured.CodeMade {
+		t.Errorf("a source is configured: %+v", answer)
+	}
 	position(t, own, "film", "roles", 120)
+	eventually(t, "the source that was added has scenes", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := own.LastLiveScene(ctx, "added")
+		return err == nil
+	})
 	eventually(t, "the third group answers", func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -212,14 +223,19 @@ func runAsRoles(t *testing.T, d *closed) {
 		defer answer.Body.Close()
 		return json.NewDecoder(answer.Body).Decode(&status) == nil && status.NATS.Error == "" && len(status.NATS.Streams) >= 13
 	})
-	for seq := 1; seq <= 120; seq++ {
+	seen := 0 // a scene that is published again is stored once, and heard twice
+	for seen < 120 {
 		select {
 		case msg := <-read:
-			if want := fmt.Sprint(".film.roles.", seq); !strings.HasSuffix(msg.Subject, want) {
-				t.Fatalf("the reader has %s, want …%s", msg.Subject, want)
+			switch msg.Subject[strings.LastIndexByte(msg.Subject, '.')+1:] {
+			case fmt.Sprint(seen + 1):
+				seen++
+			case fmt.Sprint(seen):
+			default:
+				t.Fatalf("the reader has %s after %d", msg.Subject, seen)
 			}
 		default:
-			t.Fatalf("the reader has %d scenes of 120", seq-1)
+			t.Fatalf("the reader has %d scenes of 120", seen)
 		}
 	}
 	if refused := d.violations(); len(refused) > 0 {
@@ -228,5 +244,5 @@ func runAsRoles(t *testing.T, d *closed) {
 	if err := reader.Conn().Publish("frames.live.detect._.film", nil); err != nil { // so that this test can fail
 		t.Fatal(err)
 	}
-	eventually(t, "the server tells of what it refuses", func() bool { return len(d.violations()) == 1 })
+	eventually(t, "the server tells of what it refuses", func() bool { return len(d.violations()) > 0 })
 }

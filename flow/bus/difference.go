@@ -289,6 +289,9 @@ func updatedStream(have, want jetstream.StreamConfig) (jetstream.StreamConfig, [
 	if want.AllowMsgTTL { // it can't be taken back
 		set(&c, "allow_msg_ttl", &have.AllowMsgTTL, true)
 	}
+	if want.ConsumerLimits.InactiveThreshold > 0 {
+		set(&c, "consumer_limits.inactive_threshold", &have.ConsumerLimits.InactiveThreshold, want.ConsumerLimits.InactiveThreshold)
+	}
 	return have, c
 }
 

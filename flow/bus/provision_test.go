@@ -311,7 +311,7 @@ func opened(messages bus.Messages, err error) error {
 	return err
 }
 
-// The buckets are what nats.go takes for one, and what is written in them goes with its age.
+// The buckets are what nats.go takes for one, they keep no consumers, and what is written in them goes with its age.
 func TestBucketSettings(t *testing.T) {
 	t.Parallel()
 	b, _ := start(t, t.TempDir())
@@ -340,12 +340,13 @@ func TestBucketSettings(t *testing.T) {
 		if ttl := stream.CachedInfo().Config.AllowMsgTTL; ttl != (bucket == bus.AttemptsBucket) {
 			t.Errorf("bucket %s lets messages say how long they stay: %v", bucket, ttl)
 		}
-		if bucket == bus.AttemptsBucket { // which nats.go would make so with marks of what has gone alone
-			continue
+		// A consumer that somebody makes there does not stay, whatever it is called.
+		consumer, err := stream.CreateConsumer(t.Context(), jetstream.ConsumerConfig{Durable: "stays"})
+		if err != nil {
+			t.Fatal(err)
 		}
-		// nats.go would make the same one: it finds nothing to change.
-		if _, err := b.JetStream().CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: bucket, MaxBytes: want.bytes, TTL: want.keep, Replicas: 1}); err != nil {
-			t.Errorf("bucket %s is set otherwise than nats.go sets it: %v", bucket, err)
+		if kept := consumer.CachedInfo().Config.InactiveThreshold; kept != 5*time.Minute {
+			t.Errorf("bucket %s keeps a durable consumer %v", bucket, kept)
 		}
 	}
 }

@@ -30,6 +30,9 @@ const (
 // SourcesBucket is the KV bucket of the sources that are configured at run time.
 const SourcesBucket = "sources"
 
+// watchersKept is how long a consumer of a bucket stays that nobody asks for messages, even one that is durable.
+const watchersKept = 5 * time.Minute
+
 const ackWait = 3 * time.Second // what a killed worker or fuser costs; renewed every second by InProgress
 
 func framesStream(mode flow.Mode) string { return "FRAMES_" + strings.ToUpper(string(mode)) }
@@ -119,6 +122,7 @@ func buckets(limits flow.Limits) []layout {
 			Discard: jetstream.DiscardNew, MaxBytes: bytes, MaxMsgsPerSubject: 1, MaxAge: keep, Duplicates: 2 * time.Minute,
 			MaxMsgSize: -1, AllowRollup: true, DenyDelete: true, AllowDirect: true, AllowMsgTTL: name == AttemptsBucket,
 		}
+		config.ConsumerLimits.InactiveThreshold = watchersKept // whoever may watch a key could make a consumer that stays
 		if keep > 0 {
 			config.Duplicates = min(config.Duplicates, keep)
 		}

@@ -158,7 +158,7 @@ const Subject = "source.manage"
 // is asked.
 func Serve(b *bus.Bus, log *slog.Logger, way string, answer func(Request) Answer) (*nats.Subscription, error) {
 	sub, err := b.Conn().QueueSubscribe(b.Subject(Subject), way, func(msg *nats.Msg) {
-		if msg.Reply == "" {
+		if !bus.IsInbox(msg.Reply) {
 			return
 		}
 		request, err := ParseRequest(msg.Data)

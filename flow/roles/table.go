@@ -51,6 +51,7 @@ func (g *grants) worker(group string) {
 	}
 	g.publishPlain("done." + group + ".>")
 	g.write(attempts, "attempt."+group+".>")
+	g.subscribePlain("alive." + group + ".>") // whether there is another that can do what this one can't
 }
 
 func (g *grants) fuser() {
