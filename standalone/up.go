@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/natsserver"
 	"github.com/spatial-flow/spatial-flow/gateway"
 	"github.com/spatial-flow/spatial-flow/producer"
 	"github.com/spatial-flow/spatial-flow/standalone/pipeline"
@@ -26,7 +27,8 @@ type Up struct {
 
 	gateway.Reached
 
-	NATSListen string `name:"nats-listen" placeholder:"ADDRESS" help:"Address, as 127.0.0.1:4222, where the embedded NATS server is reached from outside, for nats pub --no-templates ingest.cam1 <picture.jpg; without it: nowhere. It asks for no password: give a loopback address."`
+	NATSListen string `name:"nats-listen" placeholder:"ADDRESS" help:"Address, as 127.0.0.1:4222, where the embedded NATS server is reached from outside, for nats pub --no-templates ingest.cam1 <picture.jpg; without it: nowhere. On a loopback address it asks for no password unless --nats-users says of whom; elsewhere it wants that."`
+	NATSUsers  string `name:"nats-users" placeholder:"FILE" type:"existingfile" help:"What spatialflow nats-config printed: its users, and what each may do, are those of --nats-listen, and so is its TLS."`
 	Admin      string `default:"127.0.0.1:8001" help:"Address of /metrics, /healthz, /readyz and, over the loopback address alone, /drain and /debug/pprof; empty: none."`
 
 	DataDir  string        `placeholder:"DIR" help:"Where NATS stores; a temporary folder, removed at the end, when it is not given."`
@@ -51,8 +53,13 @@ func (u *Up) pipeline() (pipeline.Config, error) {
 	}
 	cfg.Producer.Capture, cfg.Producer.Ingest = u.Capture, !u.ExitWhenDone
 	cfg.Gateway.Reached = u.Reached
+	cfg.NATSUsers = u.NATSUsers
 	cfg.DataDir, cfg.NATSListen, cfg.Admin, cfg.Duration, cfg.SceneFile = u.DataDir, u.NATSListen, u.Admin, u.Duration, u.Scenes
 	switch {
+	case !natsserver.Listen(u.NATSListen).Loopback() && u.NATSUsers == "":
+		return cfg, fmt.Errorf("%w: --nats-listen %s is for other machines too, which would do as they like: say who may do what by --nats-users (spatialflow nats-config), or give a loopback address, as 127.0.0.1:4222", ErrUsage, u.NATSListen)
+	case u.NATSUsers != "" && u.NATSListen == "":
+		return cfg, fmt.Errorf("%w: --nats-users without --nats-listen: nobody could come", ErrUsage)
 	case u.Run != "" && u.DataDir == "":
 		return cfg, fmt.Errorf("%w: --run needs --data-dir: a temporary folder has nothing to go on from", ErrUsage)
 	case u.Duration < 0:

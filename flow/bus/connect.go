@@ -196,7 +196,7 @@ const dialWithin = 2 * time.Second
 func refusedConnection(err error) error {
 	var parse *url.Error
 	var certificate *tls.CertificateVerificationError
-	for _, reason := range []error{nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrNkeysNotSupported, nats.ErrInvalidConnection, os.ErrNotExist} {
+	for _, reason := range []error{nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrNkeysNotSupported, nats.ErrSecureConnWanted, nats.ErrInvalidConnection, os.ErrNotExist} {
 		if errors.Is(err, reason) {
 			return fmt.Errorf("%w: %w", ErrRefused, err)
 		}

@@ -21,16 +21,29 @@ import (
 // ErrInUse is returned when another server holds the data folder: NATS itself would let two of them ruin it.
 var ErrInUse = errors.New("data folder is in use")
 
+// ErrOpen is returned when a server would let in whoever reaches it from another machine.
+var ErrOpen = errors.New("a server that others reach must ask who they are")
+
+// ErrConfig is returned when a file does not say who the users of a server are.
+var ErrConfig = errors.New("no users of a nats server")
+
 const readyTimeout = 15 * time.Second
 
 // Server is a running embedded server.
 type Server struct {
 	server *server.Server
-	lock   *os.File // kept reachable: a collected file closes its descriptor and drops the lock
+	lock   *os.File                                  // kept reachable: a collected file closes its descriptor and drops the lock
+	login  func() (user, password string, err error) // of this process; nil: nobody is asked
 }
 
 // Listen is where a server may be reached from outside of its process: an address, or "" for nowhere.
 type Listen string
+
+// Loopback says whether nobody from another machine reaches it; an address that is none is nobody's.
+func (l Listen) Loopback() bool {
+	host, _, err := net.SplitHostPort(string(l))
+	return err != nil || host == "localhost" || net.ParseIP(host).IsLoopback()
+}
 
 // apply returns an error when the address is none.
 func (l Listen) apply(o *server.Options) error {
@@ -57,8 +70,22 @@ func (l Listen) apply(o *server.Options) error {
 // [ErrInUse] is returned when dir belongs to a running server.
 func Start(dir string, log *slog.Logger) (*Server, error) { return StartListening(dir, "", log) }
 
-// StartListening is [Start] for a server that is reached at an address too.
+// StartListening is [Start] for a server that is reached at an address too, by everybody who reaches that.
 func StartListening(dir string, listen Listen, log *slog.Logger) (*Server, error) {
+	return StartClosed(dir, listen, "", log)
+}
+
+// StartClosed is [StartListening] for a server that lets in the users of a configuration file of nats-server alone, each to what it may
+// do, by its TLS if there is some. [ErrOpen] is returned when the address is for more than this machine, and config is empty; [ErrConfig] when
+// the file is none, or has no users.
+func StartClosed(dir string, listen Listen, config string, log *slog.Logger) (*Server, error) {
+	if !listen.Loopback() && config == "" {
+		return nil, fmt.Errorf("%w: %s", ErrOpen, listen)
+	}
+	own, err := newUsers(config)
+	if err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("create data folder: %w", err)
 	}
@@ -80,6 +107,7 @@ func StartListening(dir string, listen Listen, log *slog.Logger) (*Server, error
 		MaxPayload: bus.MaxPayload, PingInterval: 15 * time.Second, WriteDeadline: 5 * time.Second,
 		NoSigs: true, NoLog: true, DisableJetStreamBanner: true,
 	}
+	own.apply(options)
 	if err := listen.apply(options); err != nil {
 		lock.Close()
 		return nil, err
@@ -99,7 +127,7 @@ func StartListening(dir string, listen Listen, log *slog.Logger) (*Server, error
 		lock.Close()
 		return nil, fmt.Errorf("start nats server in %s: %w", dir, err)
 	}
-	return &Server{server: s, lock: lock}, nil
+	return &Server{server: s, lock: lock, login: own.credentials()}, nil
 }
 
 // ready waits for the server and its JetStream.
@@ -134,7 +162,7 @@ func (s *Server) URL() string {
 
 // Connect opens a connection to the server within this process.
 func (s *Server) Connect(role string, log *slog.Logger) (*bus.Bus, error) {
-	return bus.Connect(bus.Options{InProcess: s.server, Role: role, Log: log})
+	return bus.Connect(bus.Options{InProcess: s.server, Login: s.login, Role: role, Log: log})
 }
 
 // Stop shuts the server down and waits for it.

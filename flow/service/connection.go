@@ -53,7 +53,7 @@ func (c Connection) Validate() error {
 	return nil
 }
 
-var errLogin = errors.New("without --nats-user it has two lines: the user, and the password")
+var errLogin = errors.New("it holds the password alone, or, without --nats-user, two lines: the user, and the password")
 
 // login reads user and password as they are now; nil when there are none.
 func (c Connection) login() func() (user, password string, err error) {
@@ -65,11 +65,11 @@ func (c Connection) login() func() (user, password string, err error) {
 				return "", "", fmt.Errorf("--nats-password-file: %w", err)
 			}
 			text := strings.TrimRight(string(data), "\r\n")
-			if c.NATSUser != "" {
+			if c.NATSUser != "" && text != "" {
 				return c.NATSUser, text, nil
 			}
 			user, password, two := strings.Cut(text, "\n")
-			if user = strings.TrimRight(user, "\r"); !two || user == "" || password == "" {
+			if user = strings.TrimRight(user, "\r"); c.NATSUser != "" || !two || user == "" || password == "" {
 				return "", "", fmt.Errorf("--nats-password-file %s: %w", c.NATSPasswordFile, errLogin)
 			}
 			return user, password, nil

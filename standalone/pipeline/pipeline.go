@@ -45,6 +45,7 @@ type Config struct {
 
 	DataDir    string        // where NATS stores; empty: a temporary folder, removed at the end
 	NATSListen string        // where NATS is reached from outside; empty: nowhere
+	NATSUsers  string        // configuration of a nats-server that says by whom; empty: by all who reach a loopback address
 	Admin      string        // address of the metrics; empty: none
 	Duration   time.Duration // after which the sources are stopped; 0: never
 
@@ -134,7 +135,7 @@ type pipeline struct {
 
 // start brings everything up, the producer last. drain ends asked; lines, unless nil, is written instead of the scene file.
 func (c Config) start(asked context.Context, drain context.CancelFunc, dir string, lines io.Writer, log *slog.Logger) (p *pipeline, err error) {
-	server, err := natsserver.StartListening(dir, natsserver.Listen(c.NATSListen), log)
+	server, err := natsserver.StartClosed(dir, natsserver.Listen(c.NATSListen), c.NATSUsers, log)
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +158,11 @@ func (c Config) start(asked context.Context, drain context.CancelFunc, dir strin
 	}
 	p.startAdmin()
 	if url := server.URL(); url != "" {
-		log.Info("nats listens", "url", url)
+		if c.NATSUsers == "" {
+			log.Warn("nats is open: who is on this machine may publish, read and delete everything; --nats-users says who may do what", "url", url)
+		} else {
+			log.Info("nats listens", "url", url)
+		}
 	}
 	return p, nil
 }
