@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/workers"
 )
 
@@ -39,6 +40,43 @@ func TestGroupsOfOnesOwn(t *testing.T) {
 	up.Group = []string{"pose"}
 	if err := up.Validate(); err == nil || !strings.Contains(err.Error(), "--nats-listen") {
 		t.Errorf("nobody reaches its workers: %v", err)
+	}
+}
+
+// NATS is open for this machine alone; whoever is to come from another is known by name.
+func TestUpIsNotOpenForOthers(t *testing.T) {
+	t.Parallel()
+	for listen, fails := range map[string]bool{"127.0.0.1:0": false, "[::1]:0": false, "localhost:0": false, "0.0.0.0:0": true, ":0": true, "10.1.2.3:4222": true, "nats.example.com:4222": true} {
+		up := newUp(t, "x.jpg")
+		up.NATSListen = listen
+		if err := up.Validate(); fails != (err != nil) || fails && !strings.Contains(err.Error(), "--nats-users") {
+			t.Errorf("--nats-listen %s: %v", listen, err)
+		}
+		up.NATSUsers = "nats-server.conf"
+		if err := up.Validate(); err != nil {
+			t.Errorf("--nats-listen %s with users: %v", listen, err)
+		}
+	}
+	up := newUp(t, "x.jpg")
+	up.NATSUsers = "nats-server.conf"
+	if err := up.Validate(); !errors.Is(err, ErrUsage) {
+		t.Errorf("users who can't come: %v", err)
+	}
+}
+
+// Those that come to `up` from outside are let in by what nats-config printed, and its own services are not asked.
+func TestUpLetsInWhomItKnows(t *testing.T) {
+	t.Parallel()
+	d := newClosed(t, "--publisher", "publisher=cam1")
+	address := freeAddress(t)
+	d.url = "nats://" + address
+	gateway := running(t, func(u *Up) { u.NATSListen, u.NATSUsers = address, d.config })
+	publisher := d.connectAs("publisher-a", "publisher")
+	again := func() { publish(t, publisher.JetStream(), "cam1", grey(t, 320, 240, 80)) }
+	again()
+	completeScene(t, gateway, "cam1", again)
+	if _, err := bus.Connect(bus.Options{URL: d.url, Role: "publisher"}); !errors.Is(err, bus.ErrRefused) {
+		t.Errorf("one without a password: %v", err)
 	}
 }
 
