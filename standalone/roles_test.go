@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +28,14 @@ type closed struct {
 	users string // folder
 	flag  string // that takes a user's file
 	asked []string
+	peers []*peer // the other servers of a cluster
+}
+
+// peer is one of them.
+type peer struct {
+	config string
+	flags  []string
+	run    *process
 }
 
 // newClosed is one in which nothing runs yet; flags are those of nats-config.
@@ -43,10 +52,54 @@ func newClosed(t *testing.T, flags ...string) *closed {
 	return d
 }
 
+// cluster makes three servers of the one.
+func (d *closed) cluster() {
+	d.t.Helper()
+	routes := []string{freeAddress(d.t), freeAddress(d.t), freeAddress(d.t)}
+	flags := func(i int) (flags []string) {
+		flags = []string{"--name", fmt.Sprint("n", i), "--cluster", "c", "--cluster-listen", routes[i]}
+		for _, route := range routes {
+			flags = append(flags, "--route", "nats://"+route)
+		}
+		return flags
+	}
+	for i := range 2 {
+		address := freeAddress(d.t)
+		d.peers = append(d.peers, &peer{
+			config: filepath.Join(d.users, fmt.Sprint("peer", i, ".conf")),
+			flags:  append(flags(i+1), "--listen", address, "--store-dir", filepath.Join(d.t.TempDir(), "store")),
+		})
+		d.url += ",nats://" + address
+	}
+	d.asked = append(d.asked, flags(0)...)
+	d.configure()
+}
+
+// startAll starts all servers.
+func (d *closed) startAll() {
+	d.t.Helper()
+	first := d.url
+	d.url, _, _ = strings.Cut(first, ",")
+	d.startNATS()
+	for _, p := range d.peers {
+		p.run = d.start("nats-server", func() *exec.Cmd { return exec.Command(d.server, "-c", p.config) })
+	}
+	eventually(d.t, "the server listens", d.listens)
+	d.url = first
+}
+
 // configure makes users and configuration, which has more flags from now on.
 func (d *closed) configure(more ...string) {
 	d.t.Helper()
-	command := exec.Command(os.Args[0], append(d.asked, more...)...)
+	d.write(d.config, more...)
+	for _, p := range d.peers {
+		d.write(p.config, p.flags...)
+	}
+}
+
+func (d *closed) write(file string, more ...string) {
+	d.t.Helper()
+	command := exec.Command(os.Args[0], append(slices.Clone(d.asked), more...)...)
 	command.Env = append(os.Environ(), asProgram+"=1")
 	var said bytes.Buffer
 	command.Stderr = &said
@@ -54,7 +107,7 @@ func (d *closed) configure(more ...string) {
 	if err != nil {
 		d.t.Fatalf("nats-config: %v\n%s", err, said.String())
 	}
-	if err := os.WriteFile(d.config, config, 0o600); err != nil {
+	if err := os.WriteFile(file, config, 0o600); err != nil {
 		d.t.Fatal(err)
 	}
 }
@@ -62,13 +115,22 @@ func (d *closed) configure(more ...string) {
 // reload has the server take configuration and users as they are now.
 func (d *closed) reload() {
 	d.t.Helper()
-	before := strings.Count(d.nats.output.String(), "Reloaded server configuration")
-	if out, err := exec.Command(d.server, "--signal", fmt.Sprint("reload=", d.nats.command.Process.Pid)).CombinedOutput(); err != nil {
-		d.t.Fatalf("reload: %v\n%s", err, out)
+	const reloaded = "Reloaded server configuration"
+	for _, s := range d.servers() {
+		before := strings.Count(s.output.String(), reloaded)
+		if out, err := exec.Command(d.server, "--signal", fmt.Sprint("reload=", s.command.Process.Pid)).CombinedOutput(); err != nil {
+			d.t.Fatalf("reload: %v\n%s", err, out)
+		}
+		eventually(d.t, "the server has reloaded", func() bool { return strings.Count(s.output.String(), reloaded) > before })
 	}
-	eventually(d.t, "the server has reloaded", func() bool {
-		return strings.Count(d.nats.output.String(), "Reloaded server configuration") > before
-	})
+}
+
+func (d *closed) servers() []*process {
+	all := []*process{d.nats}
+	for _, p := range d.peers {
+		all = append(all, p.run)
+	}
+	return all
 }
 
 // as is a service as a user.
@@ -106,11 +168,13 @@ func (d *closed) connectAs(user, role string) *bus.Bus {
 // violations are what the server refused.
 func (d *closed) violations() (lines []string) {
 	seen := map[string]bool{}
-	for line := range strings.Lines(d.nats.output.String()) {
-		if _, what, ok := strings.Cut(line, "Violation - "); ok {
-			if what, _, _ = strings.Cut(what, ", SID"); !seen[what] {
-				seen[what] = true
-				lines = append(lines, strings.TrimSpace(line))
+	for _, s := range d.servers() {
+		for line := range strings.Lines(s.output.String()) {
+			if _, what, ok := strings.Cut(line, "Violation - "); ok {
+				if what, _, _ = strings.Cut(what, ", SID"); !seen[what] {
+					seen[what] = true
+					lines = append(lines, strings.TrimSpace(line))
+				}
 			}
 		}
 	}
@@ -125,24 +189,28 @@ func TestServicesAsTheirRoles(t *testing.T) {
 	for _, way := range []struct {
 		name, flag string
 		flags      []string
+		servers    int
 	}{
-		{"passwords", "--nats-password-file", nil},
-		{"nkeys", "--nats-nkey-file", []string{"--nkeys"}},
+		{"passwords", "--nats-password-file", nil, 1},
+		{"nkeys", "--nats-nkey-file", []string{"--nkeys"}, 1},
+		{"cluster", "--nats-password-file", nil, 3},
 	} {
 		t.Run(way.name, func(t *testing.T) {
 			t.Parallel()
 			d := newClosed(t, append(way.flags, "--publisher", "publisher=smoke,outside", "--reader", "reader=film")...)
 			d.flag = way.flag
-			runAsRoles(t, d)
+			if way.servers > 1 {
+				d.cluster()
+			}
+			runAsRoles(t, d, way.servers)
 		})
 	}
 }
 
-func runAsRoles(t *testing.T, d *closed) {
+func runAsRoles(t *testing.T, d *closed, replicas int) {
 	detect, depth := noCost(t)
-	d.startNATS()
-	eventually(t, "the server listens", d.listens)
-	provisioner := d.as("provisioner-a", "provision", "--watch")
+	d.startAll()
+	provisioner := d.as("provisioner-a", "provision", "--watch", "--replicas", fmt.Sprint(replicas), "--live-replicas", "1")
 	provisioner.says("provisioned:")
 	reader := d.connectAs("reader-a", "reader")
 	read := make(chan *nats.Msg, 1024)
@@ -177,7 +245,7 @@ func runAsRoles(t *testing.T, d *closed) {
 	d.reload()
 	groups := `[{"name":"detect","slot":1},{"name":"depth","slot":2},{"name":"third","slot":3,"task":"detect","need":"optional"}]`
 	d.as("third-a", "worker", "--group", "third", "--task", "detect", "--model", detect)
-	if said := d.once("provisioner-b", "provision", "--groups", groups); !strings.Contains(said, "provisioned:") {
+	if said := d.once("provisioner-b", "provision", "--groups", groups, "--replicas", fmt.Sprint(replicas), "--live-replicas", "1"); !strings.Contains(said, "provisioned:") {
 		t.Errorf("provision says %s", said)
 	}
 	position(t, own, "film", "roles", 60)

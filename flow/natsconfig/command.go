@@ -34,6 +34,7 @@ type Command struct {
 	TLSKey  string `name:"tls-key" placeholder:"FILE" help:"The certificate's key (PEM)."`
 	TLSCA   string `name:"tls-ca" placeholder:"FILE" help:"Who connects must have a certificate of one of these authorities too (PEM)."`
 
+	Name          string   `placeholder:"NAME" help:"Name of the server; one of its own for each of a cluster."`
 	Cluster       string   `placeholder:"NAME" help:"Name of the cluster that the server is part of."`
 	ClusterListen string   `default:"0.0.0.0:6222" help:"With --cluster: where its other servers reach it."`
 	Route         []string `placeholder:"URL" help:"With --cluster: another server, as nats://nats-1:6222. May be repeated."`
@@ -46,6 +47,8 @@ func (c *Command) Validate() error {
 	switch {
 	case (c.TLSCert == "") != (c.TLSKey == "") || c.TLSCA != "" && c.TLSCert == "":
 		return fmt.Errorf("%w: --tls-cert and --tls-key go together, and --tls-ca with them", ErrUsage)
+	case c.Cluster != "" && c.Name == "":
+		return fmt.Errorf("%w: --cluster needs --name: JetStream tells the servers of a cluster apart by it", ErrUsage)
 	case len(c.Route) > 0 && c.Cluster == "":
 		return fmt.Errorf("%w: --route without --cluster", ErrUsage)
 	case len(c.Renew) > 0 && c.Users == "":
@@ -71,7 +74,7 @@ func (c *Command) Validate() error {
 func (c *Command) config() (Config, error) {
 	config := Config{
 		Table: roles.Table{Prefix: c.NATSPrefix, Groups: c.Group}, Include: c.Include, Nkeys: c.Nkeys,
-		Listen: c.Listen, Monitoring: c.Monitoring, StoreDir: c.StoreDir, MaxFile: c.MaxFile, MaxMemory: c.MaxMemory,
+		Name: c.Name, Listen: c.Listen, Monitoring: c.Monitoring, StoreDir: c.StoreDir, MaxFile: c.MaxFile, MaxMemory: c.MaxMemory,
 		TLS: TLS{c.TLSCert, c.TLSKey, c.TLSCA}, Cluster: Cluster{c.Cluster, c.ClusterListen, c.Route},
 	}
 	config.Roles = config.Table.Services()

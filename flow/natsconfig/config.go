@@ -16,6 +16,7 @@ type Config struct {
 	Roles      []roles.Role
 	Include    string // file of the users' hashes or keys, as the server sees it
 	Nkeys      bool   // users are known by keys instead of passwords
+	Name       string // of the server, or empty
 	Listen     string
 	Monitoring string // address, or empty
 	StoreDir   string
@@ -111,7 +112,8 @@ var page = template.Must(template.New("nats-server.conf").Funcs(template.FuncMap
 # server take it, and what it includes, by a signal: nats-server --signal reload (SIGHUP). Who may do what: docs/security.md.
 include {{printf "%q" .Include}}
 
-listen: {{printf "%q" .Listen}}
+{{with .Name}}server_name: {{printf "%q" .}}
+{{end}}listen: {{printf "%q" .Listen}}
 {{- with .Monitoring}}
 http: {{printf "%q" .}} # asks nobody who they are
 {{- end}}
