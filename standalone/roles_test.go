@@ -314,3 +314,40 @@ func runAsRoles(t *testing.T, d *closed, replicas int) {
 	}
 	eventually(t, "the server tells of what it refuses", func() bool { return len(d.violations()) > 0 })
 }
+
+// NATS's own program looks at everything as the monitor, and changes nothing.
+func TestMonitorLooks(t *testing.T) {
+	t.Parallel()
+	d := newClosed(t)
+	d.startAll()
+	d.once("provisioner-a", "provision")
+	file, err := os.ReadFile(filepath.Join(d.users, "monitor-a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	user, password, _ := strings.Cut(strings.TrimSpace(string(file)), "\n")
+	ask := func(arguments ...string) error {
+		command := exec.Command(filepath.Join(fixture(t, natsProgram), "nats"), arguments...)
+		command.Env = append(os.Environ(), "NATS_URL="+d.url, "NATS_USER="+user, "NATS_PASSWORD="+password, "NATS_TIMEOUT=2s", "XDG_CONFIG_HOME="+t.TempDir())
+		return output(command)
+	}
+	for _, arguments := range [][]string{
+		{"stream", "report"}, {"stream", "ls"}, {"stream", "info", "FRAMES_LOSSLESS"}, {"consumer", "ls", "FRAMES_LIVE"},
+		{"consumer", "report", "FRAMES_LIVE"}, {"consumer", "info", "FRAMES_LIVE", "detect"}, {"account", "info"},
+	} {
+		if err := ask(arguments...); err != nil {
+			t.Error(err)
+		}
+	}
+	if refused := d.violations(); len(refused) > 0 {
+		t.Errorf("the server refused:\n%s", strings.Join(refused, "\n"))
+	}
+	for _, arguments := range [][]string{
+		{"stream", "purge", "SCENES_LOSSLESS", "--force"}, {"stream", "rm", "SCENES_LOSSLESS", "--force"}, {"consumer", "rm", "FRAMES_LIVE", "detect", "--force"},
+		{"stream", "get", "KV_deployment", "1"}, {"kv", "put", "deployment", "deployment", "{}"},
+	} {
+		if ask(arguments...) == nil {
+			t.Errorf("the monitor may %v", arguments)
+		}
+	}
+}

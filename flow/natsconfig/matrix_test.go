@@ -247,7 +247,7 @@ var families = []string{
 	"$KV.spatialflow.position.cam1.run", "$KV.spatialflow.ended.cam1.run", "$KV.spatialflow.film.cam1.run", "$KV.attempts.attempt.detect.cam1.run.1", "$KV.attempts.attempt.depth.cam1.run.1",
 	"$JS.ACK.FRAMES_LIVE.detect.1.2.3.4.5", "$JS.ACK.FRAMES_LIVE.depth.1.2.3.4.5", "$JS.ACK.RESULTS_DETECT_LOSSLESS.FUSE_0.1.2.3.4.5",
 	"$JS.ACK.hub.HASH.FRAMES_LIVE.detect.1.2.3.4.5", "$JS.ACK.hub.HASH.FRAMES_LIVE.depth.1.2.3.4.5", "$JS.ACK.hub.HASH.RESULTS_DETECT_LOSSLESS.FUSE_0.1.2.3.4.5",
-	"$JS.EVENT.ADVISORY.STREAM.DELETED.FRAMES_LIVE",
+	"$JS.EVENT.ADVISORY.STREAM.DELETED.FRAMES_LIVE", "$SYS.REQ.USER.INFO",
 	"_INBOX_provisioner.x", "_INBOX_producer.x", "_INBOX_detect.x", "_INBOX_depth.x", "_INBOX_fuser.x", "_INBOX_gateway.x", "_INBOX_monitor.x", "_INBOX_publisher.x", "_INBOX_reader.x", "_INBOX.x",
 }
 

@@ -97,6 +97,7 @@ func (g *grants) gateway() {
 // monitor sees how much there is of everything, and what happens to streams and consumers.
 func (g *grants) monitor() {
 	g.publish("$JS.API.INFO", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.LIST", "$JS.API.STREAM.INFO.*",
-		"$JS.API.CONSUMER.NAMES.*", "$JS.API.CONSUMER.LIST.*", "$JS.API.CONSUMER.INFO.*.*")
+		"$JS.API.CONSUMER.NAMES.*", "$JS.API.CONSUMER.LIST.*", "$JS.API.CONSUMER.INFO.*.*",
+		"$SYS.REQ.USER.INFO") // who it is itself
 	g.subscribe("$JS.EVENT.ADVISORY.>", "$JS.EVENT.METRIC.>", "_INBOX.>") // the last is what the program nats asks by
 }
