@@ -93,6 +93,16 @@ func ParseAlive(data []byte) (Alive, error) {
 	return alive, nil
 }
 
+// ParseAliveOf is [ParseAlive] for a message that came on a subject, without a deployment's prefix: [ErrMessage] is returned too when it
+// speaks of somebody else, for whom its sender may not publish.
+func ParseAliveOf(subject string, data []byte) (Alive, error) {
+	alive, err := ParseAlive(data)
+	if err == nil && subject != AliveSubject(alive.Stage, alive.Instance) {
+		err = fmt.Errorf("%w: alive: %.80q tells of stage %.40q, instance %.40q", ErrMessage, subject, alive.Stage, alive.Instance)
+	}
+	return alive, err
+}
+
 // Bounds of what an alive message may say. Who reads it keeps it, and shows it to everybody.
 const (
 	maxAliveNumber  = 1e9

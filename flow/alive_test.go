@@ -128,3 +128,17 @@ func FuzzParseAlive(f *testing.F) {
 		}
 	})
 }
+
+// Who may publish for one stage does not speak for another.
+func TestAliveOfAnother(t *testing.T) {
+	t.Parallel()
+	data := []byte(`{"stage":"detect","instance":"i1"}`)
+	if alive, err := flow.ParseAliveOf("alive.detect.i1", data); err != nil || alive.Stage != "detect" {
+		t.Errorf("%+v, %v", alive, err)
+	}
+	for _, subject := range []string{"alive.depth.i1", "alive.detect.i2", "alive.detect", "blue.alive.detect.i1"} {
+		if _, err := flow.ParseAliveOf(subject, data); !errors.Is(err, flow.ErrMessage) {
+			t.Errorf("%s: %v", subject, err)
+		}
+	}
+}

@@ -69,7 +69,7 @@ func (s *Server) handle(msg *nats.Msg) {
 			s.hub.addScene(scene, false)
 		}
 	case "alive":
-		alive, err := flow.ParseAlive(msg.Data)
+		alive, err := flow.ParseAliveOf(s.env.Bus.Plain(msg.Subject), msg.Data)
 		if err != nil {
 			s.metrics.refuse(doorAlive, reasonMalformed)
 			return

@@ -42,7 +42,7 @@ func New(own string) *Fleet { return &Fleet{own: own, began: time.Now(), heard: 
 // Watch listens to the bus's own deployment until ctx ends. Its error is that of a subscription.
 func (f *Fleet) Watch(ctx context.Context, b *bus.Bus, log *slog.Logger) error {
 	alive, err := b.Subscribe(flow.AliveSubject("*", "*"), func(msg *nats.Msg) {
-		if alive, err := flow.ParseAlive(msg.Data); err == nil { // the gateway counts what is none
+		if alive, err := flow.ParseAliveOf(msg.Subject, msg.Data); err == nil { // the gateway counts what is none
 			f.Hear(msg.Subject, alive, time.Now())
 		}
 	})
