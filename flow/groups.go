@@ -153,8 +153,11 @@ func (g Groups) LosslessPlan(now time.Time, takes func(Group) bool) []string {
 	return plan
 }
 
+// predictToken stands before the sources of gateways, which may publish frames of those alone. It is no group's name.
+const predictToken = "_predict"
+
 // FrameSubject is frames.<mode>.<slot1>…<slotn>.<source>: a slot holds its group's name when the plan
-// contains the group, else `_`.
+// contains the group, else `_`. Before a source of POST /predict stands _predict.
 func (g Groups) FrameSubject(mode Mode, plan []string, source string) string {
 	slots := slices.Repeat([]string{"_"}, len(g))
 	for _, group := range g {
@@ -162,7 +165,28 @@ func (g Groups) FrameSubject(mode Mode, plan []string, source string) string {
 			slots[group.Slot-1] = group.Name
 		}
 	}
+	if strings.HasPrefix(source, PredictPrefix) {
+		source = predictToken + "." + source
+	}
 	return "frames." + string(mode) + "." + strings.Join(slots, ".") + "." + source
+}
+
+// PredictSubjects are those of the frames that gateways publish, whatever the number of groups.
+func PredictSubjects() (subjects []string) {
+	for n := range MaxGroups {
+		subjects = append(subjects, "frames."+string(ModeLive)+strings.Repeat(".*", n+1)+"."+predictToken+".*")
+	}
+	return subjects
+}
+
+// ValidSubject returns [ErrMessage] when a frame came on the subject of another source, for which its sender may not publish.
+func (f *Frame) ValidSubject(subject string) error {
+	tokens := strings.Split(subject, ".")
+	source := tokens[len(tokens)-1]
+	if source != f.Source || len(tokens) > 1 && tokens[len(tokens)-2] == predictToken && !strings.HasPrefix(source, PredictPrefix) {
+		return fmt.Errorf("%w: a frame of source %.80q on %.200q", ErrMessage, f.Source, subject)
+	}
+	return nil
 }
 
 // FrameFilter is what a group's consumer selects: frames whose slot names it, however many slots follow.

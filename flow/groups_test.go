@@ -187,3 +187,31 @@ func FuzzParseGroups(f *testing.F) {
 		}
 	})
 }
+
+// Gateways may publish frames of sources of their own alone: no other one fits their subjects, and no worker believes one that says otherwise.
+func TestPredictSubjects(t *testing.T) {
+	t.Parallel()
+	groups := flow.DefaultGroups()
+	subject := groups.FrameSubject(flow.ModeLive, []string{flow.GroupDetect}, "predict-1")
+	if subject != "frames.live.detect._._predict.predict-1" || !slices.Contains(flow.PredictSubjects(), "frames.live.*.*._predict.*") || len(flow.PredictSubjects()) != flow.MaxGroups {
+		t.Errorf("%s, %v", subject, flow.PredictSubjects())
+	}
+	for _, test := range []struct {
+		source, subject string
+		ok              bool
+	}{
+		{"predict-1", subject, true},
+		{"predict-1", "frames.live.detect._.predict-1", true}, // of a gateway from before
+		{"cam1", groups.FrameSubject(flow.ModeLive, nil, "cam1"), true},
+		{"cam1", "blue." + groups.FrameSubject(flow.ModeLossless, nil, "cam1"), true},
+		{"cam1", subject, false},
+		{"cam1", "frames.live.detect._._predict.cam1", false},
+		{"cam1", "frames.live.detect._.cam2", false},
+		{"cam1", "", false},
+	} {
+		frame := flow.Frame{Source: test.source}
+		if err := frame.ValidSubject(test.subject); test.ok != (err == nil) || err != nil && !errors.Is(err, flow.ErrMessage) {
+			t.Errorf("a frame of %s on %s: %v", test.source, test.subject, err)
+		}
+	}
+}

@@ -141,6 +141,9 @@ func (w *worker) take(msg jetstream.Msg, mode flow.Mode) *task {
 	if err == nil {
 		err = frame.Validate()
 	}
+	if err == nil {
+		err = frame.ValidSubject(msg.Subject())
+	}
 	if err == nil && frame.Mode != mode {
 		err = fmt.Errorf("mode %q of a frame that was taken as %s", frame.Mode, mode)
 	}

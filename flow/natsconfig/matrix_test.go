@@ -238,7 +238,7 @@ func subjects(call string) (all []string) {
 
 // families are what travels beside the API: what is published, what is listened to.
 var families = []string{
-	"ingest.cam1", "ingest.cam2", "frames.live.detect.depth.cam1", "frames.lossless.detect.depth.cam1", "accepted.live.detect.depth.cam1", "accepted.lossless.detect.depth.cam1",
+	"ingest.cam1", "ingest.cam2", "frames.live.detect.depth.cam1", "frames.live.detect.depth._predict.predict-1", "frames.lossless.detect.depth.cam1", "accepted.live.detect.depth.cam1", "accepted.lossless.detect.depth.cam1",
 	"results.detect.live.0.cam1", "results.detect.lossless.0.cam1", "results.depth.live.0.cam1", "results.depth.lossless.0.cam1",
 	"scenes.live.0.cam1", "scenes.lossless.0.cam1.run.1", "scenes.live.0.cam2", "scenes.lossless.0.cam2.run.1",
 	"done.detect.cam1", "done.depth.cam1", "done.fuser.cam1",

@@ -90,7 +90,8 @@ func (g *grants) gateway() {
 	for _, bucket := range []string{deployment, positions, owners, attempts, configured} {
 		g.api("STREAM.INFO", "KV_"+bucket)
 	}
-	g.publishPlain("frames.live.>", "source.manage")
+	g.publishPlain(flow.PredictSubjects()...)
+	g.publishPlain("source.manage")
 	g.subscribePlain("accepted.>", "scenes.>", "done.>", "alive.>")
 }
 
