@@ -30,7 +30,7 @@ func TestDocsCommands(t *testing.T) {
 	if output, err := exec.Command("ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc=size=320x240:rate=10:duration=3", "-c:v", "mpeg4", film).CombinedOutput(); err != nil {
 		t.Fatalf("ffmpeg: %v\n%s", err, output)
 	}
-	for _, page := range []string{"run", "publish", "read", "models", "deploy", "cameras"} {
+	for _, page := range []string{"run", "publish", "read", "models", "deploy", "cameras", "security"} {
 		t.Run(page, func(t *testing.T) {
 			t.Parallel()
 			text, err := os.ReadFile(filepath.Join("..", "docs", page+".md"))
