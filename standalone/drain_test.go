@@ -110,7 +110,7 @@ func TestSmoke(t *testing.T) {
 		output, err := c.CombinedOutput()
 		return string(output), err
 	}
-	if output, err := try("8s"); err == nil || !strings.Contains(output, "POST /predict") || !strings.Contains(output, "group depth has no worker") {
+	if output, err := try("8s"); err == nil || !strings.Contains(output, "predict: ") || !strings.Contains(output, "group depth has no worker") {
 		t.Errorf("without a worker of depth: %v\n%s", err, output)
 	}
 	d.service("worker", "--group", "depth", "--model", depth, "--depth-size", "56")

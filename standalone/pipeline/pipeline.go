@@ -30,7 +30,7 @@ import (
 )
 
 const (
-	scenesWait  = 10 * time.Second   // without a scene, at the end, while the scene file lags behind
+	scenesWait  = 30 * time.Second   // without a scene, at the end, while the scene file lags behind
 	scenesKept  = 7 * 24 * time.Hour // with a run: so that a scene file can be completed later
 	startWithin = 30 * time.Second   // for provisioning
 )
