@@ -141,7 +141,7 @@ func TestUnknownReaderIsTemporary(t *testing.T) {
 	if err := g.env.Bus.JetStream().DeleteKeyValue(t.Context(), bus.OwnersBucket); err != nil {
 		t.Fatal(err)
 	}
-	inbox, err := g.env.Bus.Conn().SubscribeSync("answers")
+	inbox, err := g.env.Bus.Conn().SubscribeSync("_INBOX.answers")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +151,7 @@ func TestUnknownReaderIsTemporary(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = sub.Unsubscribe() }()
-	if err := g.env.Bus.Conn().PublishRequest(prefix+"cam1", "answers", message(t, "cam1").Data); err != nil {
+	if err := g.env.Bus.Conn().PublishRequest(prefix+"cam1", "_INBOX.answers", message(t, "cam1").Data); err != nil {
 		t.Fatal(err)
 	}
 	msg := <-queue
@@ -162,6 +162,24 @@ func TestUnknownReaderIsTemporary(t *testing.T) {
 	g.turnAway(msg, err)
 	if answer, err := inbox.NextMsg(10 * time.Second); err != nil || !strings.Contains(string(answer.Data), `"code":503`) {
 		t.Errorf("answer: %v", err)
+	}
+}
+
+// Who publishes names where the answer goes to: not to where only this program may publish.
+func TestOnlyInboxesAreAnswered(t *testing.T) {
+	t.Parallel()
+	g, _ := newTestDoor(t, 8)
+	conn := g.env.Bus.Conn()
+	heard, err := conn.SubscribeSync(">")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, reply := range []string{"done.fuser.cam1", "frames.live.detect._.cam1", "INBOX.x", ""} {
+		respond(&nats.Msg{Sub: heard, Reply: reply}, nil, codeBusy, "no")
+	}
+	respond(&nats.Msg{Sub: heard, Reply: "_INBOX_yard.x"}, nil, codeBusy, "yes")
+	if msg, err := heard.NextMsg(10 * time.Second); err != nil || msg.Subject != "_INBOX_yard.x" {
+		t.Errorf("%v, %v: heard first", msg, err)
 	}
 }
 
@@ -195,12 +213,12 @@ func TestLostLeaseOfIngest(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = sub.Unsubscribe() }()
-	inbox, err := conn.SubscribeSync("answers")
+	inbox, err := conn.SubscribeSync("_INBOX.answers")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 3 {
-		if err := conn.PublishRequest("queued", "answers", nil); err != nil {
+		if err := conn.PublishRequest("queued", "_INBOX.answers", nil); err != nil {
 			t.Fatal(err)
 		}
 	}
