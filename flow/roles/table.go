@@ -90,6 +90,7 @@ func (g *grants) gateway() {
 	for _, bucket := range []string{deployment, positions, owners, attempts, configured} {
 		g.api("STREAM.INFO", "KV_"+bucket)
 	}
+	g.lookUp(frames(flow.ModeLossless)) // pictures of frames whose scene is to come
 	g.publishPlain(flow.PredictSubjects()...)
 	g.publishPlain("source.manage")
 	g.subscribePlain("accepted.>", "scenes.>", "done.>", "alive.>")
