@@ -12,20 +12,17 @@ import (
 	"path/filepath"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"gocv.io/x/gocv"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/spatial-flow/spatial-flow/client"
 	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/client/label"
 	"github.com/spatial-flow/spatial-flow/flow"
-	"github.com/spatial-flow/spatial-flow/flow/depthmap"
-	"github.com/spatial-flow/spatial-flow/fuser/join"
 	"github.com/spatial-flow/spatial-flow/producer"
 	"github.com/spatial-flow/spatial-flow/standalone/drawing"
 	"github.com/spatial-flow/spatial-flow/standalone/stdio"
-	"github.com/spatial-flow/spatial-flow/workers"
 )
 
 // Predict is the command `spatialflow predict`: what is in pictures, and how near.
@@ -33,6 +30,8 @@ type Predict struct {
 	Pictures []string `arg:"" name:"picture" placeholder:"PICTURE" help:"JPEG, PNG, BMP, WebP, TIFF or GIF files."`
 	JSON     bool     `name:"json" help:"Print a line of JSON for each picture, as up --scenes writes it, with its path, instead of tables."`
 	Out      string   `short:"o" placeholder:"PATH" help:"Draw the boxes and, beside the picture, the depth heat map: into this file, .jpg or .png, or, of several pictures, into this folder."`
+
+	Gateway string `placeholder:"URL" help:"Ask a gateway, as http://127.0.0.1:8000, whose models then answer (--confidence holds beside theirs), instead of the models here."`
 
 	Models `group:"Models:"`
 }
@@ -46,6 +45,11 @@ func (p *Predict) Validate() error {
 			return fmt.Errorf("%w: %s is a folder: give its pictures, or watch it (spatialflow watch %s)", ErrUsage, path, path)
 		} else if !producer.IsPicture(path) {
 			return fmt.Errorf("%w: %s is no JPEG, PNG, BMP, WebP, TIFF or GIF by its name: a video is watched (spatialflow watch %s)", ErrUsage, path, path)
+		}
+	}
+	if p.Gateway != "" {
+		if _, err := client.New(p.Gateway, client.Options{}); err != nil {
+			return fmt.Errorf("%w: --gateway: %w", ErrUsage, err)
 		}
 	}
 	switch p.Out {
@@ -80,40 +84,27 @@ func (p *Predict) drawingOf(path string) string {
 	return filepath.Join(p.Out, strings.TrimSuffix(base, filepath.Ext(base))+".jpg")
 }
 
-// RunPredict asks the models of this process about the pictures, and prints what is in them, in their order. [ErrPredict] is
-// returned at the end when one of them could not be looked at, [workers.ErrBroken] when a model does not work.
+// RunPredict asks the models of this process, or those of a gateway, about the pictures, and prints what is in them, in their
+// order. [ErrPredict] is returned at the end when one of them could not be looked at, [workers.ErrBroken] when a model does not
+// work.
 func (p *Predict) RunPredict(ctx context.Context, out io.Writer, log *slog.Logger) (err error) {
 	if err := p.Validate(); err != nil {
 		return err
 	}
-	groups, settings, err := p.groups()
+	asked, err := p.asked(log)
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, asked.Close()) }()
 	if p.Out != "" && len(p.Pictures) > 1 {
 		if err := os.MkdirAll(p.Out, 0o755); err != nil {
 			return fmt.Errorf("--out: %w", err)
 		}
 	}
-	models := make([]*workers.Apart, len(settings))
-	defer func() {
-		for _, model := range models {
-			if model != nil {
-				err = errors.Join(err, model.Close())
-			}
-		}
-	}()
-	for i, cfg := range settings {
-		if models[i], err = workers.OpenApart(cfg, log); err != nil {
-			return err
-		}
-	}
 	painter := drawing.NewPainter()
 	defer painter.Close()
 	failed := 0
-	err = inOrder(ctx, p.Pictures, p.Parallel, func(ctx context.Context, path string) (looked, error) {
-		return look(ctx, path, groups, models)
-	}, func(path string, l looked) error {
+	err = inOrder(ctx, p.Pictures, p.Parallel, asked.look, func(path string, l looked) error {
 		if l.scene.Outcome == flow.OutcomeError {
 			failed++
 		}
@@ -126,6 +117,28 @@ func (p *Predict) RunPredict(ctx context.Context, out io.Writer, log *slog.Logge
 		return fmt.Errorf("%w: %d of %d", ErrPredict, failed, len(p.Pictures))
 	}
 	return nil
+}
+
+// asked is who says what is in pictures. It serves many goroutines.
+type asked interface {
+	// look is the scene of one picture file. An error ends it all; what is wrong with the picture is in the scene.
+	look(ctx context.Context, path string) (looked, error)
+	Close() error
+}
+
+// looked is a picture, a JPEG, its scene, and its depth map, unless there is none.
+type looked struct {
+	picture []byte
+	scene   api.Scene
+	depth   *drawing.Map
+}
+
+func (p *Predict) asked(log *slog.Logger) (asked, error) {
+	if p.Gateway != "" {
+		gateway, err := client.New(p.Gateway, client.Options{})
+		return askedGateway{gateway, client.Question{Confidence: p.Confidence, Depth: p.Out != ""}}, err
+	}
+	return p.openHere(log)
 }
 
 // inOrder does work for each of a list, for so many at once, and gives what comes of it to done in the list's order.
@@ -171,52 +184,13 @@ func inOrder[T, R any](ctx context.Context, list []T, parallel int, work func(co
 	return tasks.Wait()
 }
 
-// looked is a picture, a JPEG, and its scene.
-type looked struct {
-	picture []byte
-	scene   *flow.Scene
-}
-
-// look makes the scene of one picture file, as the pipeline would.
-func look(ctx context.Context, path string, groups flow.Groups, models []*workers.Apart) (looked, error) {
-	began := time.Now()
-	frame := &flow.Frame{
-		Version: flow.Wire, Source: "picture", Session: "predict", Seq: 1, Mode: flow.ModeLossless, Captured: began.UnixNano(),
-		File: flow.FileName(filepath.Base(path)),
-	}
-	for _, group := range groups {
-		if !group.Off {
-			frame.Plan = append(frame.Plan, group.Name)
-		}
-	}
-	var err error
-	if frame.Picture, frame.Width, frame.Height, err = producer.ReadPicture(ctx, path); err != nil {
-		frame.Error = flow.CutText(err.Error())
-	}
-	frame.Sent = time.Now().UnixNano()
-	frame.Ledger = []flow.Hop{{Stage: "producer", Work: time.Since(began)}}
-	results := make([]*flow.Result, len(models))
-	var tasks errgroup.Group
-	for i, model := range models {
-		tasks.Go(func() (err error) {
-			results[i], err = model.Answer(ctx, frame)
-			return err
-		})
-	}
-	if err := tasks.Wait(); err != nil {
-		return looked{}, err
-	}
-	scene, _ := join.Fuse(join.Joined{Plan: frame.Plan, Results: results}, join.NeedsOf(groups), nil, new(depthmap.Unpacker), time.Now())
-	return looked{frame.Picture, scene}, nil
-}
-
 func (p *Predict) show(out io.Writer, path string, l looked, painter *drawing.Painter) error {
 	scene := l.scene
 	if p.JSON {
 		line := struct {
 			Picture string `json:"picture"`
 			api.Scene
-		}{path, scene.JSON()}
+		}{path, scene}
 		if err := json.NewEncoder(out).Encode(line); err != nil {
 			return err
 		}
@@ -229,7 +203,7 @@ func (p *Predict) show(out io.Writer, path string, l looked, painter *drawing.Pa
 	return p.draw(path, l, painter)
 }
 
-func printTable(out io.Writer, path string, scene *flow.Scene) error {
+func printTable(out io.Writer, path string, scene api.Scene) error {
 	if scene.Outcome == flow.OutcomeError {
 		reasons := make([]string, 0, len(scene.Errors))
 		for _, why := range scene.Errors {
@@ -240,7 +214,7 @@ func printTable(out io.Writer, path string, scene *flow.Scene) error {
 		_, err := fmt.Fprintf(out, "%s: %s\n", path, strings.Join(reasons, "; "))
 		return err
 	}
-	fmt.Fprintf(out, "%s: %dx%d, %d detections\n", path, scene.Width, scene.Height, len(scene.Detections))
+	fmt.Fprintf(out, "%s: %dx%d, %d detections\n", path, scene.Size[0], scene.Size[1], len(scene.Detections))
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for i, d := range scene.Detections {
 		if i == 0 {
@@ -254,7 +228,7 @@ func printTable(out io.Writer, path string, scene *flow.Scene) error {
 
 func (p *Predict) draw(path string, l looked, painter *drawing.Painter) error {
 	painter.Forget()
-	drawn, err := painter.Draw(l.picture, [2]int{l.scene.Width, l.scene.Height}, l.scene.Detections, mapOf(l.scene.Depth, l.scene.Range))
+	drawn, err := painter.Draw(l.picture, l.scene.Size, l.scene.Detections, l.depth)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}

@@ -125,3 +125,38 @@ func TestPredictRefuses(t *testing.T) {
 		t.Errorf("a picture was changed: %v", err)
 	}
 }
+
+// A gateway says of pictures what the models here say, draws them, and names broken ones.
+func TestPredictAsksAGateway(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	whole, broken := filepath.Join(folder, "a.jpg"), filepath.Join(folder, "b.jpg")
+	for path, data := range map[string][]byte{whole: grey(t, 320, 240, 90), broken: []byte("no picture")} {
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	told := func(p *Predict) string {
+		var out bytes.Buffer
+		if err := p.RunPredict(t.Context(), &out, quiet); !errors.Is(err, ErrPredict) || !strings.Contains(err.Error(), "1 of 2") {
+			t.Errorf("one is broken: %v", err)
+		}
+		return out.String()
+	}
+	here := newPredict(t, whole, broken)
+	there := newPredict(t, whole, broken)
+	there.DetectModel, there.DepthModel = "", "" // its own are not asked
+	there.Gateway, there.Out = running(t, nil), filepath.Join(folder, "drawn")
+	mine, _, _ := strings.Cut(told(here), broken+": ")
+	its, why, _ := strings.Cut(told(there), broken+": ")
+	if mine != its || !strings.Contains(mine, "8 detections") || !strings.Contains(why, "JPEG") {
+		t.Errorf("a gateway says\n%s%s\nand here it is\n%s", its, why, mine)
+	}
+	if _, err := os.Stat(filepath.Join(there.Out, "a.jpg")); err != nil {
+		t.Error(err)
+	}
+	there.Gateway = "http://127.0.0.1:1"
+	if err := there.RunPredict(t.Context(), io.Discard, quiet); err == nil || errors.Is(err, ErrPredict) || !strings.Contains(err.Error(), "127.0.0.1:1") {
+		t.Errorf("no gateway: %v", err)
+	}
+}
