@@ -285,14 +285,14 @@ func TestIngestRefuses(t *testing.T) {
 func TestIngestOvertaken(t *testing.T) {
 	t.Parallel()
 	b, l := startIngest(t, &group{name: "detect", work: 200 * time.Millisecond}, &group{name: "depth", work: 200 * time.Millisecond})
-	inbox, err := b.bus.Conn().SubscribeSync("answers")
+	inbox, err := b.bus.Conn().SubscribeSync("_INBOX.answers")
 	if err != nil {
 		t.Fatal(err)
 	}
 	const sent = 20
 	data := picture(t, asJPEG)
 	for range sent {
-		if err := b.bus.Conn().PublishRequest("ingest.cam1", "answers", data); err != nil {
+		if err := b.bus.Conn().PublishRequest("ingest.cam1", "_INBOX.answers", data); err != nil {
 			t.Fatal(err)
 		}
 	}
