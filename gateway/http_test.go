@@ -187,6 +187,25 @@ func TestCallerThatDoesNotSend(t *testing.T) {
 	}
 }
 
+// One that asks for a stream and does not send its body has its stream all the same, and holds no viewer's place without one.
+func TestFollowerThatDoesNotSend(t *testing.T) {
+	t.Parallel()
+	b := newProvisionedBench(t)
+	r := b.startReady(t, func(c *gateway.Config) { c.Live.WriteTimeout = 200 * time.Millisecond })
+	b.publish(t, "cam1", "S", 1)
+	r.eventually("cam1", func() bool { code, _, _ := r.get("/api/v1/sources/cam1/scene"); return code == 200 })
+	for _, path := range []string{"scenes", "mjpeg"} {
+		conn := r.dialTCP(patience)
+		if _, err := fmt.Fprintf(conn, "GET /api/v1/sources/cam1/%s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n", path); err != nil {
+			t.Fatal(err)
+		}
+		head := make([]byte, len("HTTP/1.1 200"))
+		if _, err := io.ReadFull(conn, head); err != nil || string(head) != "HTTP/1.1 200" {
+			t.Errorf("%s: %q, then %v", path, head, err)
+		}
+	}
+}
+
 // Others have the status while one that asked for it does not read.
 func TestStatusIsNotHeldUp(t *testing.T) {
 	t.Parallel()

@@ -181,10 +181,11 @@ func (a *API) stream(serving context.Context, begin func(r *http.Request, q wish
 		w.Header().Set("X-Accel-Buffering", "no") // nginx
 		w.WriteHeader(http.StatusOK)
 		s := &stream{w: w, control: http.NewResponseController(w), within: a.cfg.WriteTimeout}
-		_ = s.control.SetReadDeadline(time.Time{}) // all that is read is that the caller leaves
+		// The head goes out once the caller's own message is read, which it has to send in time.
 		if _, err := s.write(); err != nil || r.Method == http.MethodHead {
 			return
 		}
+		_ = s.control.SetReadDeadline(time.Time{}) // all that is read from now on is that the caller leaves
 		if kind == kindEvents {
 			var beat sync.WaitGroup
 			defer beat.Wait()
