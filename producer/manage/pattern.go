@@ -3,6 +3,7 @@
 package manage
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -32,13 +33,15 @@ type Pattern struct {
 	number bool           // the host is an IP address
 	port   string         // empty: any
 	path   *regexp.Regexp // nil: any
+	query  *regexp.Regexp // of what follows a ?, where the path is not any
 }
 
 // shape takes a pattern apart: scheme, host, port, path.
 var shape = regexp.MustCompile(`^([a-z*]+)://(\[[0-9a-fA-F:.*]+\]|[A-Za-z0-9._*-]+)(?::([0-9]{1,5}))?(/[^\s#@]*)?$`)
 
-// ParsePattern reads what --allow-source is given. A * stands for any characters of the scheme, of one part of the host between dots, or of
-// the path; a host that is nothing but * is any. [ErrPattern] is returned, with what mends it, when it is none.
+// ParsePattern reads what --allow-source is given. A * stands for any characters of the scheme, of one part of the host between dots, of
+// the path or of the query; a host that is nothing but * is any, and a path that ends with * has any query. [ErrPattern] is returned,
+// with what mends it, when it is none.
 func ParsePattern(text string) (Pattern, error) {
 	if text == "street:*" {
 		return Pattern{text: text, street: true}, nil
@@ -61,7 +64,11 @@ func ParsePattern(text string) (Pattern, error) {
 		p.host, p.number = glob(host, ".*"), false
 	}
 	if parts[4] != "" {
-		p.path = glob(parts[4], ".*")
+		path, query, given := strings.Cut(parts[4], "?")
+		if !given && strings.HasSuffix(path, "*") {
+			query = "*"
+		}
+		p.path, p.query = glob(path, ".*"), glob(query, ".*")
 	}
 	return p, nil
 }
@@ -111,24 +118,13 @@ func (p Pattern) MatchURL(u *url.URL) bool {
 	if !p.host.MatchString(host) || p.port != "" && p.port != port {
 		return false
 	}
-	return p.path == nil || !climbs(u) && p.path.MatchString(path(u))
-}
-
-func path(u *url.URL) string {
-	path := u.EscapedPath()
-	if path == "" {
-		path = "/"
-	}
-	if u.RawQuery != "" {
-		path += "?" + u.RawQuery
-	}
-	return path
+	return p.path == nil || !climbs(u) && p.path.MatchString(cmp.Or(u.EscapedPath(), "/")) && p.query.MatchString(u.RawQuery)
 }
 
 // climbs says whether a path leaves what it begins with.
 func climbs(u *url.URL) bool {
 	for part := range strings.FieldsFuncSeq(u.Path, func(r rune) bool { return r == '/' || r == '\\' }) {
-		if part == ".." || part == "." {
+		if part, _, _ = strings.Cut(part, ";"); part == ".." || part == "." { // some servers take what follows a ; off
 			return true
 		}
 	}

@@ -28,10 +28,15 @@ func TestPatterns(t *testing.T) {
 			},
 		},
 		"http://cam/stream": {[]string{"http://cam/stream", "http://cam:8080/stream"}, []string{"http://cam/stream2", "http://cam/stream?a", "http://cam", "http://cam/x/stream"}},
-		"http://cam:80":     {[]string{"http://cam/x", "http://cam:80"}, []string{"http://cam:8080/x"}},
-		"http://[fe80::*]":  {[]string{"http://[fe80::1]/", "http://[FE80::1]:81/"}, []string{"http://[fe81::1]/", "http://[fe80::1:2]/"}},
-		"*://*":             {[]string{"rtsp://a/", "https://b/"}, []string{"ftp://a/", "file://a/", "street:"}},
-		"street:*":          {[]string{"street:", "street:?seed=7"}, []string{"rtsp://a/", "/x", "http://street:80/"}},
+		"http://cam/*/snap.jpg": {
+			[]string{"http://cam/a/snap.jpg", "http://cam/a/b/snap.jpg"},
+			[]string{"http://cam/restart?x=/snap.jpg", "http://cam/a/snap.jpg?x", "http://cam/a/..;/b/snap.jpg", "http://cam/a/%2e%2e;x=1/b/snap.jpg"},
+		},
+		"http://cam/get?id=*": {[]string{"http://cam/get?id=1", "http://cam/get?id="}, []string{"http://cam/get", "http://cam/get?x&id=1", "http://cam/get/?id=1"}},
+		"http://cam:80":       {[]string{"http://cam/x", "http://cam:80"}, []string{"http://cam:8080/x"}},
+		"http://[fe80::*]":    {[]string{"http://[fe80::1]/", "http://[FE80::1]:81/"}, []string{"http://[fe81::1]/", "http://[fe80::1:2]/"}},
+		"*://*":               {[]string{"rtsp://a/", "https://b/"}, []string{"ftp://a/", "file://a/", "street:"}},
+		"street:*":            {[]string{"street:", "street:?seed=7"}, []string{"rtsp://a/", "/x", "http://street:80/"}},
 	} {
 		p, err := manage.ParsePattern(pattern)
 		if err != nil {
