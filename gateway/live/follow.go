@@ -21,15 +21,14 @@ import (
 type View struct {
 	Scene *api.Scene
 	// Picture is the frame's JPEG as the viewer wants it, and empty when the frame is gone or had none.
-	Picture []byte
-	// Depth is the newest map of the source, of the frame DepthSeq of the session, or nil when it came before.
-	Depth    *depthmap.Map
-	DepthSeq uint64
+	Picture  []byte
+	DepthSeq uint64 // of the frame that the newest depth map of the source belongs to; 0: it came before
 	Fresh    bool   // false: it was there before the viewer watched
 	Dropped  uint64 // scenes that the viewer was too slow for
 
 	head  func() ([]byte, error)
 	boxes func() ([]byte, error)
+	depth func() drawnDepth
 }
 
 // AppendJSON appends the scene as JSON, its mode with it; encoded once for all viewers.
@@ -44,6 +43,12 @@ func (v View) Boxes() ([]byte, error) {
 		return nil, nil
 	}
 	return v.boxes()
+}
+
+// Depth is the depth map as a PNG of 16 bits, and how its pixels are read; made once for all viewers. There must be one.
+func (v View) Depth() (png []byte, read depthmap.Map, err error) {
+	made := v.depth()
+	return made.png, made.read, made.err
 }
 
 // Follower is a viewer without a websocket.
@@ -128,7 +133,8 @@ func (s *Server) viewOf(p parcel) View {
 		}
 	}
 	if p.depth != nil {
-		view.Depth, view.DepthSeq = p.depth.sized(p.wants.width, s.smaller).packed, p.depth.seq
+		view.DepthSeq = p.depth.seq
+		view.depth = func() drawnDepth { return p.depth.sized(p.wants.width, s.smaller).drawing(s.drawing) }
 	}
 	return view
 }

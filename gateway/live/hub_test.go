@@ -500,3 +500,39 @@ func TestSizesAreMadeOnce(t *testing.T) {
 		t.Errorf("made %d times, want once for each of two", made.Load())
 	}
 }
+
+// A depth map is made a picture once for all who ask for it, and waits for its turn.
+func TestDepthIsDrawnOnce(t *testing.T) {
+	t.Parallel()
+	values := make([]float32, 64*48)
+	for i := range values {
+		values[i] = float32(i)
+	}
+	var packer depthmap.Packer
+	packed, err := packer.Pack(values, 64, 48, depthmap.Metric, 16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Server{drawing: make(chan struct{}, 1)}
+	p := parcel{scene: newShown(scene("cam1", "s", 1, false)), depth: newDepthMap(packed, nil, "s", 1)}
+	s.drawing <- struct{}{} // another's turn
+	made := make(chan []byte)
+	for range 2 {
+		go func() {
+			png, _, err := s.viewOf(p).Depth()
+			if err != nil {
+				t.Error(err)
+			}
+			made <- png
+		}()
+	}
+	select {
+	case <-made:
+		t.Error("made beside another")
+	case <-time.After(20 * time.Millisecond):
+	}
+	<-s.drawing
+	if a, b := <-made, <-made; len(a) == 0 || &a[0] != &b[0] {
+		t.Error("made twice")
+	}
+}

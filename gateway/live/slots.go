@@ -9,6 +9,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
 	"github.com/spatial-flow/spatial-flow/gateway/live/smaller"
+	"github.com/spatial-flow/spatial-flow/gateway/still"
 )
 
 // shown is a scene as viewers get it.
@@ -42,6 +43,24 @@ type depthMap struct {
 	stable  *depthmap.Range
 	header  func() ([]byte, error) // JSON; encoded at the first call
 	smaller sizes[*depthMap]
+	drawn   sizes[drawnDepth]
+}
+
+// drawnDepth is a depth map as a PNG and how that is read, or why there is none.
+type drawnDepth struct {
+	png  []byte
+	read depthmap.Map
+	err  error
+}
+
+// drawing makes the map's PNG when there is a turn; turns bounds how many are made at once.
+func (d *depthMap) drawing(turns chan struct{}) drawnDepth {
+	return d.drawn.at(0, func() drawnDepth {
+		turns <- struct{}{}
+		defer func() { <-turns }()
+		png, read, err := still.Depth(d.packed)
+		return drawnDepth{png, read, err}
+	})
 }
 
 func newDepthMap(packed *depthmap.Map, stable *depthmap.Range, session string, seq uint64) *depthMap {

@@ -45,7 +45,7 @@ func (a *API) serveAsk(ctx context.Context) http.HandlerFunc {
 			if scene, err = a.predict.Scene(ctx, w, r, question, read); err == nil {
 				w.Header().Add("Vary", "Accept")
 				if kind == kindPNG {
-					a.writeDepth(w, r, scene.Frame, &scene.Depth.Map)
+					a.answerDepth(w, r, scene)
 				} else {
 					writeJSON(w, http.StatusOK, scene)
 				}
@@ -68,13 +68,18 @@ func bodyReader(r *http.Request) (predict.Reader, error) {
 	return nil, fmt.Errorf("a body of %.80q: want an image/… (curl --data-binary @picture.jpg -H 'Content-Type: image/jpeg') or a form (curl -F file=@picture.jpg)", r.Header.Get("Content-Type"))
 }
 
-// writeDepth answers with a depth map as a PNG, and how it is read.
-func (a *API) writeDepth(w http.ResponseWriter, r *http.Request, frame api.Frame, m *depthmap.Map) {
-	data, read, err := still.Depth(m)
+// answerDepth answers with the depth map of a picture that was posted.
+func (a *API) answerDepth(w http.ResponseWriter, r *http.Request, scene *api.PictureScene) {
+	data, read, err := still.Depth(&scene.Depth.Map)
 	if err != nil {
 		writeProblem(w, r, http.StatusInternalServerError, reasonInternal, err.Error())
 		return
 	}
+	writeDepth(w, scene.Frame, data, read)
+}
+
+// writeDepth answers with a depth map as a PNG, and how it is read.
+func writeDepth(w http.ResponseWriter, frame api.Frame, data []byte, read depthmap.Map) {
 	header := w.Header()
 	header.Set("Spatialflow-Depth-Kind", string(read.Kind))
 	header.Set("Spatialflow-Depth-Offset", strconv.FormatFloat(float64(read.Offset), 'g', -1, 32))

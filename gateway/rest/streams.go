@@ -87,12 +87,16 @@ func (a *API) servePicture(w http.ResponseWriter, r *http.Request) {
 func (a *API) serveDepth(w http.ResponseWriter, r *http.Request) {
 	yes := true
 	a.serveStill(w, r, []string{"max_width"}, &yes, func(v live.View, _ wishes) (bool, error) {
-		if v.Depth == nil {
+		if v.DepthSeq == 0 {
 			return false, nil
+		}
+		data, read, err := v.Depth()
+		if err != nil {
+			return false, err
 		}
 		frame := v.Scene.Frame
 		frame.Seq = v.DepthSeq
-		a.writeDepth(w, r, frame, v.Depth)
+		writeDepth(w, frame, data, read)
 		return true, nil
 	})
 }
