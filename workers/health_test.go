@@ -273,6 +273,35 @@ func TestWorkerThatNeverWorks(t *testing.T) {
 	}
 }
 
+// A worker whose first run never ends lets go of it: at its deadline as one whose model does not work, and when it is stopped.
+func TestFirstRunNeverEnds(t *testing.T) {
+	t.Parallel()
+	for name, stop := range map[string]bool{"at its deadline": false, "when it is stopped": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			begun, release := make(chan struct{}), make(chan struct{})
+			var leaked sync.WaitGroup
+			defer leaked.Wait()
+			defer close(release)
+			leaked.Add(1)
+			l := b.start(t, &standIn{run: func(context.Context, int) error {
+				defer leaked.Done()
+				close(begun)
+				<-release
+				return nil
+			}}, func(cfg *Config) { cfg.WarmDeadline = time.Second })
+			<-begun
+			if stop {
+				l.cancel()
+			}
+			if err := l.wait(t); errors.Is(err, ErrBroken) == stop {
+				t.Errorf("it ends with %v", err)
+			}
+		})
+	}
+}
+
 // While the model is run with a new shape for the first time, other shapes go on. Lossless frames of the shape come again, live ones
 // are dropped.
 func TestNewShapeIsWarmedUpApart(t *testing.T) {

@@ -162,11 +162,19 @@ func newWorker(cfg Config, env service.Env, model answerer, device device, where
 func (w *worker) run(ctx context.Context) error {
 	w.running, w.stop = context.WithCancel(ctx)
 	defer w.stop()
-	if err := w.warmUp(w.running); err != nil {
-		if ctx.Err() != nil {
+	warmed := make(chan error, 1)
+	go func() { warmed <- w.warmUp(w.running) }()
+	select {
+	case err := <-warmed:
+		switch {
+		case err == nil:
+		case ctx.Err() != nil:
 			return nil
+		default:
+			return brokenError{err}
 		}
-		return brokenError{err}
+	case <-w.stuck:
+		return w.health.broken()
 	}
 	heard, err := w.peers.listen(w)
 	if err != nil {
