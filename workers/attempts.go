@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/spatial-flow/spatial-flow/flow"
@@ -18,23 +19,27 @@ const (
 	elsewhereDelay = 300 * time.Millisecond // until what has had its try here comes again, to another worker
 )
 
-// attempt is one try of a frame, of which there is a note in KV, if the frame was delivered more than once: who dies of it leaves
-// the note behind. How often a frame was delivered says nothing: it was handed on by workers that stopped or did not understand
-// it, or got lost with a connection.
+// attempt is one try of a frame. While its picture is decoded, and while the model is at it or at its shape for the first time, there
+// is a note of it in KV, if the frame was delivered more than once: who dies of it leaves the note behind. Of a frame that waits for a stage, or whose answer is
+// on its way, there is none: nobody dies of that. How often a frame was delivered says nothing: it was handed on by workers that
+// stopped or did not understand it, or got lost with a connection.
 type attempt struct {
 	before flow.Attempts // tries that nobody finished
-	noted  bool
+	noted  atomic.Bool
 }
 
-// begin notes the try, unless there were too many before: then the frame is given up, and false is returned. What can't be noted is
-// tried all the same.
+// begin notes that something is about to be done with a frame that came again, unless there were too many tries before: then the
+// frame is given up, and false is returned. What can't be noted is tried all the same.
 func (w *worker) begin(t *task) bool {
+	if t.meta.NumDelivered <= 1 {
+		return true
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), attemptsWithin)
 	defer cancel()
 	before, err := w.env.Bus.Attempts(ctx, w.cfg.Group, t.frame.ID())
 	t.try.before = before
 	if err == nil {
-		t.try.noted = true
+		t.try.noted.Store(true)
 		if before.Tries >= maxAttempts {
 			if t.end() {
 				w.lose(t, before.Cause, givenUp(before))
@@ -58,9 +63,9 @@ func givenUp(before flow.Attempts) string {
 }
 
 // end takes the note back: nobody died of the frame. An answered one has no notes.
-func (a attempt) end(w *worker, t *task, answered bool) {
+func (a *attempt) end(w *worker, t *task, answered bool) {
 	switch {
-	case !a.noted:
+	case !a.noted.Swap(false):
 	case answered:
 		w.noteTries(t, flow.Attempts{})
 	default:

@@ -64,3 +64,59 @@ func TestFrameThatEndsItsWorkers(t *testing.T) {
 		}
 	}
 }
+
+// Of the frames that came again only the one that the model is at is noted as tried: those that wait for the model would not be
+// what a worker dies of.
+func TestFrameThatWaitsIsNotTried(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	const frames = 4
+	for seq := uint64(1); seq <= frames; seq++ {
+		b.publish(t, frameOf(t, seq, poison))
+	}
+	b.handOn(t, frames)
+	begun, end := make(chan struct{}, frames), make(chan struct{})
+	l := b.start(t, &fixed{&standIn{run: func(_ context.Context, width int) error {
+		if width == poison {
+			begun <- struct{}{}
+			<-end
+		}
+		return nil
+	}}}, func(cfg *Config) { cfg.Parallel, cfg.Prefetch = 1, frames })
+	l.hand.aim(0, frames)
+	<-begun
+	eventually(t, "the others wait for the model", func() bool { return len(l.ready.lossless) == frames-1 })
+	tries := 0
+	for seq := uint64(1); seq <= frames; seq++ {
+		tries += b.attempts(t, seq).Tries
+	}
+	if tries != 1 {
+		t.Errorf("%d tries are noted, want one", tries)
+	}
+	l.kill()
+	close(end)
+	if err := l.wait(t); err != nil {
+		t.Error(err)
+	}
+}
+
+// handOn takes n frames and gives them back, so that they come again.
+func (b bench) handOn(t *testing.T, n int) {
+	t.Helper()
+	messages, err := b.bus.TakeFrames(t.Context(), flow.GroupDetect, flow.ModeLossless, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer messages.Stop()
+	taken := make([]jetstream.Msg, n)
+	for i := range taken {
+		if taken[i], err = messages.Next(jetstream.NextMaxWait(patience)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, msg := range taken {
+		if err := msg.Nak(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -302,6 +302,39 @@ func TestFirstRunNeverEnds(t *testing.T) {
 	}
 }
 
+// A worker that stops does not begin to warm up the shape of a frame that it gives back.
+func TestStopWarmsNothingUp(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.ackWait(t, time.Hour)
+	begun, end := make(chan struct{}), make(chan struct{})
+	var armed atomic.Bool
+	var warmed atomic.Int64
+	s := &standIn{run: func(_ context.Context, width int) error {
+		if armed.CompareAndSwap(true, false) {
+			close(begun)
+			<-end
+		}
+		return nil
+	}}
+	l := b.start(t, &slowShape{standIn: s, shape: [2]int{48, poison}, begun: func() { warmed.Add(1) }}, func(cfg *Config) { cfg.Parallel = 1 })
+	eventually(t, "it is ready", l.health.Ready)
+	armed.Store(true)
+	b.publish(t, frameOf(t, 1, good))
+	<-begun
+	b.publish(t, frameOf(t, 2, poison))
+	eventually(t, "the other waits for the model", func() bool { return len(l.ready.lossless) == 1 })
+	l.cancel()
+	eventually(t, "it is given back", func() bool { return len(l.hand.all()) == 1 })
+	close(end)
+	if err := l.wait(t); err != nil {
+		t.Error(err)
+	}
+	if n := warmed.Load(); n > 0 {
+		t.Errorf("%d runs at its shape", n)
+	}
+}
+
 // While the model is run with a new shape for the first time, other shapes go on. Lossless frames of the shape come again, live ones
 // are dropped.
 func TestNewShapeIsWarmedUpApart(t *testing.T) {

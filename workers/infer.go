@@ -69,21 +69,25 @@ func (w *worker) infer(ctx context.Context, slot int, t *task) error {
 func (w *worker) inferAlone(ctx context.Context, slot int, t *task) (ran bool, err error) {
 	w.health.gate.RLock()
 	defer w.health.gate.RUnlock()
-	if !w.shapes.ready(t) {
-		w.park(ctx, t)
-		return false, nil
-	}
 	if !t.begin(runs) {
 		w.release(t)
 		return false, nil
 	}
-	began := time.Now()
-	t.resume(began)
+	t.resume(time.Now())
 	if w.expired(t) {
 		w.release(t)
 		w.drop(t, flow.DroppedExpired)
 		return false, nil
 	}
+	if !w.begin(t) {
+		w.release(t)
+		return false, nil
+	}
+	if !w.shapes.ready(t) {
+		w.park(ctx, t)
+		return false, nil
+	}
+	began := time.Now()
 	w.load.begin(slot, began)
 	t.output, t.outputs, err = w.runModel(ctx, t.tensors, w.deadline(), func() { w.late(t) })
 	now := time.Now()

@@ -60,7 +60,7 @@ func (w *worker) prepare(p *picture.Picture, t *task) {
 		w.drop(t, flow.DroppedExpired)
 		return
 	}
-	if t.meta.NumDelivered > 1 && !w.begin(t) {
+	if !w.begin(t) {
 		return
 	}
 	err := w.input(p, t)
@@ -78,6 +78,7 @@ func (w *worker) prepare(p *picture.Picture, t *task) {
 		return
 	}
 	w.pace.prepared(t.idle.Sub(began))
+	t.try.end(w, t, false)
 	t.prepared()
 	if w.running.Err() != nil || w.health.isLate() {
 		w.withdraw(t)

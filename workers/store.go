@@ -20,6 +20,9 @@ const (
 // when this one stops, else later. A lossless result is tried for as long as NATS takes.
 func (w *worker) finish(ctx context.Context, t *task) {
 	defer w.hand.drop(t)
+	if t.result.Class != flow.ClassLost {
+		t.try.end(w, t, true)
+	}
 	result, storing := t.result, time.Now()
 	within := time.Duration(0)
 	if t.live() {

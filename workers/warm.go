@@ -52,6 +52,7 @@ func (s *shapes) park(t *task, now time.Time) (begin, late bool) {
 	}
 	if late = now.Sub(k.since) >= warmPatience; !late {
 		k.parked = append(k.parked, t)
+		t.state.CompareAndSwap(runs, waits)
 	}
 	return begin, late
 }
@@ -77,13 +78,19 @@ func (s *shapes) warmed(shape [2]int, err error) []*task {
 	return parked
 }
 
-// park lets a frame wait while the model is run with its shape for the first time, apart from the frames of other shapes.
+// park lets a frame that the model was to be run on wait while it is run with its shape for the first time, apart from the frames of
+// other shapes.
 func (w *worker) park(ctx context.Context, t *task) {
+	w.warmings.Add(1) // whoever waits for them waits for all frames before: this one is not over yet
+	defer w.warmings.Done()
 	begin, late := w.shapes.park(t, time.Now())
 	if late {
 		w.release(t)
 		w.warmLater(t)
 		return
+	}
+	if w.running.Err() != nil || w.health.isLate() {
+		w.withdraw(t) // whoever took it has seen that, and waits for the model to be done with it
 	}
 	if !begin {
 		return
@@ -104,6 +111,7 @@ func (w *worker) park(ctx context.Context, t *task) {
 		}
 		for _, t := range w.shapes.warmed(shape, err) {
 			if err == nil {
+				t.try.end(w, t, false)
 				w.enqueue(t)
 				continue
 			}
