@@ -122,6 +122,56 @@ func TestHungWorkerAmongTwo(t *testing.T) {
 	}
 }
 
+// Workers are killed and stopped again and again while a film is carried, and NATS is away in between: each frame has its scene,
+// once, and complete.
+func TestWorkersComeAndGo(t *testing.T) {
+	const frames, every = 300, 30
+	f := newFleet(t, 1)
+	workers := []*process{f.worker(flow.GroupDepth, []string{"SPATIALFLOW_RIG_WORK=40ms"}), f.worker(flow.GroupDetect, []string{"SPATIALFLOW_RIG_WORK=40ms"})}
+	producer := f.film(frames)
+	for i := 1; i*every < frames; i++ {
+		f.reaches(i * every)
+		w := workers[i%len(workers)]
+		switch i % 4 {
+		case 0, 3:
+			w.kill()
+		case 1:
+			if err := w.command.Process.Signal(os.Interrupt); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-w.ended; err != nil {
+				t.Errorf("a worker that was stopped ended with %v", err)
+			}
+		case 2:
+			server := f.nats.Servers[0]
+			server.Kill()
+			time.Sleep(6 * time.Second) // longer than AckWait
+			server.Start(t)
+			f.nats.Wait(t)
+			continue
+		}
+		w.run()
+	}
+	f.completes(producer)
+	f.wantExact(frames)
+	f.wantComplete()
+}
+
+// A worker whose first run hangs ends, and says why.
+func TestWorkerThatHangsAtOnce(t *testing.T) {
+	f := newFleet(t, 1)
+	hung := f.worker(flow.GroupDepth, []string{"SPATIALFLOW_RIG_HANG_AFTER=0"}, "--warm-deadline", "1s")
+	select {
+	case err := <-hung.ended:
+		hung.ended <- nil
+		if exit := new(exec.ExitError); !errors.As(err, &exit) || exit.ExitCode() != workers.ExitBroken || !strings.Contains(hung.output.String(), "the model does not work here") {
+			t.Errorf("it ended with %v, and said\n%s", err, hung.output.String())
+		}
+	case <-time.After(patience):
+		t.Fatal("it does not end")
+	}
+}
+
 // A worker whose model never works ends, and says why.
 func TestWorkerThatNeverWorks(t *testing.T) {
 	f := newFleet(t, 1)
