@@ -41,7 +41,7 @@ type Best struct {
 	classes []int32
 }
 
-// find walks the rows as they lie in memory; of equal scores the lower class wins.
+// find walks the rows as they lie in memory; of equal scores the lower class wins, and over all of them one that is no number.
 func (b *Best) find(rows []float32, classes, anchors int) {
 	b.scores = append(b.scores[:0], rows[:anchors]...)
 	b.classes = slices.Grow(b.classes[:0], anchors)[:anchors]
@@ -49,7 +49,7 @@ func (b *Best) find(rows []float32, classes, anchors int) {
 	scores, bestClass := b.scores, b.classes[:len(b.scores)]
 	for c := 1; c < classes; c++ {
 		for i, score := range rows[c*anchors:][:len(scores)] {
-			if score > scores[i] {
+			if !(score <= scores[i]) && scores[i] == scores[i] {
 				scores[i], bestClass[i] = score, int32(c)
 			}
 		}

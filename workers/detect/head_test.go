@@ -47,6 +47,8 @@ func TestDecodeHead(t *testing.T) {
 		{"the next number above it is", []float32{math.Nextafter32(0.25, 1), 0, 0}, []detect.Candidate{{Box: corners, Score: math.Nextafter32(0.25, 1)}}},
 		{"below", []float32{0.1, 0.2, 0.24}, nil},
 		{"no number", []float32{nan, nan, nan}, nil},
+		{"one of them is no number", []float32{0.9, nan, 0.5}, nil},
+		{"the first one is no number", []float32{nan, 0.9, 0.5}, nil},
 	} {
 		var best detect.Best
 		output := head(3, anchor{box, test.scores}, anchor{box, []float32{0, 0, 0}})
