@@ -31,7 +31,7 @@ type Predict struct {
 	JSON     bool     `name:"json" help:"Print a line of JSON for each picture, as up --scenes writes it, with its path, instead of tables."`
 	Out      string   `short:"o" placeholder:"PATH" help:"Draw the boxes and, beside the picture, the depth heat map: into this file, .jpg or .png, or, of several pictures, into this folder."`
 
-	Gateway string `placeholder:"URL" help:"Ask a gateway, as http://127.0.0.1:8000, whose models then answer (--confidence holds beside theirs), instead of the models here."`
+	Gateway string `env:"-" placeholder:"URL" help:"Ask a gateway, as http://127.0.0.1:8000, whose models then answer (--confidence holds beside theirs), instead of the models here."`
 
 	Models `group:"Models:"`
 }
