@@ -105,10 +105,11 @@ func shrink(result *flow.Result) bool {
 	switch {
 	case result.Depth != nil:
 		result.Error = fmt.Sprintf("a depth map of %d bytes does not fit into a message", len(result.Depth.Data))
-		result.Depth = nil
+		result.Class, result.Depth = flow.ClassPicture, nil
 	case len(result.Detections) > 0 || len(result.Answers) > 0 || len(result.Ledger) > 1:
 		if result.Error == "" {
 			result.Error = fmt.Sprintf("an answer of %d detections does not fit into a message", len(result.Detections))
+			result.Class = flow.ClassPicture
 		}
 		result.Detections, result.Answers, result.Ledger = nil, nil, result.Ledger[len(result.Ledger)-1:]
 	default:

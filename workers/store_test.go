@@ -45,7 +45,7 @@ func TestResultThatIsTooLarge(t *testing.T) {
 			defer b.start(t, cfg).stop(t)
 			b.publish(t, frame(t, 1, test.group))
 			r := b.results(t, test.group, 1)[1]
-			if !strings.Contains(r.Error, test.says) || r.Depth != nil || r.Detections != nil || r.Width != 64 {
+			if !strings.Contains(r.Error, test.says) || r.Class != flow.ClassPicture || r.Depth != nil || r.Detections != nil || r.Width != 64 {
 				t.Errorf("answered with %+v, want the error %q", r, test.says)
 			}
 			b.drained(t)
