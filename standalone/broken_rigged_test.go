@@ -130,7 +130,10 @@ func TestWorkersComeAndGo(t *testing.T) {
 	workers := []*process{f.worker(flow.GroupDepth, []string{"SPATIALFLOW_RIG_WORK=40ms"}), f.worker(flow.GroupDetect, []string{"SPATIALFLOW_RIG_WORK=40ms"})}
 	producer := f.film(frames)
 	for i := 1; i*every < frames; i++ {
-		f.reaches(i * every)
+		eventually(t, "scenes are stored", func() bool { // those of which was not heard while NATS was away, too
+			scenes, err := f.bus.JetStream().Stream(t.Context(), "SCENES_LOSSLESS")
+			return err == nil && int(scenes.CachedInfo().State.LastSeq) >= i*every
+		})
 		w := workers[i%len(workers)]
 		switch i % 4 {
 		case 0, 3:
