@@ -125,8 +125,10 @@ func TestConfigured(t *testing.T) {
 	t.Parallel()
 	b := newProvisionedBench(t)
 	r := b.startReady(t, func(c *gateway.Config) { c.Manage.ManageSources = true })
-	status := flow.SourceStatus{Source: "door", Session: "s", Mode: flow.ModeLive, State: flow.StateRunning, Reason: "credential not known here"}
-	b.producing(t, "p", []string{"rtsp://10.0.0.*"}, status)
+	status := flow.SourceStatus{Source: "door", Session: "s", URI: "rtsp://10.0.0.7/other", Mode: flow.ModeLive, State: flow.StateRunning, Reason: "credential not known here"}
+	before := status // of an address that yard has no more
+	before.Source, before.Reason = "yard", "connection refused"
+	b.producing(t, "p", []string{"rtsp://10.0.0.*"}, before, status)
 	b.producing(t, "q", []string{"http://*"})
 	list := func() (l api.Configuration) {
 		t.Helper()
@@ -142,6 +144,7 @@ func TestConfigured(t *testing.T) {
 		code               int
 		says               string
 	}{
+		{http.MethodPut, "yard", `{"uri":"rtsp://10.0.0.9/"}`, 201, `"state":"waiting"`},
 		{http.MethodPut, "door", door, 201, `"uri":"rtsp://10.0.0.7/stream?…"`},
 		{http.MethodPut, "door", door, 200, `"credential":"front-door"`},
 		{http.MethodPut, "door", `{"uri":"rtsp://10.0.0.7/other"}`, 200, `other`},
@@ -178,8 +181,11 @@ func TestConfigured(t *testing.T) {
 	}
 	r.eventually("one, that is the producer's", func() bool {
 		l := list()
-		return l.Managed && len(l.Configured) == 1 && l.Configured[0].Source == "door" && l.Configured[0].Producer == "p" && l.Configured[0].Reason == status.Reason
+		return l.Managed && len(l.Configured) == 2 && l.Configured[0].Source == "door" && l.Configured[0].Producer == "p" && l.Configured[0].Reason == status.Reason
 	})
+	if yard := list().Configured[1]; yard.Source != "yard" || yard.State != api.StateWaiting || yard.Reason == before.Reason {
+		t.Errorf("told of another address: %+v", yard)
+	}
 	if code, _, body := r.get("/api/v1/sources/door"); code != 200 || !strings.Contains(body, `"configured":{"source":"door"`) || !strings.Contains(body, `"status":{`) {
 		t.Errorf("one: %d %s", code, body)
 	}

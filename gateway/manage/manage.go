@@ -136,7 +136,7 @@ func (m *Manager) source(name string, s configured.Source, now time.Time) api.Co
 		State: api.StateWaiting, Reason: "no producer has it: is one running whose --allow-source means it?",
 	}
 	r, there := m.reported[name]
-	if p := m.producers[r.producer]; there && now.Sub(p.at) <= aliveFor {
+	if p := m.producers[r.producer]; there && now.Sub(p.at) <= aliveFor && r.status.URI == told.URI { // else it was told of another address
 		told.State, told.Reason, told.Producer = api.State(r.status.State), r.status.Reason, r.producer
 	}
 	return told
