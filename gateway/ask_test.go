@@ -139,8 +139,9 @@ func TestAskRefuses(t *testing.T) {
 		"no such group":  {"?groups=detect,pose", "image/jpeg", "", jpeg, nil, 400, "malformed", `"pose", but: detect, depth`},
 		"picture":        {"", "image/jpeg", "", jpeg, failed(flow.Failure{Class: flow.ClassPicture}), 422, "picture", "depth: broken"},
 		"lost":           {"", "image/jpeg", "", jpeg, failed(flow.Failure{Class: flow.ClassLost, Cause: flow.CauseModel}), 502, "lost", "depth"},
-		"no map":         {"?groups=detect&depth=1", "image/jpeg", "", jpeg, func(s *flow.Scene) { s.Depth = nil }, 503, "no_worker", "detect"},
-		"no map as PNG":  {"?groups=detect", "image/jpeg", "image/*", jpeg, func(s *flow.Scene) { s.Depth = nil }, 503, "no_worker", "detect"},
+		"no map":         {"?groups=detect&depth=1", "image/jpeg", "", jpeg, func(s *flow.Scene) { s.Depth = nil }, 400, "malformed", "none of the groups"},
+		"no map as PNG":  {"?groups=detect", "image/jpeg", "image/*", jpeg, func(s *flow.Scene) { s.Depth = nil }, 400, "malformed", "none of the groups"},
+		"no map at all":  {"?depth=1", "image/jpeg", "", jpeg, func(s *flow.Scene) { s.Depth = nil }, 503, "no_worker", "detect"},
 	} {
 		m.change = test.change
 		code, header, body := r.deliver("POST", "/api/v1/predict"+test.query, test.kind, test.body, "Accept", test.accept)

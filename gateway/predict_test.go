@@ -263,7 +263,7 @@ func TestPredictNamesTheGroup(t *testing.T) {
 	m := &models{change: func(s *flow.Scene) { s.Missing, s.Outcome = []string{"depth"}, flow.OutcomePartial }, stopAnswer: []string{"depth"}}
 	b.answerPredict(t, m)
 	r.eventually("workers", func() bool { return r.post("/predict", "nothing", nil).code == http.StatusBadRequest })
-	if a := r.post("/predict", "file", picture(t, 1)); a.code != 504 || !strings.Contains(a.Error, "no answer of depth") {
+	if a := r.post("/predict", "file", picture(t, 1)); a.code != 504 || !strings.Contains(a.Error, "no answer of depth") || strings.Contains(a.Error, "10s") {
 		t.Errorf("depth is missing: %d %s", a.code, a.body)
 	}
 	failed := r.metric("spatialflow_predict_failed_total", "reason", "missing")

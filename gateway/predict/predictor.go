@@ -63,6 +63,7 @@ type Predictor struct {
 
 // waiter is one picture under way.
 type waiter struct {
+	began    time.Time
 	scene    chan *flow.Scene // holds at most one
 	answered map[string]bool  // groups that are done
 	dropped  string           // why there will be no scene
@@ -251,7 +252,7 @@ func (p *Predictor) begin() (flow.FrameID, *waiter) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.seq++
-	w := &waiter{scene: make(chan *flow.Scene, 1), answered: map[string]bool{}}
+	w := &waiter{began: time.Now(), scene: make(chan *flow.Scene, 1), answered: map[string]bool{}}
 	p.waiting[p.seq] = w
 	return flow.FrameID{Source: p.source, Session: p.session, Seq: p.seq}, w
 }
@@ -295,13 +296,14 @@ func (p *Predictor) unanswered(seq uint64, required []string) error {
 	defer p.mu.Unlock()
 	w := p.waiting[seq]
 	missing := slices.DeleteFunc(slices.Clone(required), func(group string) bool { return w.answered[group] })
+	waited := time.Since(w.began).Round(100 * time.Millisecond) // the fuser does not wait for as long as is waited for it
 	switch {
 	case w.dropped != "":
 		return refused(http.StatusGatewayTimeout, reasonMissing, "the picture was dropped: %s", w.dropped)
 	case len(missing) == 0:
-		return refused(http.StatusGatewayTimeout, reasonMissing, "the fuser has not answered within %v", sceneWithin)
+		return refused(http.StatusGatewayTimeout, reasonMissing, "the fuser has not answered within %v", waited)
 	}
-	return refused(http.StatusGatewayTimeout, reasonMissing, "no answer of %s within %v", strings.Join(missing, ", "), sceneWithin)
+	return refused(http.StatusGatewayTimeout, reasonMissing, "no answer of %s within %v", strings.Join(missing, ", "), waited)
 }
 
 // Subscribe hears which groups have answered, until its subscription ends.

@@ -73,6 +73,9 @@ func (p *Predictor) Scene(ctx context.Context, w http.ResponseWriter, r *http.Re
 	if !q.Depth {
 		return answer, nil
 	}
+	if scene.Depth == nil && len(q.Groups) > 0 { // asked again, it would be the same
+		return nil, refused(http.StatusBadRequest, reasonMalformed, "a depth map is wanted, but none of the groups that are asked makes one: %s", strings.Join(scene.Plan, ", "))
+	}
 	if scene.Depth == nil {
 		return nil, refused(http.StatusServiceUnavailable, reasonNoWorker, "no group makes depth maps: on are %s", strings.Join(scene.Plan, ", "))
 	}
