@@ -389,3 +389,40 @@ func TestStatusIsWhatMetricsSay(t *testing.T) {
 		t.Errorf("%v viewers, %v scenes; want 1 and 3", c.Viewers, c.Scenes)
 	}
 }
+
+// A page of a host that --origins names reads what it asks for, and may ask with PUT; another's may neither.
+func TestPagesOfOtherHostsRead(t *testing.T) {
+	t.Parallel()
+	b := newProvisionedBench(t)
+	r := b.startReady(t, func(c *gateway.Config) { c.Origins = []string{"lab.local"} })
+	for _, test := range []struct {
+		method, path, origin string
+		code                 int
+		allowed, methods     string
+	}{
+		{"GET", "/api/v1/sources", "http://lab.local", 200, "http://lab.local", ""},
+		{"OPTIONS", "/api/v1/sources/door", "http://lab.local", 204, "http://lab.local", "GET, HEAD, POST, PUT, DELETE"},
+		{"OPTIONS", "/api/v1/sources/door", "http://evil.example", 403, "", ""},
+		{"GET", "/api/v1/sources", "", 200, "", ""},
+	} {
+		request, err := http.NewRequestWithContext(t.Context(), test.method, "http://"+r.address+test.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if test.origin != "" {
+			request.Header.Set("Origin", test.origin)
+		}
+		if test.method == "OPTIONS" {
+			request.Header.Set("Access-Control-Request-Method", "PUT")
+		}
+		answer, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		allowed, methods := answer.Header.Get("Access-Control-Allow-Origin"), answer.Header.Get("Access-Control-Allow-Methods")
+		if answer.StatusCode != test.code || allowed != test.allowed || methods != test.methods {
+			t.Errorf("%s %s of %q: %d, allowed %q, methods %q", test.method, test.path, test.origin, answer.StatusCode, allowed, methods)
+		}
+	}
+}

@@ -77,7 +77,7 @@ func (f *fleet) list(groups flow.Groups) []ServiceInfo {
 		}
 		list = append(list, ServiceInfo{
 			Stage: h.alive.Stage, Instance: h.alive.Instance, Host: h.alive.Host, State: state, HeardMS: now.Sub(h.at).Milliseconds(), Note: h.alive.Note,
-			Model: h.alive.Model, Family: h.alive.Family, Provider: h.alive.Provider, Parallel: h.alive.Parallel,
+			Model: h.alive.Model, Family: h.alive.Family, Provider: h.alive.Provider, Understood: h.alive.Understood, Parallel: h.alive.Parallel,
 			Rate: h.alive.Rate, WaitMS: h.alive.WaitMS, Busy: h.alive.Busy,
 		})
 	}

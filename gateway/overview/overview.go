@@ -51,19 +51,21 @@ const (
 
 // ServiceInfo is one process, or one part of a standalone, as it said last; see [flow.Alive].
 type ServiceInfo struct {
-	Stage    string  `json:"stage"`
-	Instance string  `json:"instance"`
-	Host     string  `json:"host"`
-	State    string  `json:"state"`          // alive or gone
-	HeardMS  int64   `json:"heard_ms"`       // since it was heard
-	Note     string  `json:"note,omitempty"` // what it can't do now, and what mends that
-	Model    string  `json:"model,omitempty"`
-	Family   string  `json:"family,omitempty"`
-	Provider string  `json:"provider,omitempty"`
-	Parallel int     `json:"parallel,omitempty"`
-	Rate     float64 `json:"rate"`
-	WaitMS   float64 `json:"wait_ms"`
-	Busy     float64 `json:"busy"`
+	Stage    string `json:"stage"`
+	Instance string `json:"instance"`
+	Host     string `json:"host"`
+	State    string `json:"state"`          // alive or gone
+	HeardMS  int64  `json:"heard_ms"`       // since it was heard
+	Note     string `json:"note,omitempty"` // what it can't do now, and what mends that
+	Model    string `json:"model,omitempty"`
+	Family   string `json:"family,omitempty"`
+	Provider string `json:"provider,omitempty"`
+	// Understood is what a worker takes its model for, and where that runs.
+	Understood string  `json:"understood,omitempty"`
+	Parallel   int     `json:"parallel,omitempty"`
+	Rate       float64 `json:"rate"`
+	WaitMS     float64 `json:"wait_ms"`
+	Busy       float64 `json:"busy"`
 }
 
 // StageInfo is the times of a stage in each of the last 60 seconds, oldest first, in milliseconds; 0 where Scenes is 0.

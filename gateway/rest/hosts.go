@@ -20,13 +20,39 @@ func (a *API) ownHost(next http.Handler) http.Handler {
 			writeProblem(w, r, http.StatusForbidden, reasonHost, fmt.Sprintf("host %.80q is not this gateway's: name it with --hosts", r.Host))
 			return
 		}
-		if origin := r.Header.Get("Origin"); origin != "" && !a.knownOrigin(origin, r.Host) {
+		origin := r.Header.Get("Origin")
+		if origin != "" && !a.knownOrigin(origin, r.Host) {
 			a.metrics.refuse(doorHTTP, reasonOrigin)
 			writeProblem(w, r, http.StatusForbidden, reasonOrigin, fmt.Sprintf("pages of %.80q may not ask: name their host with --origins", origin))
 			return
 		}
+		if origin != "" && a.share(w, r, origin) {
+			return
+		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// What a preflight is told: what pages of other hosts may ask with, and for how many seconds they need not ask again (Fetch standard, CORS
+// protocol).
+const (
+	sharedMethods = "GET, HEAD, POST, PUT, DELETE"
+	sharedHeaders = "Content-Type, Accept"
+	sharedFor     = "600"
+)
+
+// share lets a page of another host, which may ask, read what is answered, and answers its preflight.
+func (a *API) share(w http.ResponseWriter, r *http.Request, origin string) (answered bool) {
+	w.Header().Add("Vary", "Origin")
+	w.Header().Set("Access-Control-Allow-Origin", origin)
+	if r.Method != http.MethodOptions || r.Header.Get("Access-Control-Request-Method") == "" {
+		return false
+	}
+	w.Header().Set("Access-Control-Allow-Methods", sharedMethods)
+	w.Header().Set("Access-Control-Allow-Headers", sharedHeaders)
+	w.Header().Set("Access-Control-Max-Age", sharedFor)
+	w.WriteHeader(http.StatusNoContent)
+	return true
 }
 
 // knownHost says whether the gateway may be called so: an address is no name that could be made to resolve to it.

@@ -134,7 +134,7 @@ function serviceRow(s) {
   const works = s.state === "alive", worker = s.parallel && s.model;
   return {
     data: { instance: s.instance, state: s.state, stage: s.stage },
-    cells: [s.stage, make("span", "", state(s.state), works ? "" : ` for ${Math.round(s.heard_ms / 1000)} s`, s.note ? make("span", "note", ` ${s.note}`) : ""), s.host, s.instance.slice(-6), s.model ? `${s.model} (${s.family})` : "–", s.provider || "–", s.parallel ? String(s.parallel) : "–", works ? s.rate.toFixed(1) : "–", works && worker ? ms(s.wait_ms) : "–", works && worker ? percent(s.busy) : "–"],
+    cells: [s.stage, make("span", "", state(s.state), works ? "" : ` for ${Math.round(s.heard_ms / 1000)} s`, s.note ? make("span", "note", ` ${s.note}`) : ""), s.host, s.instance.slice(-6), s.model ? make("span", "", `${s.model} (${s.family})`, s.understood ? make("span", "note", ` ${s.understood}`) : "") : "–", s.provider || "–", s.parallel ? String(s.parallel) : "–", works ? s.rate.toFixed(1) : "–", works && worker ? ms(s.wait_ms) : "–", works && worker ? percent(s.busy) : "–"],
   };
 }
 
