@@ -103,7 +103,7 @@ func (r *runner) tryConfigured(b bench, check func(method, path string, code int
 	}
 	const path = "/api/v1/sources/door"
 	try(http.MethodPut, path, door, 503)
-	b.producing(t, "p", []string{"rtsp://10.0.0.*"}, flow.SourceStatus{Source: "door", Session: "s", URI: "rtsp://10.0.0.7/stream?profile=2", Mode: flow.ModeLive, State: flow.StateRunning})
+	b.producing(t, "p", []string{"rtsp://10.0.0.*"}, flow.SourceStatus{Source: "door", Session: "s", URI: "rtsp://10.0.0.7/stream?…", Mode: flow.ModeLive, State: flow.StateRunning})
 	r.eventually("what is allowed", func() bool { _, _, body := r.get("/api/v1/sources"); return strings.Contains(body, "rtsp://10.0.0.*") })
 	try(http.MethodPut, path, door, 201)
 	try(http.MethodPut, path, door, 200)
