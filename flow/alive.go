@@ -62,6 +62,8 @@ type SourceStatus struct {
 // Account is a producer's count of one source's frames.
 type Account = api.Account
 
+const maxAliveWord = 256 // bytes of what a service calls itself, its host and its model
+
 // MaxAliveBytes bounds an alive message.
 const MaxAliveBytes = 64 << 10
 
@@ -73,6 +75,9 @@ func ParseAlive(data []byte) (Alive, error) {
 	}
 	if err := json.Unmarshal(data, &alive); err != nil {
 		return alive, fmt.Errorf("%w: alive: %w", ErrMessage, err)
+	}
+	if longest := max(len(alive.Stage), len(alive.Instance), len(alive.Host), len(alive.Model), len(alive.Family), len(alive.Provider)); longest > maxAliveWord {
+		return alive, fmt.Errorf("%w: alive: a name of %d bytes, at most %d", ErrMessage, longest, maxAliveWord)
 	}
 	for name, value := range map[string]float64{"rate": alive.Rate, "wait_ms": alive.WaitMS, "busy": alive.Busy, "parallel": float64(alive.Parallel)} {
 		if !(value >= 0 && value <= maxAliveNumber) {

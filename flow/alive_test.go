@@ -77,7 +77,7 @@ func TestAliveSurvivesTheWire(t *testing.T) {
 func TestParseAliveBounds(t *testing.T) {
 	// JSON of exactly n bytes.
 	padded := func(n int) []byte {
-		const frame = `{"stage":"detect","host":""}`
+		const frame = `{"stage":"detect","later":""}`
 		return []byte(strings.Replace(frame, `""`, `"`+strings.Repeat("h", n-len(frame))+`"`, 1))
 	}
 	for _, test := range []struct {
@@ -98,6 +98,7 @@ func TestParseAliveBounds(t *testing.T) {
 		{"a session with dots", []byte(`{"sources":[{"source":"a","session":"s.t"}]}`), false},
 		{"unknown mode", []byte(`{"sources":[{"source":"a","mode":"dead"}]}`), false},
 		{"unknown state", []byte(`{"sources":[{"source":"a","state":"<b>"}]}`), false},
+		{"a long name", []byte(`{"stage":"` + strings.Repeat("x", 257) + `"}`), false},
 		{"long reason", []byte(`{"sources":[{"source":"a","reason":"` + strings.Repeat("x", 1025) + `"}]}`), false},
 		{"long URI", []byte(`{"sources":[{"source":"a","uri":"` + strings.Repeat("x", 4201) + `"}]}`), false},
 		{"rate that overflows", []byte(`{"rate":1e200}`), false},

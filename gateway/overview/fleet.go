@@ -16,8 +16,7 @@ const (
 	silentAfter = 2300 * time.Millisecond
 	// forgetAfter is how long a service that is gone is still listed.
 	forgetAfter = time.Minute
-	// maxServices bounds the services that are listed, maxWord what they say of themselves.
-	maxServices, maxWord = 1024, 256
+	maxServices = 1024 // that are listed
 )
 
 // fleet is every service that was heard lately.
@@ -34,11 +33,8 @@ type heard struct {
 
 func newFleet() *fleet { return &fleet{services: map[string]*heard{}} }
 
-// add notes that a service is alive. False is returned when there is no room for another one, or for all that it says.
+// add notes that a service is alive. False is returned when there is no room for another one.
 func (f *fleet) add(alive flow.Alive) bool {
-	if max(len(alive.Stage), len(alive.Instance), len(alive.Host), len(alive.Model), len(alive.Family), len(alive.Provider)) > maxWord {
-		return false
-	}
 	key := alive.Stage + " " + alive.Instance
 	alive.Sources = nil // the hub's
 	now := time.Now()

@@ -15,6 +15,7 @@ const (
 	// secondSamples bounds the scenes of a second whose times are looked at; all are counted.
 	secondSamples = 256
 	maxStages     = flow.MaxGroups + 8
+	maxStage      = 256 // bytes of a name of one
 	// endToEnd is the row of a frame's whole way: from its capture to the gateway, all of it work.
 	endToEnd = "end to end"
 )
@@ -52,7 +53,7 @@ func (s *stageTimes) add(scene *flow.Scene, now time.Time) {
 func (s *stageTimes) note(stage string, wait, work time.Duration) {
 	h := s.stages[stage]
 	if h == nil {
-		if len(s.stages) >= maxStages || len(stage) > maxWord {
+		if len(s.stages) >= maxStages || len(stage) > maxStage {
 			return
 		}
 		h = new(stageHistory)
