@@ -54,7 +54,11 @@ func TestCost(t *testing.T) {
 			t.Fatal(err)
 		}
 		runtime.ReadMemStats(&after)
-		if took := int64(after.TotalAlloc - before.TotalAlloc); took > file.Cost()+file.Cost()/4+1<<20 || took < file.Cost()/4 {
+		most := file.Cost() + file.Cost()/4 + 1<<20
+		if file.Kind == picture.TIFF {
+			most *= 2 // what a buffer that grows has left behind counts in TotalAlloc, though it is free again; more under the race detector
+		}
+		if took := int64(after.TotalAlloc - before.TotalAlloc); took > most || took < file.Cost()/4 {
 			t.Errorf("%s: decoding takes %d bytes a pixel, said are %d", name, took/side/side, test.perPixel)
 		}
 	}
