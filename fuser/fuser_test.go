@@ -38,7 +38,7 @@ func newBench(t testing.TB) bench {
 
 func newBenchWith(t testing.TB, d flow.Deployment) bench {
 	t.Helper()
-	server, err := natsserver.Start(t.TempDir(), slog.New(slog.DiscardHandler))
+	server, err := natsserver.Start(t.TempDir(), "", "", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

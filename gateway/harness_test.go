@@ -45,7 +45,7 @@ func newBench(t testing.TB) bench {
 // newBenchAt is newBench with a server that other processes reach there.
 func newBenchAt(t testing.TB, listen natsserver.Listen) bench {
 	t.Helper()
-	server, err := natsserver.StartListening(t.TempDir(), listen, slog.New(slog.DiscardHandler))
+	server, err := natsserver.Start(t.TempDir(), listen, "", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

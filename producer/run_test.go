@@ -38,7 +38,7 @@ type bench struct {
 
 func newBench(t testing.TB) bench {
 	t.Helper()
-	server, err := natsserver.Start(t.TempDir(), slog.New(slog.DiscardHandler))
+	server, err := natsserver.Start(t.TempDir(), "", "", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -92,7 +92,7 @@ func brightness(t *testing.T, address string) *process {
 // A frame of version 1 is answered where the frames of its session are joined.
 func TestForeignWorkerReadsVersion1(t *testing.T) {
 	t.Parallel()
-	s, err := natsserver.StartListening(t.TempDir(), "127.0.0.1:0", quiet)
+	s, err := natsserver.Start(t.TempDir(), "127.0.0.1:0", "", quiet)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -52,7 +52,7 @@ type rig struct {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	server, err := natsserver.Start(t.TempDir(), quiet)
+	server, err := natsserver.Start(t.TempDir(), "", "", quiet)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -133,7 +133,7 @@ type bench struct {
 
 func newBench(t testing.TB) bench {
 	t.Helper()
-	server, err := natsserver.Start(t.TempDir(), quiet)
+	server, err := natsserver.Start(t.TempDir(), "", "", quiet)
 	if err != nil {
 		t.Fatal(err)
 	}

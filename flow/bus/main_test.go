@@ -30,7 +30,7 @@ var quiet = slog.New(slog.DiscardHandler)
 // start runs a server on dir until the test ends, or stop is called.
 func start(t *testing.T, dir string) (b *bus.Bus, stop func()) {
 	t.Helper()
-	s, err := natsserver.Start(dir, quiet)
+	s, err := natsserver.Start(dir, "", "", quiet)
 	if err != nil {
 		t.Fatalf("server does not start: %v", err)
 	}

@@ -17,7 +17,7 @@ import (
 // Deployments side by side in one account: each has its own frames, results, scenes, positions, leases and object.
 func TestPrefixKeepsDeploymentsApart(t *testing.T) {
 	t.Parallel()
-	server, err := natsserver.StartListening(t.TempDir(), "127.0.0.1:0", quiet)
+	server, err := natsserver.Start(t.TempDir(), "127.0.0.1:0", "", quiet)
 	if err != nil {
 		t.Fatal(err)
 	}

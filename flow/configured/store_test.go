@@ -32,7 +32,7 @@ func provisioned(t *testing.T) *bus.Bus { return provisionedBeside(t, "")[0] }
 // provisionedBeside is a server with a deployment for each prefix.
 func provisionedBeside(t *testing.T, prefixes ...string) (all []*bus.Bus) {
 	t.Helper()
-	server, err := natsserver.StartListening(t.TempDir(), "127.0.0.1:0", quiet)
+	server, err := natsserver.Start(t.TempDir(), "127.0.0.1:0", "", quiet)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -66,19 +66,11 @@ func (l Listen) apply(o *server.Options) error {
 	return nil
 }
 
-// Start runs a server that stores below dir and is reached in this process only.
-// [ErrInUse] is returned when dir belongs to a running server.
-func Start(dir string, log *slog.Logger) (*Server, error) { return StartListening(dir, "", log) }
-
-// StartListening is [Start] for a server that is reached at an address too, by everybody who reaches that.
-func StartListening(dir string, listen Listen, log *slog.Logger) (*Server, error) {
-	return StartClosed(dir, listen, "", log)
-}
-
-// StartClosed is [StartListening] for a server that lets in the users of a configuration file of nats-server alone, each to what it may
-// do, by its TLS if there is some. [ErrOpen] is returned when the address is for more than this machine, and config is empty; [ErrConfig] when
-// the file is none, or has no users.
-func StartClosed(dir string, listen Listen, config string, log *slog.Logger) (*Server, error) {
+// Start runs a server that stores below dir. It is reached in this process, and at an address too unless listen is empty: there by
+// everybody, or, with a configuration file of nats-server, by its users alone, each to what it may do, by its TLS if there is some.
+// [ErrInUse] is returned when dir belongs to a running server, [ErrOpen] when the address is for more than this machine and config is
+// empty, [ErrConfig] when the file is none, or has no users.
+func Start(dir string, listen Listen, config string, log *slog.Logger) (*Server, error) {
 	if !listen.Loopback() && config == "" {
 		return nil, fmt.Errorf("%w: %s", ErrOpen, listen)
 	}

@@ -22,7 +22,7 @@ var quiet = slog.New(slog.DiscardHandler)
 
 func start(t *testing.T, dir string) *natsserver.Server {
 	t.Helper()
-	s, err := natsserver.Start(dir, quiet)
+	s, err := natsserver.Start(dir, "", "", quiet)
 	if err != nil {
 		t.Fatalf("server does not start: %v", err)
 	}
@@ -41,7 +41,7 @@ func connect(t *testing.T, s *natsserver.Server) *bus.Bus {
 func TestFolderBelongsToOneServer(t *testing.T) {
 	dir := t.TempDir()
 	first := start(t, dir)
-	second, err := natsserver.Start(dir, quiet)
+	second, err := natsserver.Start(dir, "", "", quiet)
 	if err == nil {
 		second.Stop()
 		first.Stop()
@@ -97,7 +97,7 @@ func TestStartSaysWhyItFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	s, err := natsserver.Start(dir, quiet)
+	s, err := natsserver.Start(dir, "", "", quiet)
 	if err == nil {
 		s.Stop()
 		t.Fatal("a server without JetStream counts as started")
@@ -119,7 +119,7 @@ func TestStartRefusesAFileAsFolder(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if s, err := natsserver.Start(file, quiet); err == nil || errors.Is(err, natsserver.ErrInUse) {
+	if s, err := natsserver.Start(file, "", "", quiet); err == nil || errors.Is(err, natsserver.ErrInUse) {
 		if s != nil {
 			s.Stop()
 		}

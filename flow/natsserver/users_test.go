@@ -20,17 +20,17 @@ func TestUsers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if s, err := natsserver.StartListening(t.TempDir(), "0.0.0.0:0", quiet); !errors.Is(err, natsserver.ErrOpen) {
+	if s, err := natsserver.Start(t.TempDir(), "0.0.0.0:0", "", quiet); !errors.Is(err, natsserver.ErrOpen) {
 		t.Errorf("%v, %v: it is open for all", s, err)
 	}
 	for _, text := range []string{"", "authorization {token: x}", "authorization {"} {
 		write(text)
-		if s, err := natsserver.StartClosed(t.TempDir(), "127.0.0.1:0", config, quiet); !errors.Is(err, natsserver.ErrConfig) {
+		if s, err := natsserver.Start(t.TempDir(), "127.0.0.1:0", config, quiet); !errors.Is(err, natsserver.ErrConfig) {
 			t.Errorf("%q: %v, %v", text, s, err)
 		}
 	}
 	write(`listen: "127.0.0.1:1", jetstream {store_dir: "/nowhere"}, authorization {users: [{user: u, password: p, permissions: {publish: [mine], subscribe: ["_INBOX_u.>"]}}]}`)
-	s, err := natsserver.StartClosed(t.TempDir(), "0.0.0.0:0", config, quiet)
+	s, err := natsserver.Start(t.TempDir(), "0.0.0.0:0", config, quiet)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,7 +34,7 @@ func command(t *testing.T, url string) *provision.Command {
 }
 
 func TestProvisionIsRepeatedAndSwitchesGroups(t *testing.T) {
-	s, err := natsserver.StartListening(t.TempDir(), "127.0.0.1:0", slog.New(slog.DiscardHandler))
+	s, err := natsserver.Start(t.TempDir(), "127.0.0.1:0", "", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

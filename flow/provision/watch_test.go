@@ -27,7 +27,7 @@ const patience = time.Minute
 // serve starts a server, and a connection to it.
 func serve(t *testing.T) (*natsserver.Server, *bus.Bus) {
 	t.Helper()
-	s, err := natsserver.StartListening(t.TempDir(), "127.0.0.1:0", slog.New(slog.DiscardHandler))
+	s, err := natsserver.Start(t.TempDir(), "127.0.0.1:0", "", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -120,7 +120,7 @@ func TestParserRefusesWhatItDoesNotKnow(t *testing.T) {
 }
 
 func TestAlive(t *testing.T) {
-	s, err := natsserver.Start(t.TempDir(), slog.New(slog.DiscardHandler))
+	s, err := natsserver.Start(t.TempDir(), "", "", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +189,7 @@ func TestAlive(t *testing.T) {
 
 // While NATS is away a service goes on.
 func TestAliveOutlivesTheConnection(t *testing.T) {
-	s, err := natsserver.Start(t.TempDir(), slog.New(slog.DiscardHandler))
+	s, err := natsserver.Start(t.TempDir(), "", "", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

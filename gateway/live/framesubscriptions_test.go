@@ -18,7 +18,7 @@ import (
 // while, of those that know more.
 func TestFrameSubscriptionsWhileASlotIsAdded(t *testing.T) {
 	t.Parallel()
-	server, err := natsserver.Start(t.TempDir(), slog.New(slog.DiscardHandler))
+	server, err := natsserver.Start(t.TempDir(), "", "", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

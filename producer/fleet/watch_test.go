@@ -19,7 +19,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestWatchHearsItsOwnDeployment(t *testing.T) {
 	t.Parallel()
 	quiet := slog.New(slog.DiscardHandler)
-	server, err := natsserver.StartListening(t.TempDir(), "127.0.0.1:0", quiet)
+	server, err := natsserver.Start(t.TempDir(), "127.0.0.1:0", "", quiet)
 	if err != nil {
 		t.Fatal(err)
 	}

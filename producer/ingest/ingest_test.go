@@ -35,7 +35,7 @@ var quiet = slog.New(slog.DiscardHandler)
 // newTestDoor is a door with the lease, which nobody takes messages for: a test hands them over.
 func newTestDoor(t *testing.T, sources int) (*door, *prometheus.Registry) {
 	t.Helper()
-	server, err := natsserver.Start(t.TempDir(), quiet)
+	server, err := natsserver.Start(t.TempDir(), "", "", quiet)
 	if err != nil {
 		t.Fatal(err)
 	}

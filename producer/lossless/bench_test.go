@@ -19,7 +19,7 @@ import (
 // BenchmarkAdmit opens, stores and closes one frame of 100 KiB; nobody takes the frames, so the stream is emptied
 // between.
 func BenchmarkAdmit(b *testing.B) {
-	server, err := natsserver.Start(b.TempDir(), slog.New(slog.DiscardHandler))
+	server, err := natsserver.Start(b.TempDir(), "", "", slog.New(slog.DiscardHandler))
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -21,7 +21,7 @@ func connected(t *testing.T, groups ...flow.Group) *carrier {
 
 func connectedTo(t *testing.T, d flow.Deployment) *carrier {
 	t.Helper()
-	server, err := natsserver.Start(t.TempDir(), slog.New(slog.DiscardHandler))
+	server, err := natsserver.Start(t.TempDir(), "", "", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,7 +28,7 @@ var quiet = slog.New(slog.DiscardHandler)
 // provisioned is a server of its own, and how to connect to it.
 func provisioned(t *testing.T) func() *bus.Bus {
 	t.Helper()
-	server, err := natsserver.Start(t.TempDir(), quiet)
+	server, err := natsserver.Start(t.TempDir(), "", "", quiet)
 	if err != nil {
 		t.Fatal(err)
 	}

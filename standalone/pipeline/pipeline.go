@@ -135,7 +135,7 @@ type pipeline struct {
 
 // start brings everything up, the producer last. drain ends asked; lines, unless nil, is written instead of the scene file.
 func (c Config) start(asked context.Context, drain context.CancelFunc, dir string, lines io.Writer, log *slog.Logger) (p *pipeline, err error) {
-	server, err := natsserver.StartClosed(dir, natsserver.Listen(c.NATSListen), c.NATSUsers, log)
+	server, err := natsserver.Start(dir, natsserver.Listen(c.NATSListen), c.NATSUsers, log)
 	if err != nil {
 		return nil, err
 	}

@@ -22,7 +22,7 @@ var quiet = slog.New(slog.DiscardHandler)
 
 func TestRunsAreListedAndForgotten(t *testing.T) {
 	t.Parallel()
-	s, err := natsserver.StartListening(t.TempDir(), "127.0.0.1:0", quiet)
+	s, err := natsserver.Start(t.TempDir(), "127.0.0.1:0", "", quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
