@@ -92,7 +92,9 @@ func TestIngestFromOtherPrograms(t *testing.T) {
 		}
 		return string(output)
 	}
-	nats(data, "pub", "--no-templates", "--force-stdin", "ingest.cam1")
+	pub := func() { nats(data, "pub", "--no-templates", "--force-stdin", "ingest.cam1") }
+	pub()
+	completeScene(t, gateway, "cam1", pub)
 	page := tab(t, gateway)
 	eventually(t, "the viewer shows cam1", func() bool {
 		return ask[bool](t, page, `(() => {
@@ -101,7 +103,6 @@ func TestIngestFromOtherPrograms(t *testing.T) {
 			return document.body.dataset.source === "cam1" && document.body.dataset.seq >= 1;
 		})()`)
 	})
-	completeScene(t, gateway, "cam1", func() { nats(data, "pub", "--no-templates", "--force-stdin", "ingest.cam1") })
 	if answer := nats(data, "req", "--no-templates", "--force-stdin", "--raw", "ingest.cam2"); !strings.Contains(answer, `"stream":"FRAMES_LIVE"`) {
 		t.Errorf("nats req is answered %q, want an ack", answer)
 	}
