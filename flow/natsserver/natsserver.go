@@ -2,6 +2,7 @@
 package natsserver
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -34,6 +36,9 @@ type Server struct {
 	server *server.Server
 	lock   *os.File                                  // kept reachable: a collected file closes its descriptor and drops the lock
 	login  func() (user, password string, err error) // of this process; nil: nobody is asked
+
+	stopFollowing context.CancelFunc
+	following     sync.WaitGroup
 }
 
 // Listen is where a server may be reached from outside of its process: an address, or "" for nowhere.
@@ -67,12 +72,16 @@ func (l Listen) apply(o *server.Options) error {
 }
 
 // Start runs a server that stores below dir. It is reached in this process, and at an address too unless listen is empty: there by
-// everybody, or, with a configuration file of nats-server, by its users alone, each to what it may do, by its TLS if there is some.
+// everybody, or, with a configuration file of nats-server, by its users alone, each to what it may do, by its TLS if there is some; its
+// users and its TLS are read again when the files change.
 // [ErrInUse] is returned when dir belongs to a running server, [ErrOpen] when the address is for more than this machine and config is
 // empty, [ErrConfig] when the file is none, or has no users.
 func Start(dir string, listen Listen, config string, log *slog.Logger) (*Server, error) {
 	if !listen.Loopback() && config == "" {
 		return nil, fmt.Errorf("%w: %s", ErrOpen, listen)
+	}
+	if err := listen.apply(new(server.Options)); err != nil {
+		return nil, err
 	}
 	own, err := newUsers(config)
 	if err != nil {
@@ -92,19 +101,19 @@ func Start(dir string, listen Listen, config string, log *slog.Logger) (*Server,
 		}
 		return nil, fmt.Errorf("lock data folder %s: %w", dir, err)
 	}
-	options := &server.Options{
-		ServerName: "spatialflow",
-		JetStream:  true, StoreDir: filepath.Join(dir, "nats"),
-		JetStreamMaxMemory: flow.DefaultLimits().LiveBytes(flow.MaxGroups), JetStreamMaxStore: 20 << 30,
-		MaxPayload: bus.MaxPayload, PingInterval: 15 * time.Second, WriteDeadline: 5 * time.Second,
-		NoSigs: true, NoLog: true, DisableJetStreamBanner: true,
+	options := func(u users) *server.Options {
+		o := &server.Options{
+			ServerName: "spatialflow",
+			JetStream:  true, StoreDir: filepath.Join(dir, "nats"),
+			JetStreamMaxMemory: flow.DefaultLimits().LiveBytes(flow.MaxGroups), JetStreamMaxStore: 20 << 30,
+			MaxPayload: bus.MaxPayload, PingInterval: 15 * time.Second, WriteDeadline: 5 * time.Second,
+			NoSigs: true, NoLog: true, DisableJetStreamBanner: true,
+		}
+		u.apply(o)
+		_ = listen.apply(o) // tried before
+		return o
 	}
-	own.apply(options)
-	if err := listen.apply(options); err != nil {
-		lock.Close()
-		return nil, err
-	}
-	s, err := server.NewServer(options)
+	s, err := server.NewServer(options(own))
 	if err != nil {
 		lock.Close()
 		return nil, fmt.Errorf("configure nats server: %w", err)
@@ -119,7 +128,12 @@ func Start(dir string, listen Listen, config string, log *slog.Logger) (*Server,
 		lock.Close()
 		return nil, fmt.Errorf("start nats server in %s: %w", dir, err)
 	}
-	return &Server{server: s, lock: lock, login: own.credentials()}, nil
+	follow, stop := context.WithCancel(context.Background())
+	embedded := &Server{server: s, lock: lock, login: own.credentials(), stopFollowing: stop}
+	if config != "" {
+		embedded.following.Go(func() { embedded.follow(follow, own, options, log) })
+	}
+	return embedded, nil
 }
 
 // ready waits for the server and its JetStream.
@@ -159,6 +173,8 @@ func (s *Server) Connect(role string, log *slog.Logger) (*bus.Bus, error) {
 
 // Stop shuts the server down and waits for it.
 func (s *Server) Stop() {
+	s.stopFollowing()
+	s.following.Wait()
 	s.server.Shutdown()
 	s.server.WaitForShutdown()
 	s.lock.Close()
