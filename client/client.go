@@ -4,6 +4,8 @@
 //	…
 //	for scene, err := range gateway.Scenes(ctx, "cam1") {
 //
+// Where a gateway asks for a token, [Options].Token gives it: [ErrToken] says that it is not taken.
+//
 // What is read is of package [github.com/spatial-flow/spatial-flow/client/api]. A gateway is not trusted: what it sends is
 // bounded before it is kept, redirects are not followed, and a gateway that breaks down again and again is asked less and
 // less often.
@@ -12,6 +14,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -27,9 +30,13 @@ import (
 // ErrAddress is returned when a gateway's address is none.
 var ErrAddress = errors.New("bad address of a gateway")
 
+// notAllowed is the reason of a problem with a token that is right, and may not do what is asked for.
+const notAllowed = "not_allowed"
+
 // Bounds of answers.
 const (
 	maxProblem    = 64 << 10
+	maxCaller     = 64 << 10
 	maxRetryAfter = time.Minute
 	answerWithin  = time.Minute
 )
@@ -38,6 +45,11 @@ const (
 type Options struct {
 	// HTTP carries all requests; nil: one that follows no redirects, and gives up after a minute.
 	HTTP *http.Client
+	// TLS is whom to believe that it is the gateway, and who this program is, unless HTTP is set; nil: the authorities of the system.
+	TLS *tls.Config
+	// Token gives the token that the gateway wants, as of now: it is asked for every request and every connection, by any goroutine.
+	// nil: none is sent. [TokenFile] reads a file. It goes to whoever is at the gateway's address: in clear text unless that is https.
+	Token func() (string, error)
 	// MaxMessage bounds a message of the websocket, in bytes; 0: 64 MiB.
 	MaxMessage int64
 }
@@ -46,6 +58,7 @@ type Options struct {
 type Client struct {
 	base       *url.URL
 	http       *http.Client
+	given      func() (string, error) // gives the token; nil: there is none
 	maxMessage int64
 }
 
@@ -57,9 +70,14 @@ func New(address string, options Options) (*Client, error) {
 		return nil, fmt.Errorf("%w: %q is not like http://127.0.0.1:8000", ErrAddress, redacted(base, address))
 	}
 	base.RawQuery, base.Fragment = "", ""
-	c := &Client{base: base, http: options.HTTP, maxMessage: options.MaxMessage}
+	c := &Client{base: base, http: options.HTTP, given: options.Token, maxMessage: options.MaxMessage}
 	if c.http == nil {
 		c.http = &http.Client{Timeout: answerWithin, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+		if options.TLS != nil {
+			transport := http.DefaultTransport.(*http.Transport).Clone()
+			transport.TLSClientConfig = options.TLS.Clone()
+			c.http.Transport = transport
+		}
 	}
 	if c.maxMessage <= 0 {
 		c.maxMessage = 64 << 20
@@ -74,19 +92,21 @@ func redacted(u *url.URL, text string) string {
 	return u.Redacted()
 }
 
-// Dial is New, and asks the gateway for its status: an error is returned when none answers.
+// Dial is New, and asks the gateway for its status: an error is returned when none answers, and [ErrToken] when it does not take the
+// token. That a token may not view is found out later: it may be good for [Client.Predict].
 func Dial(ctx context.Context, address string, options Options) (*Client, error) {
 	c, err := New(address, options)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := c.Status(ctx); err != nil {
+	var p *api.Problem
+	if _, err := c.Status(ctx); err != nil && (!errors.As(err, &p) || p.Reason != notAllowed) {
 		return nil, err
 	}
 	return c, nil
 }
 
-// Status is what the gateway knows of its sources. [*api.Problem] is returned when it refuses, [api.ErrMessage] when it
+// Status is what the gateway knows of its sources: those that the token may see. [*api.Problem] is returned when it refuses, [api.ErrMessage] when it
 // answers something else.
 func (c *Client) Status(ctx context.Context) (*api.Status, error) {
 	body, err := c.do(ctx, http.MethodGet, "/api/v1/sources", "", nil, api.MaxHeader)
@@ -103,6 +123,15 @@ func (c *Client) Scene(ctx context.Context, source string) (*api.Scene, error) {
 		return nil, err
 	}
 	return api.ParseScene(body)
+}
+
+// Caller is who the gateway takes the caller for, and what that one may do.
+func (c *Client) Caller(ctx context.Context) (*api.Caller, error) {
+	body, err := c.do(ctx, http.MethodGet, "/api/v1/caller", "", nil, maxCaller)
+	if err != nil {
+		return nil, err
+	}
+	return api.ParseCaller(body)
 }
 
 // Question is what is asked about a picture beside the picture; the zero value asks for the boxes that all groups find.
@@ -146,6 +175,11 @@ func (c *Client) do(ctx context.Context, method, path, kind string, body io.Read
 	if err != nil {
 		return nil, err
 	}
+	token, err := c.token()
+	if err != nil {
+		return nil, err
+	}
+	authorize(request.Header, token)
 	if kind != "" {
 		request.Header.Set("Content-Type", kind)
 	}
@@ -155,7 +189,7 @@ func (c *Client) do(ctx context.Context, method, path, kind string, body io.Read
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return nil, problem(response)
+		return nil, refused(problem(response))
 	}
 	data, err := io.ReadAll(io.LimitReader(response.Body, most+1))
 	if err != nil {

@@ -41,7 +41,11 @@ type Event struct {
 // dropped in favour of a newer one, and is counted in Dropped; the websocket is no place for whoever needs every scene.
 //
 // A connection that is lost is made again, until ctx ends, which ends the scenes without an error. No scene comes twice,
-// but one whose picture came after it, and of a session none that is older than one before it. [ErrRefused] or [*api.Problem] is the last thing that is yielded.
+// but one whose picture came after it, and of a session none that is older than one before it. [ErrRefused], [ErrToken] or
+// [*api.Problem] is the last thing that is yielded.
+//
+// A token that was never taken ends the scenes with [ErrToken]. One that was, and is not any more, does not: as soon as
+// [Options].Token gives another one it is tried; the same one is after 30 s to 45 s.
 func (c *Client) Scenes(ctx context.Context, sources ...string) iter.Seq2[*api.Message, error] {
 	return func(yield func(*api.Message, error) bool) {
 		for event, err := range c.Events(ctx, api.Watch{Sources: sources}) {
@@ -65,12 +69,14 @@ func (c *Client) Events(ctx context.Context, watch api.Watch) iter.Seq2[Event, e
 		}
 		watch.PartBytes = 0
 		s := &stream{client: c, watch: watch, yield: yield, seen: map[string]seen{}}
+		known := false // the gateway took a token, or wanted none
 		for wait := firstWait; ; {
 			heard, err := s.connection(ctx)
+			known = known || heard
 			switch {
 			case ctx.Err() != nil || errors.Is(err, errEnough):
 				return
-			case final(err):
+			case final(err, known):
 				yield(Event{}, err)
 				return
 			case !yield(Event{Lost: err}, nil):
@@ -79,7 +85,13 @@ func (c *Client) Events(ctx context.Context, watch api.Watch) iter.Seq2[Event, e
 			if heard {
 				wait = firstWait
 			}
-			if !sleep(ctx, pause(wait, err)) {
+			on := true
+			if errors.Is(err, ErrToken) {
+				on = c.awaitToken(ctx, s.token, heard, wait)
+			} else {
+				on = sleep(ctx, pause(wait, err))
+			}
+			if !on {
 				return
 			}
 			wait = min(2*wait, longWait)
@@ -90,8 +102,11 @@ func (c *Client) Events(ctx context.Context, watch api.Watch) iter.Seq2[Event, e
 // errEnough ends a connection: the loop over the scenes was left.
 var errEnough = errors.New("enough")
 
-// final tells a refusal from a failure.
-func final(err error) bool {
+// final tells a refusal from a failure. known says that the gateway was heard before: then another token may come.
+func final(err error, known bool) bool {
+	if errors.Is(err, ErrToken) {
+		return !known
+	}
 	var p *api.Problem
 	if errors.As(err, &p) {
 		return p.Status >= 200 && p.Status < 500 && p.Status != http.StatusTooManyRequests && p.Status != http.StatusRequestTimeout
@@ -126,6 +141,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 type stream struct {
 	client  *Client
 	watch   api.Watch
+	token   string // that was sent last
 	yield   func(Event, error) bool
 	seen    map[string]seen // by source
 	dropped uint64          // over the connections before this one
@@ -145,7 +161,11 @@ type seen struct {
 // connection yields what one connection brings. heard says that it brought something. errEnough is returned when no more is
 // wanted.
 func (s *stream) connection(ctx context.Context) (heard bool, err error) {
-	conn, err := s.client.open(ctx, s.watch)
+	s.token, err = s.client.token()
+	if err != nil {
+		return false, err
+	}
+	conn, err := s.client.open(ctx, s.token, s.watch)
 	if err != nil {
 		return false, err
 	}
@@ -181,24 +201,32 @@ func (s *stream) connection(ctx context.Context) (heard bool, err error) {
 
 func refusal(err error) error {
 	var end websocket.CloseError
-	if errors.As(err, &end) && end.Code == websocket.StatusPolicyViolation {
+	if !errors.As(err, &end) {
+		return err
+	}
+	if end.Code == websocket.StatusPolicyViolation {
 		return fmt.Errorf("%w: %s", ErrRefused, api.Printable(end.Reason))
+	}
+	if no := closed(end); no != nil {
+		return no
 	}
 	return err
 }
 
 // open connects and says what is wanted.
-func (c *Client) open(ctx context.Context, watch api.Watch) (*websocket.Conn, error) {
+func (c *Client) open(ctx context.Context, token string, watch api.Watch) (*websocket.Conn, error) {
 	ask, err := json.Marshal(watch)
 	if err != nil {
 		return nil, err
 	}
 	within, cancel := context.WithTimeout(ctx, dialWithin)
 	defer cancel()
-	conn, response, err := websocket.Dial(within, c.address("/ws"), &websocket.DialOptions{HTTPClient: c.http, CompressionMode: websocket.CompressionDisabled})
+	options := &websocket.DialOptions{HTTPClient: c.http, HTTPHeader: http.Header{}, CompressionMode: websocket.CompressionDisabled}
+	authorize(options.HTTPHeader, token)
+	conn, response, err := websocket.Dial(within, c.address("/ws"), options)
 	if err != nil {
 		if response != nil && response.StatusCode != http.StatusSwitchingProtocols {
-			return nil, problem(response)
+			return nil, refused(problem(response))
 		}
 		return nil, err
 	}

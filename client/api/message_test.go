@@ -146,3 +146,14 @@ func FuzzParseMessage(f *testing.F) {
 		}
 	})
 }
+
+func FuzzParseCaller(f *testing.F) {
+	f.Add([]byte(`{"name":"wall","may":["view"],"sources":["cam*"],"expires":"2027-01-31T00:00:00Z"}`))
+	f.Add([]byte(`{"name":"anonymous","may":[],"sources":null,"expires":"soon"}`))
+	f.Add([]byte(`{"may":` + strings.Repeat("[", 100)))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if caller, err := api.ParseCaller(data); (caller == nil) != errors.Is(err, api.ErrMessage) {
+			t.Errorf("%+v, %v", caller, err)
+		}
+	})
+}

@@ -1,5 +1,5 @@
 // Near prints the nearest thing in each scene of a source: near SOURCE. The gateway is $SPATIALFLOW_GATEWAY, or
-// http://127.0.0.1:8000.
+// http://127.0.0.1:8000; the token that it wants is in the file $SPATIALFLOW_TOKEN_FILE.
 package main
 
 import (
@@ -28,7 +28,11 @@ func main() {
 }
 
 func near(ctx context.Context, address, source string, out io.Writer) error {
-	gateway, err := client.Dial(ctx, address, client.Options{})
+	options := client.Options{}
+	if file := os.Getenv("SPATIALFLOW_TOKEN_FILE"); file != "" {
+		options.Token = client.TokenFile(file)
+	}
+	gateway, err := client.Dial(ctx, address, options)
 	if err != nil {
 		return err
 	}
