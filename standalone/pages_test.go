@@ -12,6 +12,7 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 )
 
 const axeVersion = "4.14.1" // as build/install.sh has it
@@ -90,6 +91,15 @@ func TestPages(t *testing.T) {
 	look(true, 390, 844)
 	await(`innerWidth === 390`) // the layout follows
 	take("phone")
+	token := func(name string) {
+		t.Helper()
+		ask[bool](t, page, `(document.getElementById("sign").click(), document.getElementById("access-says").textContent = "This gateway asks for a token.", true)`)
+		await(`document.getElementById("access").open`)
+		take(name)
+		press(kb.Escape)
+		await(`!document.getElementById("access").open`)
+	}
+	token("token-phone")
 	look(true, 1280, 900)
 	take("light")
 	if err := chromedp.Do(page, chromedp.Navigate(base+"/status")); err != nil {
@@ -103,6 +113,7 @@ func TestPages(t *testing.T) {
 		await(`document.querySelector("#configured [data-source=more] .state.running")`)
 	}
 	take("status")
+	token("token")
 	look(true, 390, 844)
 	take("status-phone")
 }

@@ -1,5 +1,6 @@
 // The viewer page: the newest scene of one source, or of all.
 
+import { access } from "./access.js";
 import { colorMaps } from "./colors.js";
 import { drawScale } from "./draw.js";
 import { Grid } from "./grid.js";
@@ -55,12 +56,13 @@ const stream = new Stream({
     refused = reason;
     showConnection();
   },
-});
+  denied: (reason) => access.deny(reason),
+}, () => access.token);
 
 function showConnection() {
   const words = {
     open: data.adapted ? `connected; slow link, pictures ${data.adapted} wide` : "connected",
-    refused: `refused: ${refused}`, paused: "paused while hidden",
+    refused: `refused: ${refused}`, paused: "paused while hidden", denied: "no token",
   };
   const text = words[data.connection] ?? data.connection, node = $("connection").lastElementChild;
   if (node.textContent !== text) node.textContent = text;
@@ -116,6 +118,12 @@ function forget() {
   for (const id of ["snapshot", "json"]) $(id).disabled = true;
   $("empty").hidden = false;
   $("notice").hidden = true;
+}
+
+/** Keeps a connection while the page is seen. */
+function follow() {
+  if (document.hidden) stream.pause();
+  else stream.start();
 }
 
 /** Shows one source, or, in the grid, all. What is drawn goes along: the gateway sends no scene again. */
@@ -201,7 +209,7 @@ const shortcuts = {
 
 addEventListener("keydown", (event) => {
   const { key, target, ctrlKey, metaKey, altKey } = event;
-  if (ctrlKey || metaKey || altKey || $("help").open || !$("shortcuts").checked) return;
+  if (ctrlKey || metaKey || altKey || document.querySelector("dialog[open]") || !$("shortcuts").checked) return;
   if (target.matches("select, input:not([type=checkbox], [type=radio])")) return; // letters choose there
   const act = shortcuts[key.toLowerCase()];
   if (!act) return;
@@ -230,7 +238,20 @@ $("json").addEventListener("click", () => save(new Blob([sceneJSON(screen.curren
 $("keys").addEventListener("click", () => $("help").showModal());
 addEventListener("resize", () => screen.redraw());
 addEventListener("hashchange", () => choose(sourceInAddress()));
-document.addEventListener("visibilitychange", () => (document.hidden ? stream.pause() : stream.start()));
+document.addEventListener("visibilitychange", () => !access.denied && follow());
+access.addEventListener("denied", () => {
+  stream.pause("denied");
+  sources = watched = [];
+  chosen = sourceInAddress();
+  grid.clear();
+  forget();
+  showState();
+  stream.watch(chosen ? [chosen] : []);
+});
+access.addEventListener("granted", () => {
+  stream.pause(); // what it has may be another's
+  follow();
+});
 setInterval(() => say("rate", screen.current ? screen.rate().toFixed(1) : "–"), 500);
 
 data.layout = layout;
@@ -238,5 +259,4 @@ drawScale($("scale"), $("colormap").value);
 say("opacity-value", `${$("opacity").value} %`);
 showState();
 stream.watch(chosen ? [chosen] : []);
-if (document.hidden) stream.pause();
-else stream.start();
+access.start();

@@ -1,5 +1,6 @@
 // The part of the status page about sources that are configured at run time: shows them, and where the gateway lets them be, adds and removes them.
 
+import { access } from "./access.js";
 import { fill, make, state } from "./status.js";
 
 const every = 1000; // ms
@@ -17,7 +18,9 @@ function row(s, managed) {
   };
 }
 
-function show({ managed, allowed, configured }) {
+function show({ managed: on, allowed, configured }) {
+  const managed = on && access.may("manage");
+  if (on && !managed) access.offer();
   $("configured-section").hidden = !managed && configured.length === 0;
   fill("configured", configured.map((s) => row(s, managed)), "None is configured.");
   $("configure").hidden = !managed;
@@ -33,7 +36,7 @@ function say(text) {
 async function send(method, name, body) {
   say("");
   try {
-    const answer = await fetch(`api/v1/sources/${encodeURIComponent(name)}`, { method, body, headers: body ? { "Content-Type": "application/json" } : {}, signal: AbortSignal.timeout(5000) });
+    const answer = await access.fetch(`api/v1/sources/${encodeURIComponent(name)}`, { method, body, headers: body ? { "Content-Type": "application/json" } : {}, signal: AbortSignal.timeout(5000) });
     if (!answer.ok) say((await answer.json()).error);
     await ask();
     return answer.ok;
@@ -58,16 +61,23 @@ $("configured").addEventListener("click", (event) => {
 });
 
 async function ask() {
-  if (document.hidden) return;
+  if (document.hidden || access.denied || !access.may("view")) return;
   try {
-    const answer = await fetch("api/v1/sources", { signal: AbortSignal.timeout(2000) });
-    if (answer.ok) show(await answer.json());
+    const answer = await access.fetch("api/v1/sources", { signal: AbortSignal.timeout(2000) });
+    const said = await answer.json();
+    if (answer.ok && !access.denied) show(said);
   } catch {
     // the page says so at its top
   }
 }
 
+access.addEventListener("denied", () => {
+  $("configured-section").hidden = true;
+  $("configured").tBodies[0].replaceChildren();
+});
+
 async function run() {
+  await access.ready;
   for (;;) {
     await ask();
     await new Promise((done) => setTimeout(done, every));

@@ -1,5 +1,7 @@
 // The status page: asks, more than twice a second, how everything does, and shows it.
 
+import { access } from "./access.js";
+
 const every = 400; // ms
 const $ = (id) => document.getElementById(id);
 
@@ -152,27 +154,39 @@ function show(status) {
 
 function connection(name) {
   document.body.dataset.connection = name;
-  const words = { open: "up to date", reconnecting: "the gateway does not answer" }[name];
+  const words = { open: "up to date", reconnecting: "the gateway does not answer", denied: "no token" }[name];
   if ($("connection").lastElementChild.textContent !== words) $("connection").lastElementChild.textContent = words;
 }
 
 async function ask() {
-  if (document.hidden) return;
+  if (document.hidden || access.denied) return;
   try {
-    const answer = await fetch("api/v1/status", { signal: AbortSignal.timeout(2000) });
+    const answer = await access.fetch("api/v1/status", { signal: AbortSignal.timeout(2000) }, true);
+    if (access.denied) return;
     if (!answer.ok) throw new Error(`${answer.status}`);
-    show(await answer.json());
+    const status = await answer.json();
+    if (access.denied) return;
+    show(status);
     connection("open");
   } catch (error) {
+    if (access.denied || error.name === "AbortError") return; // it was asked with another token
     console.warn("status", error);
     connection("reconnecting");
   }
 }
 
+access.addEventListener("denied", () => {
+  connection("denied");
+  for (const id of ["groups", "stages", "gateway", "nats-connection"]) $(id).replaceChildren();
+  for (const id of ["sources", "services", "streams"]) $(id).tBodies[0].replaceChildren();
+});
+
 async function run() {
+  await access.ready;
   for (;;) {
     await ask();
     await new Promise((done) => setTimeout(done, every));
   }
 }
+access.start();
 run();

@@ -1,6 +1,7 @@
 // The websocket: connects, connects again, pauses while the page is hidden, puts scenes together and takes them apart.
 
 const firstWait = 400, longestWait = 10000; // ms between tries
+const unauthorized = 3000, forbidden = 3003; // codes: without a good token, or without one for this, it is no use to come again
 const restarted = 1012, restartWait = 3000; // code, and ms: the viewers of a gateway that restarts do not come back all at once
 const silence = 5000; // ms: a status comes every 2 s, and over a slow link the parts of a scene, so the connection is dead
 const wants = { adapt: true, part_bytes: 16384 }; // pictures that the link bears, in parts that are seen to come
@@ -60,8 +61,12 @@ export class Parts {
 /** Stream keeps a connection to the gateway for the sources that are watched. */
 export class Stream {
   #socket = null; #timer = 0; #watchdog = 0; #wait = firstWait; #sources = []; #parts = new Parts();
-  /** @param {{scene: Function, status: Function, connection: Function}} told */
-  constructor(told) { this.told = told; }
+  /**
+   * @param {{scene: Function, status: Function, connection: Function, denied: Function}} told denied gets the gateway's word for why, and no
+   * other try follows by itself
+   * @param {() => string} token the one to send first; none: an empty text
+   */
+  constructor(told, token) { Object.assign(this, { told, token }); }
 
   /** An empty list is every source. */
   watch(sources) {
@@ -69,17 +74,20 @@ export class Stream {
     if (this.#socket?.readyState === WebSocket.OPEN) this.#ask();
   }
 
-  #ask() { this.#socket.send(JSON.stringify({ sources: this.#sources, ...wants })); }
+  #ask(first = false) {
+    const token = first ? this.token() : "";
+    this.#socket.send(JSON.stringify({ ...(token && { token }), sources: this.#sources, ...wants }));
+  }
 
   start() {
     if (!this.#socket && !this.#timer) this.#connect(false);
   }
 
-  pause() {
+  pause(state = "paused") {
     clearTimeout(this.#timer);
     this.#timer = 0;
     this.#drop(1000);
-    this.told.connection("paused");
+    this.told.connection(state);
   }
 
   #connect(again) {
@@ -94,7 +102,7 @@ export class Stream {
     this.#alive();
     socket.onopen = () => {
       this.#alive();
-      this.#ask();
+      this.#ask(true);
     };
     socket.onmessage = ({ data }) => {
       this.#alive();
@@ -111,7 +119,9 @@ export class Stream {
       }
     };
     socket.onclose = ({ code, reason }) => {
-      if (this.#socket === socket) this.#retry(code === 1008 ? reason : "", code === restarted ? restartWait * Math.random() : 0);
+      if (this.#socket !== socket) return;
+      if (code === unauthorized || code === forbidden) return this.told.denied(reason.split(":")[0] || (code === forbidden ? "not_allowed" : "token_wrong"));
+      this.#retry(code === 1008 ? reason : "", code === restarted ? restartWait * Math.random() : 0);
     };
   }
 
