@@ -39,7 +39,7 @@ gateway live predict overview manage rest
 gateway/rest live predict overview manage web rest/reference still
 gateway/live live/pace live/smaller live/socket still
 gateway/overview live
-gateway/smoke live predict
+gateway/smoke credentials live predict
 workers detect depth model engine picture
 workers/detect model engine picture
 workers/depth model engine picture

@@ -20,6 +20,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/client/label"
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/gateway/credentials"
 	"github.com/spatial-flow/spatial-flow/producer"
 	"github.com/spatial-flow/spatial-flow/standalone/drawing"
 	"github.com/spatial-flow/spatial-flow/standalone/stdio"
@@ -32,6 +33,8 @@ type Predict struct {
 	Out      string   `short:"o" placeholder:"PATH" help:"Draw the boxes and, beside the picture, the depth heat map: into this file, .jpg or .png, or, of several pictures, into this folder."`
 
 	Gateway string `env:"-" placeholder:"URL" help:"Ask a gateway, as http://127.0.0.1:8000, whose models then answer (--confidence holds beside theirs), instead of the models here."`
+
+	credentials.Flags `group:"Gateway:"`
 
 	Models `group:"Models:"`
 }
@@ -135,8 +138,12 @@ type looked struct {
 
 func (p *Predict) asked(log *slog.Logger) (asked, error) {
 	if p.Gateway != "" {
-		gateway, err := client.New(p.Gateway, client.Options{})
-		return askedGateway{gateway, client.Question{Confidence: p.Confidence, Depth: p.Out != ""}}, err
+		options, err := p.Options()
+		if err != nil {
+			return nil, err
+		}
+		gateway, err := client.New(p.Gateway, options)
+		return askedGateway{gateway, p.Flags, client.Question{Confidence: p.Confidence, Depth: p.Out != ""}}, err
 	}
 	return p.openHere(log)
 }

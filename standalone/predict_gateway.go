@@ -13,6 +13,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/clock"
+	"github.com/spatial-flow/spatial-flow/gateway/credentials"
 	"github.com/spatial-flow/spatial-flow/producer"
 	"github.com/spatial-flow/spatial-flow/standalone/drawing"
 )
@@ -20,6 +21,7 @@ import (
 // askedGateway are the models behind a gateway.
 type askedGateway struct {
 	gateway *client.Client
+	given   credentials.Flags
 	ask     client.Question
 }
 
@@ -47,7 +49,7 @@ func (g askedGateway) look(ctx context.Context, path string) (l looked, err erro
 		l.scene.Errors = map[string]string{"predict": no.Detail}
 		return l, nil
 	case err != nil:
-		return l, fmt.Errorf("ask about %s: %w", path, err)
+		return l, fmt.Errorf("ask about %s: %w", path, g.given.Explain(err))
 	}
 	if l.scene = answer.Scene; answer.Depth != nil {
 		l.depth = &drawing.Map{Map: &answer.Depth.Map, Range: answer.Depth.Range}
@@ -63,7 +65,7 @@ func (g askedGateway) until(ctx context.Context, data []byte) (*api.PictureScene
 	for begun := time.Now(); ; {
 		answer, err := g.gateway.Predict(ctx, data, g.ask)
 		var no *api.Problem
-		if !errors.As(err, &no) || no.Status != http.StatusServiceUnavailable || time.Since(begun) > busyFor {
+		if !errors.As(err, &no) || no.Status != http.StatusServiceUnavailable && no.Status != http.StatusTooManyRequests || time.Since(begun) > busyFor {
 			return answer, err
 		}
 		if !clock.Sleep(ctx, clock.Jitter(min(max(no.RetryAfter, time.Second/4), busyAtMost))) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/client/label"
+	"github.com/spatial-flow/spatial-flow/gateway/credentials"
 	"github.com/spatial-flow/spatial-flow/standalone/drawing"
 	"github.com/spatial-flow/spatial-flow/standalone/stdio"
 )
@@ -29,6 +30,8 @@ type Watch struct {
 	FPS      float64       `name:"fps" default:"0" help:"Pictures a second of --out; 0: of a file its own, else 25. A live source keeps its time."`
 	Frames   uint64        `placeholder:"N" help:"End after so many scenes."`
 	Duration time.Duration `placeholder:"T" help:"End after this time (20s, 5m)."`
+
+	credentials.Flags `group:"Gateway:"`
 
 	Models `group:"Models, for a file:"`
 }

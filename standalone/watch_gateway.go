@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/client"
 	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/flow/clock"
+	"github.com/spatial-flow/spatial-flow/gateway/credentials"
 	"github.com/spatial-flow/spatial-flow/standalone/drawing"
 )
 
@@ -30,7 +32,11 @@ func (w *Watch) watchGateway(ctx context.Context, s *show) error {
 		ctx, cancel = context.WithTimeout(ctx, w.Duration)
 		defer cancel()
 	}
-	gateway, err := client.New(w.Gateway, client.Options{})
+	options, err := w.Options()
+	if err != nil {
+		return err
+	}
+	gateway, err := client.New(w.Gateway, options)
 	if err != nil {
 		return err
 	}
@@ -44,7 +50,7 @@ func (w *Watch) watchGateway(ctx context.Context, s *show) error {
 	if errors.Is(err, errWatched) {
 		return nil
 	}
-	return err
+	return w.Explain(err)
 }
 
 // watched is what was seen of a gateway.
@@ -121,6 +127,10 @@ func (c *watched) follow(ctx context.Context, gateway *client.Client) error {
 
 // again says once that the gateway is asked again; one that was never heard is not.
 func (c *watched) again(err error) error {
+	var no *api.Problem
+	if !c.heard && (credentials.Final(err) || errors.As(err, &no) && no.Status == http.StatusForbidden) { // there is one
+		return fmt.Errorf("watch %s: %w", c.w.Gateway, err)
+	}
 	if !c.heard {
 		return fmt.Errorf("watch %s: %w (is a gateway there? spatialflow up and make demo start one)", c.w.Gateway, err)
 	}

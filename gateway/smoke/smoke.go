@@ -23,6 +23,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/flow/clock"
 	"github.com/spatial-flow/spatial-flow/flow/service"
+	"github.com/spatial-flow/spatial-flow/gateway/credentials"
 )
 
 // ErrSmoke is returned when a deployment does not do what it is for.
@@ -39,9 +40,10 @@ const (
 type Command struct {
 	service.Connection
 	service.Logging
+	credentials.Flags
 	Gateway string        `default:"http://127.0.0.1:8000" help:"Where the gateway is."`
 	Source  string        `default:"smoke" help:"Name of the source that the picture is published as."`
-	Timeout time.Duration `default:"2m" help:"How long all of it may take; what fails meanwhile is tried again."`
+	Timeout time.Duration `default:"2m" help:"How long all of it may take; what fails meanwhile is tried again, but for a token or a certificate that is not good."`
 }
 
 // Validate returns an error, naming the flag, when the settings can't be meant.
@@ -73,7 +75,11 @@ func (c *Command) Run(ctx context.Context, out, log io.Writer) error {
 	if err != nil {
 		return err
 	}
-	gateway, err := client.New(c.Gateway, client.Options{})
+	options, err := c.Options()
+	if err != nil {
+		return err
+	}
+	gateway, err := client.New(c.Gateway, options)
 	if err != nil {
 		return err
 	}
@@ -92,11 +98,11 @@ func (c *Command) Run(ctx context.Context, out, log io.Writer) error {
 	} {
 		begin := time.Now()
 		saw, err := step.do(ctx)
-		for err != nil && clock.Sleep(ctx, retryEvery) {
+		for err != nil && !credentials.Final(err) && clock.Sleep(ctx, retryEvery) {
 			saw, err = step.do(ctx)
 		}
 		if err != nil {
-			return fmt.Errorf("%w: %s: %w", ErrSmoke, step.name, err)
+			return fmt.Errorf("%w: %s: %w", ErrSmoke, step.name, c.Explain(err))
 		}
 		fmt.Fprintf(out, "ok  %-18s %s (%v)\n", step.name, saw, time.Since(begin).Round(time.Millisecond))
 	}
