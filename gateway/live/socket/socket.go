@@ -1,9 +1,10 @@
-// Package socket writes websocket messages of several parts, as they lie in memory and with one system call, to viewers of
-// whom some are slow.
+// Package socket writes websocket messages of several parts, as they lie in memory and with one system call (or, by TLS, with one
+// for each record), to viewers of whom some are slow.
 package socket
 
 import (
 	"bufio"
+	"crypto/tls"
 	"encoding/binary"
 	"fmt"
 	"net"
@@ -22,6 +23,8 @@ const (
 	chunk = 64 << 10
 	// unsent is how many bytes may wait in the kernel beyond what is on its way: what waits there can't be overtaken.
 	unsent = 64 << 10
+	// record is how many bytes a record of TLS holds.
+	record = 16 << 10
 	// controlSize holds a frame of the websocket's own, so that each comes to Write whole.
 	controlSize = 256
 	// mostWaiting bounds the frames of the websocket's own that wait for a message to end, in bytes.
@@ -63,7 +66,11 @@ func (t *taker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("take the connection over: %w", err)
 	}
-	if tcp, ok := conn.(*net.TCPConn); ok {
+	below := conn
+	if secure, ok := conn.(*tls.Conn); ok {
+		below = secure.NetConn()
+	}
+	if tcp, ok := below.(*net.TCPConn); ok {
 		limitUnsent(tcp, unsent)
 	}
 	t.socket.Conn = conn
@@ -182,10 +189,27 @@ func (s *Socket) frame(opcode byte, final bool, n int, parts *[][]byte) error {
 	if err := s.SetWriteDeadline(time.Now().Add(s.within)); err != nil {
 		return err
 	}
-	out := s.out // is used up
-	_, err := out.WriteTo(s.Conn)
-	return err
+	return s.flush()
 }
+
+// flush writes out: where there is no TLS, as it lies in memory.
+func (s *Socket) flush() error {
+	if _, plain := s.Conn.(*net.TCPConn); plain {
+		out := s.out // is used up
+		_, err := out.WriteTo(s.Conn)
+		return err
+	}
+	w := records.Get().(*bufio.Writer)
+	defer func() { w.Reset(nil); records.Put(w) }()
+	w.Reset(s.Conn)
+	for _, part := range s.out {
+		_, _ = w.Write(part) // Flush says it again
+	}
+	return w.Flush()
+}
+
+// records gather what TLS else makes a record, and a system call, of for each part.
+var records = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, record) }}
 
 // cut moves the first n bytes of the parts to out.
 func (s *Socket) cut(parts *[][]byte, n int) {

@@ -22,10 +22,10 @@ import (
 const patience = 20 * time.Second
 
 // pair is a viewer's connection and the gateway's end of it.
-func pair(t *testing.T, within time.Duration) (viewer, conn *websocket.Conn, out *socket.Socket) {
+func pair(t *testing.T, within time.Duration, secure bool) (viewer, conn *websocket.Conn, out *socket.Socket) {
 	t.Helper()
 	ready, done := make(chan struct{}), make(chan struct{})
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var err error
 		if conn, out, err = socket.Accept(w, r, &websocket.AcceptOptions{CompressionMode: websocket.CompressionDisabled}, within); err != nil {
 			t.Error(err)
@@ -33,9 +33,14 @@ func pair(t *testing.T, within time.Duration) (viewer, conn *websocket.Conn, out
 		close(ready)
 		<-done
 	}))
+	if secure {
+		server.StartTLS()
+	} else {
+		server.Start()
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
-	viewer, _, err := websocket.Dial(ctx, server.URL, nil)
+	viewer, _, err := websocket.Dial(ctx, server.URL, &websocket.DialOptions{HTTPClient: server.Client()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +66,13 @@ func noise(n int) []byte {
 // What is sent in parts comes whole, in as many messages as are asked for, while the viewer pings all the time.
 func TestSend(t *testing.T) {
 	t.Parallel()
-	viewer, conn, out := pair(t, patience)
+	for _, secure := range []bool{false, true} {
+		t.Run(fmt.Sprintf("TLS=%t", secure), func(t *testing.T) { t.Parallel(); send(t, secure) })
+	}
+}
+
+func send(t *testing.T, secure bool) {
+	viewer, conn, out := pair(t, patience, secure)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	go func() { _, _, _ = conn.Read(ctx) }() // answers pings
@@ -120,10 +131,11 @@ func TestSend(t *testing.T) {
 func TestSlowViewers(t *testing.T) {
 	t.Parallel()
 	const within = 2 * time.Second // a busy machine stands still for less
-	for _, reads := range []bool{true, false} {
-		t.Run(fmt.Sprintf("reads=%t", reads), func(t *testing.T) {
+	for _, test := range []struct{ reads, secure bool }{{true, false}, {false, false}, {true, true}, {false, true}} {
+		reads := test.reads
+		t.Run(fmt.Sprintf("reads=%t,TLS=%t", reads, test.secure), func(t *testing.T) {
 			t.Parallel()
-			viewer, _, out := pair(t, within)
+			viewer, _, out := pair(t, within, test.secure)
 			if reads {
 				go func() {
 					_, reader, err := viewer.Reader(t.Context())
@@ -147,7 +159,7 @@ func TestSlowViewers(t *testing.T) {
 
 func TestNothingFollowsTheClosing(t *testing.T) {
 	t.Parallel()
-	viewer, conn, out := pair(t, patience)
+	viewer, conn, out := pair(t, patience, false)
 	go func() { _ = conn.Close(websocket.StatusGoingAway, "") }()
 	if _, _, err := viewer.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusGoingAway {
 		t.Fatal(err)
