@@ -57,10 +57,14 @@ func (c *console) complaints(away bool) []string {
 	})
 }
 
-func newBrowser(t *testing.T) browser {
+// newBrowser starts one; flags are further ones of it, name, value, name, value…
+func newBrowser(t *testing.T, flags ...string) browser {
 	t.Helper()
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox, chromedp.WindowSize(1280, 900),
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true))
+	for i := 0; i+1 < len(flags); i += 2 {
+		options = append(options, chromedp.Flag(flags[i], flags[i+1]))
+	}
 	path := os.Getenv("CHROMIUM")
 	if path == "" {
 		path = "chromium"

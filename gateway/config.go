@@ -5,6 +5,7 @@ import (
 	"net"
 	"path"
 
+	"github.com/spatial-flow/spatial-flow/flow/telemetry"
 	"github.com/spatial-flow/spatial-flow/gateway/live"
 	"github.com/spatial-flow/spatial-flow/gateway/manage"
 	"github.com/spatial-flow/spatial-flow/gateway/predict"
@@ -16,7 +17,15 @@ type Reached struct {
 	Hosts   []string `placeholder:"HOST" help:"Names, with or without a port, by which the gateway may be called, beside addresses and localhost, as viewer.example.org; * stands for any part of a name. Others are refused, so that no page whose name was made to resolve to the gateway reads anything."`
 	Origins []string `placeholder:"HOST" help:"Hosts, besides the gateway's own, whose pages may open the websocket and post pictures, and by whose names it may be called too (behind a proxy); * stands for any part of a name."`
 
+	TLSCert string `name:"tls-cert" placeholder:"FILE" help:"Certificate of --http (PEM, those of its issuers after it): the gateway is reached by https alone then. Read again when it changes."`
+	TLSKey  string `name:"tls-key" placeholder:"FILE" help:"Key of --tls-cert (PEM)."`
+
 	Manage manage.Config `embed:""`
+}
+
+// TLS is the certificate's files.
+func (r Reached) TLS() telemetry.TLSFiles {
+	return telemetry.TLSFiles{Cert: r.TLSCert, Key: r.TLSKey}
 }
 
 // Config is the gateway's settings.
@@ -41,6 +50,9 @@ func (c Config) Validate() error {
 		if value < 1 {
 			return fmt.Errorf("%w: --%s %d must be above 0", ErrConfig, flag, value)
 		}
+	}
+	if err := c.TLS().Validate(); err != nil {
+		return fmt.Errorf("%w: --tls-cert, --tls-key: %w", ErrConfig, err)
 	}
 	if err := c.Manage.Validate(c.HTTP); err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)

@@ -69,13 +69,17 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 		defer api.Wait() // whatever is open after the grace ends with the work
 		defer stopWork()
 		defer g.live.Wait() // viewers are taken over from the server, which does not wait for them
-		return telemetry.ServeHTTP(serving, cfg.HTTP, api.Handler(serving, work), env.Log, predict.Grace, func(address net.Addr) {
-			close(listening)
-			env.Log.Debug("viewer page", "url", "http://"+address.String())
-			if cfg.Listening != nil {
-				cfg.Listening(address)
-			}
-		})
+		server := telemetry.Server{
+			Address: cfg.HTTP, TLS: cfg.TLS(), Handler: api.Handler(serving, work), Log: env.Log, Refuse: api.Refuse, Grace: predict.Grace,
+			Listening: func(address net.Addr) {
+				close(listening)
+				env.Log.Debug("viewer page", "url", cfg.TLS().Scheme()+"://"+address.String())
+				if cfg.Listening != nil {
+					cfg.Listening(address)
+				}
+			},
+		}
+		return server.Serve(serving)
 	})
 	return tasks.Wait()
 }

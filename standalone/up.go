@@ -12,6 +12,7 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/natsserver"
+	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/gateway"
 	"github.com/spatial-flow/spatial-flow/producer"
 	"github.com/spatial-flow/spatial-flow/standalone/pipeline"
@@ -29,7 +30,8 @@ type Up struct {
 
 	NATSListen string `name:"nats-listen" placeholder:"ADDRESS" help:"Address, as 127.0.0.1:4222, where the embedded NATS server is reached from outside, for nats pub --no-templates ingest.cam1 <picture.jpg; without it: nowhere. On a loopback address it asks for no password unless --nats-users says of whom; elsewhere it wants that."`
 	NATSUsers  string `name:"nats-users" placeholder:"FILE" type:"existingfile" help:"What spatialflow nats-config printed: its users, and what each may do, are those of --nats-listen, and so is its TLS."`
-	Admin      string `default:"127.0.0.1:8001" help:"Address of /metrics, /healthz, /readyz and, over the loopback address alone, /drain and /debug/pprof; empty: none."`
+
+	service.AdminAddress
 
 	DataDir  string        `placeholder:"DIR" help:"Where NATS stores; a temporary folder, removed at the end, when it is not given."`
 	Duration time.Duration `placeholder:"T" help:"Stop the sources after this time (20s, 5m), wait up to 30 s for what is under way, sum up, and end."`
@@ -54,7 +56,7 @@ func (u *Up) pipeline() (pipeline.Config, error) {
 	cfg.Producer.Capture, cfg.Producer.Ingest = u.Capture, !u.ExitWhenDone
 	cfg.Gateway.Reached = u.Reached
 	cfg.NATSUsers = u.NATSUsers
-	cfg.DataDir, cfg.NATSListen, cfg.Admin, cfg.Duration, cfg.SceneFile = u.DataDir, u.NATSListen, u.Admin, u.Duration, u.Scenes
+	cfg.DataDir, cfg.NATSListen, cfg.Admin, cfg.Duration, cfg.SceneFile = u.DataDir, u.NATSListen, u.AdminAddress, u.Duration, u.Scenes
 	switch {
 	case !natsserver.Listen(u.NATSListen).Loopback() && u.NATSUsers == "":
 		return cfg, fmt.Errorf("%w: --nats-listen %s is for other machines too, which would do as they like: say who may do what by --nats-users (spatialflow nats-config), or give a loopback address, as 127.0.0.1:4222", ErrUsage, u.NATSListen)

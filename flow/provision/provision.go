@@ -24,6 +24,7 @@ var ErrUsage = errors.New("usage")
 type Command struct {
 	service.Connection
 	service.Logging
+	service.AdminAddress
 	Off             []string      `placeholder:"GROUP" help:"Groups, of those named, that are left out: no frame waits for them."`
 	Groups          string        `placeholder:"JSON" xor:"groups" help:"List of the worker groups instead of detect and depth, as in docs/protocol.md: [{\"name\":\"detect\",\"slot\":1}, …] with task, need, off, retired, live_only, from. A group that is there and not named becomes off."`
 	GroupsFile      string        `placeholder:"FILE" xor:"groups" type:"existingfile" help:"File with that list."`
@@ -38,8 +39,7 @@ type Command struct {
 	LiveReplicas    int           `default:"0" help:"Copies of each live stream: 1 to --replicas; 0: as many as of the others."`
 	Timeout         time.Duration `default:"1m" help:"How long to wait for NATS, and for JetStream to do it."`
 	DryRun          bool          `xor:"how" help:"Print what would change, and change nothing."`
-	Watch           bool          `xor:"how" help:"Stay, make again what is removed, and raise the version of the messages once all read it. Several may: one at a time does."`
-	Admin           string        `default:"127.0.0.1:8001" help:"With --watch: address of /metrics, /healthz, /readyz and, over the loopback address alone, /drain and /debug/pprof; empty: none."`
+	Watch           bool          `xor:"how" help:"Stay, with an --admin address, make again what is removed, and raise the version of the messages once all read it. Several may: one at a time does."`
 }
 
 // Validate returns [ErrUsage] or [flow.ErrGroups], naming the flag, when the settings make no deployment.
@@ -122,7 +122,7 @@ func (c *Command) Run(ctx context.Context, out io.Writer, log io.Writer) error {
 		return err
 	}
 	if c.Watch {
-		return service.Serve(ctx, "provisioner", c.Connection, c.Admin, c.Logger(log).With("service", "provision"), func(ctx context.Context, env service.Env) error {
+		return service.Serve(ctx, "provisioner", c.Connection, c.AdminAddress, c.Logger(log).With("service", "provision"), func(ctx context.Context, env service.Env) error {
 			return c.watch(ctx, env, asked, out)
 		})
 	}

@@ -2,16 +2,9 @@ package service_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -24,6 +17,7 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/flow/service"
+	"github.com/spatial-flow/spatial-flow/flow/telemetry/tlstest"
 )
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -160,75 +154,13 @@ func firstClient(t *testing.T, s *server.Server) uint64 {
 	return connections.Conns[0].Cid
 }
 
-// authority signs certificates for a test.
-type authority struct {
-	t           *testing.T
-	folder      string
-	certificate *x509.Certificate
-	key         *ecdsa.PrivateKey
-	CA          string // file
-}
-
-func newAuthority(t *testing.T, name string) *authority {
-	t.Helper()
-	a := &authority{t: t, folder: t.TempDir()}
-	template := &x509.Certificate{Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
-	var data []byte
-	data, a.key = a.sign(template, nil)
-	var err error
-	if a.certificate, err = x509.ParseCertificate(data); err != nil {
-		t.Fatal(err)
-	}
-	a.CA = a.pem("ca", "CERTIFICATE", data)
-	return a
-}
-
-func (a *authority) sign(template *x509.Certificate, parent *x509.Certificate) ([]byte, *ecdsa.PrivateKey) {
-	a.t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	template.SerialNumber, template.NotBefore, template.NotAfter = big.NewInt(time.Now().UnixNano()), time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
-	signer := a.key
-	if parent == nil {
-		parent, signer = template, key
-	}
-	data, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return data, key
-}
-
-func (a *authority) pem(name, kind string, data []byte) string {
-	return write(a.t, filepath.Join(a.folder, name+".pem"), string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: data})))
-}
-
-// issue makes a certificate for a host, by its name or address.
-func (a *authority) issue(host string) (cert, key string) {
-	a.t.Helper()
-	template := &x509.Certificate{Subject: pkix.Name{CommonName: host}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}
-	if ip := net.ParseIP(host); ip != nil {
-		template.IPAddresses = []net.IP{ip}
-	} else {
-		template.DNSNames = []string{host}
-	}
-	data, private := a.sign(template, a.certificate)
-	encoded, err := x509.MarshalECPrivateKey(private)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return a.pem(host, "CERTIFICATE", data), a.pem(host+"-key", "EC PRIVATE KEY", encoded)
-}
-
 // TLS: a server whose certificate doesn't match is refused at once, with one line that says so; one that wants certificates gets them.
 func TestTLS(t *testing.T) {
 	t.Parallel()
-	right, wrong := newAuthority(t, "right"), newAuthority(t, "wrong")
-	cert, key := right.issue("127.0.0.1")
-	elsewhere, elsewhereKey := right.issue("nats.example.com")
-	own, ownKey := right.issue("fuser")
+	right, wrong := tlstest.New(t, "right"), tlstest.New(t, "wrong")
+	cert, key := right.Issue("127.0.0.1")
+	elsewhere, elsewhereKey := right.Issue("nats.example.com")
+	own, ownKey := right.Issue("fuser")
 	s := configure(t, "tls { cert_file: %q, key_file: %q }", cert, key)
 	demanding := configure(t, "tls { cert_file: %q, key_file: %q, ca_file: %q, verify: true }", cert, key, right.CA)
 	other := configure(t, "tls { cert_file: %q, key_file: %q }", elsewhere, elsewhereKey)
@@ -260,8 +192,8 @@ func TestTLS(t *testing.T) {
 	}
 	// A certificate that is changed is taken by the next connection.
 	b := connect(t, service.Connection{NATS: "nats://" + s.s.Addr().String(), NATSCA: right.CA})
-	next := newAuthority(t, "next")
-	cert, key = next.issue("127.0.0.1")
+	next := tlstest.New(t, "next")
+	cert, key = next.Issue("127.0.0.1")
 	both, err := os.ReadFile(next.CA)
 	if err != nil {
 		t.Fatal(err)

@@ -11,12 +11,14 @@ import (
 	"time"
 
 	"github.com/spatial-flow/spatial-flow/flow/clock"
+	"github.com/spatial-flow/spatial-flow/flow/telemetry"
 )
 
 // Healthy is the command `healthy`: it asks a program that runs whether it is, for containers without a shell or curl.
 type Healthy struct {
 	URL     string        `arg:"" optional:"" help:"What to ask; without it: /readyz at --admin of this machine."`
 	Admin   string        `default:"127.0.0.1:8001" help:"Admin address of the program that is asked."`
+	TLSCert string        `name:"admin-tls-cert" placeholder:"FILE" help:"The certificate (PEM) that the admin address has: it is asked by https, and no other certificate is taken."`
 	Timeout time.Duration `default:"3s" help:"How long the answer may take."`
 }
 
@@ -26,9 +28,9 @@ func (h Healthy) Ask(ctx context.Context) error {
 	defer cancel()
 	url := h.URL
 	if url == "" {
-		url = adminURL(h.Admin, "/readyz")
+		url = adminURL(h.Admin, h.TLSCert, "/readyz")
 	}
-	code, body, err := call(ctx, http.MethodGet, url)
+	code, body, err := call(ctx, h.TLSCert, http.MethodGet, url)
 	switch {
 	case err != nil:
 		return fmt.Errorf("%w: %w", ErrUnhealthy, err)
@@ -42,6 +44,7 @@ func (h Healthy) Ask(ctx context.Context) error {
 type Drain struct {
 	URL     string        `arg:"" optional:"" help:"Where to; without it: /drain at --admin of this machine."`
 	Admin   string        `default:"127.0.0.1:8001" help:"Admin address of the program that is stopped."`
+	TLSCert string        `name:"admin-tls-cert" placeholder:"FILE" help:"The certificate (PEM) that the admin address has: it is asked by https, and no other certificate is taken."`
 	Timeout time.Duration `default:"60s" help:"How long it may take to end."`
 }
 
@@ -51,9 +54,9 @@ func (d Drain) Stop(ctx context.Context) error {
 	defer cancel()
 	url := d.URL
 	if url == "" {
-		url = adminURL(d.Admin, "/drain")
+		url = adminURL(d.Admin, d.TLSCert, "/drain")
 	}
-	code, body, err := call(ctx, http.MethodPost, url)
+	code, body, err := call(ctx, d.TLSCert, http.MethodPost, url)
 	switch {
 	case err != nil:
 		return fmt.Errorf("%w: %w", ErrDrain, err)
@@ -61,7 +64,7 @@ func (d Drain) Stop(ctx context.Context) error {
 		return fmt.Errorf("%w: %s answers %d: %s", ErrDrain, url, code, body)
 	}
 	for err == nil && clock.Sleep(ctx, 100*time.Millisecond) { // the admin address is the last that ends
-		_, _, err = call(ctx, http.MethodGet, strings.TrimSuffix(url, "/drain")+"/healthz")
+		_, _, err = call(ctx, d.TLSCert, http.MethodGet, strings.TrimSuffix(url, "/drain")+"/healthz")
 	}
 	if ctx.Err() != nil {
 		return fmt.Errorf("%w: it still runs after %v", ErrDrain, d.Timeout)
@@ -69,8 +72,8 @@ func (d Drain) Stop(ctx context.Context) error {
 	return nil
 }
 
-// adminURL is where an admin address is reached from its own machine.
-func adminURL(address, path string) string {
+// adminURL is where an admin address, with a certificate or without, is reached from its own machine.
+func adminURL(address, cert, path string) string {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return address + path // which is refused by name
@@ -78,10 +81,10 @@ func adminURL(address, path string) string {
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	return "http://" + net.JoinHostPort(host, port) + path
+	return telemetry.TLSFiles{Cert: cert}.Scheme() + "://" + net.JoinHostPort(host, port) + path
 }
 
-func call(ctx context.Context, method, url string) (code int, body string, err error) {
+func call(ctx context.Context, cert, method, url string) (code int, body string, err error) {
 	if !strings.HasPrefix(url, "http://") && !strings.HasPrefix(url, "https://") {
 		return 0, "", fmt.Errorf("%q is no http:// address", url)
 	}
@@ -89,8 +92,13 @@ func call(ctx context.Context, method, url string) (code int, body string, err e
 	if err != nil {
 		return 0, "", err
 	}
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // an open connection would keep a draining program
-	answer, err := client.Do(r)
+	transport := &http.Transport{DisableKeepAlives: true} // an open connection would keep a draining program
+	if cert != "" {
+		if transport.TLSClientConfig, err = trust(cert); err != nil {
+			return 0, "", err
+		}
+	}
+	answer, err := (&http.Client{Transport: transport}).Do(r)
 	if err != nil {
 		return 0, "", err
 	}

@@ -15,10 +15,16 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/flow/telemetry"
+	"github.com/spatial-flow/spatial-flow/flow/telemetry/tlstest"
 )
 
 // admin is the admin address of a program that needs some time to end once it is drained.
 func admin(t *testing.T, ready bool, ends time.Duration) (address string) {
+	t.Helper()
+	return adminTLS(t, ready, ends, telemetry.TLSFiles{})
+}
+
+func adminTLS(t *testing.T, ready bool, ends time.Duration, files telemetry.TLSFiles) (address string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -28,7 +34,7 @@ func admin(t *testing.T, ready bool, ends time.Duration) (address string) {
 	l.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	var drained atomic.Bool
-	a := telemetry.Admin{Address: address, Gatherer: prometheus.NewRegistry(), Ready: func() bool { return ready && !drained.Load() }, Drain: func() {
+	a := telemetry.Admin{Address: address, TLS: files, Gatherer: prometheus.NewRegistry(), Ready: func() bool { return ready && !drained.Load() }, Drain: func() {
 		drained.Store(true)
 		time.AfterFunc(ends, cancel)
 	}}
@@ -68,6 +74,40 @@ func TestHealthy(t *testing.T) {
 		if one.says == "" && err != nil || one.says != "" && (!errors.Is(err, service.ErrUnhealthy) || !strings.Contains(err.Error(), one.says)) {
 			t.Errorf("%s: %v, want %q", name, err, one.says)
 		}
+	}
+}
+
+// Who is told the certificate of the admin address asks by TLS, and whoever has another one is not asked.
+func TestControlByTLS(t *testing.T) {
+	right := tlstest.New(t, "right")
+	cert, key := right.Issue("admin.example.org") // by no name of this machine
+	other, _ := tlstest.New(t, "other").Issue("admin.example.org")
+	address := adminTLS(t, true, 0, telemetry.TLSFiles{Cert: cert, Key: key})
+	plain := admin(t, true, 0)
+	for name, one := range map[string]struct {
+		ask  service.Healthy
+		says string // "": healthy
+	}{
+		"its certificate":       {service.Healthy{Admin: address, TLSCert: cert}, ""},
+		"a URL":                 {service.Healthy{URL: "https://" + address + "/healthz", TLSCert: cert}, ""},
+		"another certificate":   {service.Healthy{Admin: address, TLSCert: other}, "another certificate"},
+		"no certificate":        {service.Healthy{Admin: address}, "400"},
+		"a URL, no certificate": {service.Healthy{URL: "https://" + address + "/healthz"}, "x509"},
+		"a program without TLS": {service.Healthy{Admin: plain, TLSCert: cert}, "HTTP response to HTTPS client"},
+		"no file":               {service.Healthy{Admin: address, TLSCert: cert + "x"}, cert + "x"},
+		"a key":                 {service.Healthy{Admin: address, TLSCert: key}, "it begins with no certificate"},
+	} {
+		one.ask.Timeout = patience
+		err := one.ask.Ask(t.Context())
+		if one.says == "" && err != nil || one.says != "" && (!errors.Is(err, service.ErrUnhealthy) || !strings.Contains(err.Error(), one.says)) {
+			t.Errorf("%s: %v, want %q", name, err, one.says)
+		}
+	}
+	if err := (service.Drain{Admin: address, TLSCert: other, Timeout: patience}).Stop(t.Context()); !errors.Is(err, service.ErrDrain) {
+		t.Errorf("another program is drained: %v", err)
+	}
+	if err := (service.Drain{Admin: address, TLSCert: cert, Timeout: patience}).Stop(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -39,8 +39,8 @@ func Main[C any](name, description string, run Run[C]) {
 		Versioned
 		Connection
 		Logging
-		Admin  string `default:"127.0.0.1:8001" help:"Address of /metrics, /healthz, /readyz and, over the loopback address alone, /drain and /debug/pprof; empty: none."`
-		Config C      `embed:""`
+		AdminAddress
+		Config C `embed:""`
 	}
 	parser, err := Parser(name, fmt.Sprintf("%s\n\n%s healthy [URL] and %s drain [URL] ask and stop one that runs.", description, name, name), &cli)
 	if err != nil {
@@ -55,7 +55,7 @@ func Main[C any](name, description string, run Run[C]) {
 	if r, ok := any(cli.Config).(roled); ok {
 		role = r.Role()
 	}
-	err = runProgram(ctx, role, cli.Connection, cli.Admin, log, func(ctx context.Context, env Env) error {
+	err = runProgram(ctx, role, cli.Connection, cli.AdminAddress, log, func(ctx context.Context, env Env) error {
 		return run(ctx, cli.Config, env)
 	})
 	if task, ok := any(cli.Config).(stopper); ok && errors.Is(err, errNotBegun) {
@@ -106,7 +106,7 @@ var errNotBegun = errors.New("stopped before it began")
 
 // Serve runs what Main runs, for a command that has its flags parsed already; role names its connection. A stop while NATS is away
 // is no error.
-func Serve(ctx context.Context, role string, c Connection, admin string, log *slog.Logger, run func(context.Context, Env) error) error {
+func Serve(ctx context.Context, role string, c Connection, admin AdminAddress, log *slog.Logger, run func(context.Context, Env) error) error {
 	if err := runProgram(ctx, role, c, admin, log, run); !errors.Is(err, errNotBegun) {
 		return err
 	}
@@ -114,7 +114,7 @@ func Serve(ctx context.Context, role string, c Connection, admin string, log *sl
 }
 
 // runProgram connects, serves the admin address, and runs a service until ctx ends or it is drained.
-func runProgram(ctx context.Context, role string, c Connection, admin string, log *slog.Logger, run func(context.Context, Env) error) error {
+func runProgram(ctx context.Context, role string, c Connection, admin AdminAddress, log *slog.Logger, run func(context.Context, Env) error) error {
 	registry, health := prometheus.NewRegistry(), new(telemetry.Health)
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	ShowBuild(registry)
@@ -125,9 +125,12 @@ func runProgram(ctx context.Context, role string, c Connection, admin string, lo
 	defer context.AfterFunc(ctx, health.Drain)() // seen at once, while what is in hand is finished
 	tasks, alive := errgroup.WithContext(context.WithoutCancel(ctx))
 	alive, stopAdmin := context.WithCancel(alive)
-	if admin != "" { // also while NATS is away: not ready, and it says so
+	if admin.Admin != "" { // also while NATS is away: not ready, and it says so
 		tasks.Go(func() error {
-			if err := (telemetry.Admin{Address: admin, Gatherer: registry, Log: log, Ready: health.Ready, Drain: drain}).Serve(alive); err != nil {
+			answers := telemetry.Admin{
+				Address: admin.Admin, TLS: admin.TLS(), Gatherer: registry, Log: log, Ready: health.Ready, Drain: drain, Refused: telemetry.NewRefused(registry),
+			}
+			if err := answers.Serve(alive); err != nil {
 				return fmt.Errorf("--admin: %w", err)
 			}
 			return nil

@@ -21,15 +21,24 @@ const adminGrace = 2 * time.Second // for open requests, when the service has en
 // the loopback address alone, POST /drain and Go's profiles (/debug/pprof).
 type Admin struct {
 	Address  string
+	TLS      TLSFiles // none: without TLS
 	Gatherer prometheus.Gatherer
 	Log      *slog.Logger // nil: the default one
 	Ready    func() bool  // asked for each /readyz
 	Drain    func()       // begins what SIGTERM begins; it must return at once, and may be called again
+	// Refused, unless nil, is spatialflow_refused_total.
+	Refused *prometheus.CounterVec
 }
 
-// Serve answers until ctx ends.
+const doorAdmin = "admin" // of spatialflow_refused_total
+
+// Serve answers until ctx ends. [ErrCertificate] is returned at once when the files of TLS can't be used.
 func (a Admin) Serve(ctx context.Context) error {
-	return ServeHTTP(ctx, a.Address, a.handler(), cmp.Or(a.Log, slog.Default()), adminGrace, nil)
+	server := Server{Address: a.Address, TLS: a.TLS, Handler: a.handler(), Log: cmp.Or(a.Log, slog.Default()), Grace: adminGrace}
+	if a.Refused != nil {
+		server.Refuse = func(reason string) { a.Refused.WithLabelValues(doorAdmin, reason).Inc() }
+	}
+	return server.Serve(ctx)
 }
 
 func (a Admin) handler() http.Handler {

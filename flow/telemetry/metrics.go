@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"errors"
 	"runtime"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -32,12 +33,17 @@ func NewEndToEnd(registry prometheus.Registerer, to string, labels ...string) *p
 	return h
 }
 
-// NewRefused is the counter spatialflow_refused_total, by door and reason.
+// NewRefused is the counter spatialflow_refused_total, by door and reason; the one that the registry has, if it has it.
 func NewRefused(registry prometheus.Registerer) *prometheus.CounterVec {
 	c := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "spatialflow_refused_total", Help: "Bad input that was turned away.",
 	}, []string{"door", "reason"})
-	registry.MustRegister(c)
+	var there prometheus.AlreadyRegisteredError
+	if err := registry.Register(c); errors.As(err, &there) {
+		return there.ExistingCollector.(*prometheus.CounterVec)
+	} else if err != nil {
+		panic(err) // a mistake in the declaration
+	}
 	return c
 }
 

@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 )
@@ -15,37 +17,93 @@ import (
 // maxIdle is how many connections may be open without a request; the one that is idle longest makes room.
 const maxIdle = 512
 
-// ServeHTTP serves handler on address until ctx ends, then takes no more and gives open requests the time of grace. What net/http
-// has to say, as of a handler that panics, goes to log. listening, unless nil, is told the address that was bound, which matters
-// for port 0.
-func ServeHTTP(ctx context.Context, address string, handler http.Handler, log *slog.Logger, grace time.Duration, listening func(net.Addr)) error {
-	listener, err := net.Listen("tcp", address)
+// Server answers HTTP at an address.
+type Server struct {
+	Address string
+	TLS     TLSFiles // none: without TLS
+	Handler http.Handler
+	// Log gets what net/http has to say, as of a handler that panics.
+	Log *slog.Logger
+	// Refuse, unless nil, is told why somebody was turned away before there was a request, or that a certificate that has come can't be
+	// used: [ReasonHandshake], [ReasonCertificate].
+	Refuse func(reason string)
+	Grace  time.Duration // of open requests, when it ends
+	// Listening, unless nil, is told the address that was bound, which matters for port 0.
+	Listening func(net.Addr)
+}
+
+// Reasons of spatialflow_refused_total that every address has.
+const (
+	ReasonHandshake   = "handshake"   // of TLS: one that failed
+	ReasonCertificate = "certificate" // of TLS: files that have changed and can't be used
+)
+
+// Serve answers until ctx ends, then takes no more and gives open requests their grace. [ErrCertificate] is returned at once when the files
+// of TLS can't be used.
+func (s Server) Serve(ctx context.Context) error {
+	if s.Refuse == nil {
+		s.Refuse = func(string) {}
+	}
+	server := &http.Server{
+		Handler: s.Handler, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
+		HTTP2:    &http.HTTP2Config{WriteByteTimeout: 10 * time.Second},
+		ErrorLog: log.New(complaints{s.Log, s.Refuse}, "", 0), ConnState: newIdleConns(maxIdle).note,
+	}
+	if s.TLS.On() {
+		c, err := newCertificate(s.TLS, s.Log, func() { s.Refuse(ReasonCertificate) })
+		if err != nil {
+			return err
+		}
+		server.TLSConfig = c.config()
+	}
+	listener, err := net.Listen("tcp", s.Address)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	if listening != nil {
-		listening(listener.Addr())
-	}
-	server := &http.Server{
-		Handler: handler, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn), ConnState: newIdleConns(maxIdle).note,
+	if s.Listening != nil {
+		s.Listening(listener.Addr())
 	}
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
+	go func() {
+		if s.TLS.On() {
+			served <- server.ServeTLS(listener, "", "")
+		} else {
+			served <- server.Serve(listener)
+		}
+	}()
 	select {
 	case err := <-served:
-		return fmt.Errorf("serve %s: %w", address, err)
+		return fmt.Errorf("serve %s: %w", s.Address, err)
 	case <-ctx.Done():
 	}
-	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.Grace)
 	defer cancel()
 	if err := server.Shutdown(closing); err != nil {
 		server.Close()
 	}
 	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serve %s: %w", address, err)
+		return fmt.Errorf("serve %s: %w", s.Address, err)
 	}
 	return nil
+}
+
+// complaints are what net/http says. What anybody who connects can make it say is for those who look for it, and counted.
+type complaints struct {
+	log    *slog.Logger
+	refuse func(reason string)
+}
+
+func (c complaints) Write(line []byte) (int, error) {
+	level, text := slog.LevelWarn, strings.TrimSpace(string(line))
+	switch {
+	case strings.HasPrefix(text, "http: TLS handshake error"):
+		level = slog.LevelDebug
+		c.refuse(ReasonHandshake)
+	case strings.HasPrefix(text, "http2: ") && !strings.HasPrefix(text, "http2: panic"):
+		level = slog.LevelDebug
+	}
+	c.log.Log(context.Background(), level, text)
+	return len(line), nil
 }
 
 // idleConns are the connections that have no request, the one that is idle longest first.

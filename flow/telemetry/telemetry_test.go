@@ -137,7 +137,7 @@ func TestBindErrorNamesTheAddress(t *testing.T) {
 	}
 	defer l.Close()
 	for _, address := range []string{l.Addr().String(), "nowhere", "127.0.0.1:99999"} {
-		err := telemetry.ServeHTTP(t.Context(), address, http.NotFoundHandler(), slog.New(slog.DiscardHandler), time.Second, func(net.Addr) { t.Error("listens") })
+		err := telemetry.Server{Address: address, Handler: http.NotFoundHandler(), Log: slog.New(slog.DiscardHandler), Grace: time.Second, Listening: func(net.Addr) { t.Error("listens") }}.Serve(t.Context())
 		if err == nil || !strings.Contains(err.Error(), strings.TrimPrefix(address, "127.0.0.1:")) {
 			t.Errorf("listen on %s: %v, want an error that names it", address, err)
 		}
@@ -155,7 +155,7 @@ func serveLogging(t *testing.T, grace time.Duration, log *slog.Logger, handler h
 	t.Cleanup(cancel)
 	bound, ended := make(chan net.Addr, 1), make(chan error, 1)
 	go func() {
-		ended <- telemetry.ServeHTTP(ctx, "127.0.0.1:0", handler, log, grace, func(a net.Addr) { bound <- a })
+		ended <- telemetry.Server{Address: "127.0.0.1:0", Handler: handler, Log: log, Grace: grace, Listening: func(a net.Addr) { bound <- a }}.Serve(ctx)
 	}()
 	select {
 	case a := <-bound:

@@ -15,6 +15,9 @@ const contentPolicy = "default-src 'self'; base-uri 'none'; form-action 'none'; 
 // permissions are none: the page asks for no camera, and whatever it embeds gets none.
 const permissions = "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()"
 
+// strictTransport has browsers come by https alone for a year, once they came so.
+const strictTransport = "max-age=31536000"
+
 // Doors of spatialflow_refused_total.
 const (
 	doorHTTP    = "http" // any path
@@ -58,6 +61,9 @@ func (a *API) observe(next http.Handler) http.Handler {
 		header.Set("Cross-Origin-Opener-Policy", "same-origin")
 		header.Set("Cross-Origin-Resource-Policy", "same-origin")
 		header.Set("Permissions-Policy", permissions)
+		if r.TLS != nil && !strings.EqualFold(withoutPort(r.Host), "localhost") { // which other programs have too, without TLS
+			header.Set("Strict-Transport-Security", strictTransport)
+		}
 		began := time.Now()
 		answer := &answer{ResponseWriter: w, code: http.StatusOK, within: a.cfg.WriteTimeout}
 		next.ServeHTTP(answer, r)

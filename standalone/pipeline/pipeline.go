@@ -43,11 +43,11 @@ type Config struct {
 	Fuser    fuser.Config
 	Gateway  *gateway.Config // nil: no page, and no port of one
 
-	DataDir    string        // where NATS stores; empty: a temporary folder, removed at the end
-	NATSListen string        // where NATS is reached from outside; empty: nowhere
-	NATSUsers  string        // configuration of a nats-server that says by whom; empty: by all who reach a loopback address
-	Admin      string        // address of the metrics; empty: none
-	Duration   time.Duration // after which the sources are stopped; 0: never
+	DataDir    string               // where NATS stores; empty: a temporary folder, removed at the end
+	NATSListen string               // where NATS is reached from outside; empty: nowhere
+	NATSUsers  string               // configuration of a nats-server that says by whom; empty: by all who reach a loopback address
+	Admin      service.AdminAddress // where the metrics are
+	Duration   time.Duration        // after which the sources are stopped; 0: never
 
 	SceneFile string    // written with a line of JSON for each scene, - is out; empty: none
 	Sink      SceneSink // instead of a file: is given every scene; nil: none
@@ -173,9 +173,12 @@ func (p *pipeline) startAdmin() {
 	service.ShowBuild(process)
 	process.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	p.metrics = append(p.metrics, process)
-	if p.cfg.Admin != "" {
+	if admin := p.cfg.Admin; admin.Admin != "" {
 		p.services.Go(func() error {
-			if err := (telemetry.Admin{Address: p.cfg.Admin, Gatherer: p.metrics, Log: p.log, Ready: p.ready, Drain: p.drain}).Serve(p.running); err != nil {
+			answers := telemetry.Admin{
+				Address: admin.Admin, TLS: admin.TLS(), Gatherer: p.metrics, Log: p.log, Ready: p.ready, Drain: p.drain, Refused: telemetry.NewRefused(process),
+			}
+			if err := answers.Serve(p.running); err != nil {
 				return fmt.Errorf("--admin: %w", err)
 			}
 			return nil
