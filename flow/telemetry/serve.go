@@ -1,7 +1,6 @@
 package telemetry
 
 import (
-	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -10,12 +9,8 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 )
-
-// maxIdle is how many connections may be open without a request; the one that is idle longest makes room.
-const maxIdle = 512
 
 // Server answers HTTP at an address.
 type Server struct {
@@ -104,37 +99,4 @@ func (c complaints) Write(line []byte) (int, error) {
 	}
 	c.log.Log(context.Background(), level, text)
 	return len(line), nil
-}
-
-// idleConns are the connections that have no request, the one that is idle longest first.
-type idleConns struct {
-	most int
-
-	mu    sync.Mutex
-	order list.List
-	at    map[net.Conn]*list.Element
-}
-
-func newIdleConns(most int) *idleConns {
-	return &idleConns{most: most, at: map[net.Conn]*list.Element{}}
-}
-
-// note is told what becomes of a connection, and closes the one that is one too many.
-func (c *idleConns) note(conn net.Conn, state http.ConnState) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if element := c.at[conn]; element != nil {
-		c.order.Remove(element)
-		delete(c.at, conn)
-	}
-	if state != http.StateNew && state != http.StateIdle {
-		return
-	}
-	c.at[conn] = c.order.PushBack(conn)
-	if c.order.Len() <= c.most {
-		return
-	}
-	oldest := c.order.Remove(c.order.Front()).(net.Conn)
-	delete(c.at, oldest)
-	_ = oldest.Close() // fails when it is closed already
 }
