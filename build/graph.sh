@@ -35,8 +35,8 @@ done >.graph
 
 # The rooms of a service: a package, and those of its own that it may import.
 cat >.rooms <<EOF
-gateway live predict overview manage rest
-gateway/rest live predict overview manage web rest/reference still
+gateway callers live predict overview manage rest
+gateway/rest callers live predict overview manage web rest/reference still
 gateway/live live/pace live/smaller live/socket still
 gateway/overview live
 gateway/smoke credentials live predict

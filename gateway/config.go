@@ -6,6 +6,7 @@ import (
 	"path"
 
 	"github.com/spatial-flow/spatial-flow/flow/telemetry"
+	"github.com/spatial-flow/spatial-flow/gateway/callers"
 	"github.com/spatial-flow/spatial-flow/gateway/live"
 	"github.com/spatial-flow/spatial-flow/gateway/manage"
 	"github.com/spatial-flow/spatial-flow/gateway/predict"
@@ -20,7 +21,8 @@ type Reached struct {
 	TLSCert string `name:"tls-cert" placeholder:"FILE" help:"Certificate of --http (PEM, those of its issuers after it): the gateway is reached by https alone then. Read again when it changes."`
 	TLSKey  string `name:"tls-key" placeholder:"FILE" help:"Key of --tls-cert (PEM)."`
 
-	Manage manage.Config `embed:""`
+	Callers callers.Config `embed:""`
+	Manage  manage.Config  `embed:""`
 }
 
 // TLS is the certificate's files.
@@ -53,6 +55,9 @@ func (c Config) Validate() error {
 	}
 	if err := c.TLS().Validate(); err != nil {
 		return fmt.Errorf("%w: --tls-cert, --tls-key: %w", ErrConfig, err)
+	}
+	if err := c.Callers.Validate(); err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	if err := c.Manage.Validate(c.HTTP); err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)

@@ -15,6 +15,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/flow/telemetry"
+	"github.com/spatial-flow/spatial-flow/gateway/callers"
 	"github.com/spatial-flow/spatial-flow/gateway/live"
 	"github.com/spatial-flow/spatial-flow/gateway/manage"
 	"github.com/spatial-flow/spatial-flow/gateway/overview"
@@ -45,13 +46,18 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
+	who, err := callers.New(cfg.Callers, env.Log)
+	if err != nil {
+		return err
+	}
+	cfg.Live.ViewerBytes = cfg.Callers.Bytes
 	refused := telemetry.NewRefused(env.Metrics)
 	g := &gateway{cfg: cfg, env: env}
 	g.predict = predict.New(cfg.Predict, env.Bus, g.deployment)
 	g.live = live.New(cfg.Live, env, refused, g.deployment, live.Listeners{Scene: g.addScene, Alive: g.addAlive, Predictions: g.predict.Source()})
 	g.overview = overview.New(env.Bus, g.live, g.deployment)
 	g.manage = manage.New(cfg.Manage, env.Bus, env.Log)
-	api := rest.New(rest.Config{Hosts: cfg.Hosts, Origins: cfg.Origins, WriteTimeout: cfg.Live.WriteTimeout}, env.Metrics, refused, g.live, g.predict, g.overview, g.manage)
+	api := rest.New(rest.Config{Hosts: cfg.Hosts, Origins: cfg.Origins, WriteTimeout: cfg.Live.WriteTimeout}, env.Metrics, refused, who, g.live, g.predict, g.overview, g.manage)
 	subscribed, listening := make(chan struct{}), make(chan struct{})
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx)) // ends after the last answer
 	defer stopWork()

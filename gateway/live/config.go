@@ -18,4 +18,7 @@ type Config struct {
 	// AllFrames takes the frames of all lossless sources, whether somebody watches them or not, so that whoever comes later sees the
 	// newest picture at once: for a gateway in the process of its producers, whose frames are there anyway.
 	AllFrames bool `kong:"-"`
+
+	// ViewerBytes is how many bytes of scenes a viewer is sent a second, at most; 0: no limit.
+	ViewerBytes int64 `kong:"-"`
 }

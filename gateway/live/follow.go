@@ -64,7 +64,7 @@ func (s *Server) NewFollower(watch api.Watch) (*Follower, error) {
 	if err := validWatch(watch, s.cfg.MaxWatched); err != nil {
 		return nil, err
 	}
-	v := newViewer()
+	v := newViewer(s.cfg.ViewerBytes)
 	if !s.hub.join(v) {
 		s.metrics.refuse(doorREST, reasonFull)
 		return nil, fmt.Errorf("%w: there are %d already", ErrFull, s.cfg.MaxViewers)
@@ -113,6 +113,7 @@ func (f *Follower) Follow(ctx context.Context, show func(View) (sent int, err er
 		if sent == 0 {
 			continue
 		}
+		v.spend(sent, time.Now())
 		s.metrics.bytes.Add(float64(sent))
 		s.metrics.scenes.Inc()
 		s.metrics.sent.Add(1)

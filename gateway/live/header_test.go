@@ -55,7 +55,7 @@ func TestHeader(t *testing.T) {
 func TestMostScenesPerSecond(t *testing.T) {
 	t.Parallel()
 	h := testHub(nil)
-	v := newViewer()
+	v := newViewer(0)
 	h.join(v)
 	v.want(wantsOf(api.Watch{MaxFPS: 10}))
 	h.follow(v, []string{"a"})

@@ -30,7 +30,7 @@ func testHub(change func(*Config)) *hub {
 
 func (h *hub) viewer(t testing.TB, sources ...string) *viewer {
 	t.Helper()
-	v := newViewer()
+	v := newViewer(0)
 	if !h.join(v) {
 		t.Fatal("no room for a viewer")
 	}
@@ -307,7 +307,7 @@ func TestViewersAreBounded(t *testing.T) {
 	t.Parallel()
 	h := testHub(func(c *Config) { c.MaxViewers = 1 })
 	v := h.viewer(t, "a")
-	if h.join(newViewer()) {
+	if h.join(newViewer(0)) {
 		t.Error("a second viewer joined")
 	}
 	h.leave(v)
@@ -535,4 +535,51 @@ func TestDepthIsDrawnOnce(t *testing.T) {
 	if a, b := <-made, <-made; len(a) == 0 || &a[0] != &b[0] {
 		t.Error("made twice")
 	}
+}
+
+// A viewer that may have some bytes a second gets as many scenes as that makes, the newest of each source, after a second's worth at once;
+// what is overtaken meanwhile is dropped and counted.
+func TestViewersBytesAreBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := testHub(nil)
+		v := h.viewer(t, "a", "b")
+		v.bytes = 100_000
+		got := map[string]int{}
+		seq, last := uint64(0), uint64(0)
+		for range 100 { // 10 s, in which each source has 10 scenes a second of 25,000 bytes
+			seq++
+			h.addScene(scene("a", "s", seq, false), false)
+			h.addScene(scene("b", "s", seq, false), false)
+			for {
+				p, ok := v.take(time.Now())
+				if !ok {
+					if p.due.IsZero() || time.Until(p.due) <= 0 || time.Until(p.due) > time.Second {
+						t.Fatalf("it waits until %v, now is %v", p.due, time.Now())
+					}
+					break
+				}
+				if p.scene == nil {
+					continue
+				}
+				if p.scene.scene.Seq != seq {
+					t.Fatalf("scene %d comes when %d is the newest", p.scene.scene.Seq, seq)
+				}
+				got[p.scene.scene.Source]++
+				last = p.dropped
+				v.spend(25_000, time.Now())
+				if len(v.queue) == 0 {
+					break
+				}
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		if all := got["a"] + got["b"]; all < 40 || all > 46 || got["a"] < 18 || got["b"] < 18 || last < 140 {
+			t.Errorf("%v scenes and %d dropped, want 44 of 200 in all", got, last)
+		}
+		v.bytes = 0
+		if v.spend(1<<30, time.Now()) != 0 {
+			t.Error("a viewer without a limit has one")
+		}
+	})
 }

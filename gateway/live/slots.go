@@ -127,10 +127,29 @@ type viewer struct {
 	held    bool    // no scene goes before the status
 	dropped uint64
 	wants   wants
+	bytes   int64     // that it may be sent a second; 0: no limit
+	free    time.Time // what it was sent so far is within that from then on
 }
 
-func newViewer() *viewer {
-	return &viewer{wake: make(chan struct{}, 1), slots: map[string]*slot{}}
+// newViewer is one that may be sent so many bytes a second; 0: no limit.
+func newViewer(bytes int64) *viewer {
+	return &viewer{wake: make(chan struct{}, 1), slots: map[string]*slot{}, bytes: bytes}
+}
+
+// spend notes bytes that were sent, and says how long a line that takes as many as the viewer may have needs for them. A viewer that was
+// sent little has a second's worth in hand.
+func (v *viewer) spend(bytes int, now time.Time) time.Duration {
+	if v.bytes == 0 {
+		return 0
+	}
+	took := time.Duration(float64(bytes) / float64(v.bytes) * float64(time.Second))
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if least := now.Add(-time.Second); v.free.Before(least) {
+		v.free = least
+	}
+	v.free = v.free.Add(took)
+	return took
 }
 
 // watch makes sources the ones that are watched. What is not sent of others is forgotten; added are new.
@@ -235,6 +254,12 @@ func (v *viewer) take(now time.Time) (parcel, bool) {
 	p := parcel{status: v.status, dropped: v.dropped, wants: v.wants}
 	v.status = false
 	if v.held {
+		return p, p.status
+	}
+	if now.Before(v.free) {
+		if len(v.queue) > 0 {
+			p.due = v.free
+		}
 		return p, p.status
 	}
 	if i := slices.IndexFunc(v.queue, func(s *slot) bool { return !now.Before(s.next) }); i >= 0 {

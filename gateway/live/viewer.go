@@ -27,7 +27,7 @@ const (
 func (s *Server) ServeViewer(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
 	s.serving.Add(1)
 	defer s.serving.Done()
-	v := newViewer()
+	v := newViewer(s.cfg.ViewerBytes)
 	if !s.hub.join(v) {
 		s.metrics.refuse(doorWS, reasonFull)
 		return fmt.Errorf("%w: there are %d already", ErrFull, s.cfg.MaxViewers)
@@ -253,8 +253,9 @@ func (w *writer) scene(p parcel) error {
 		return err
 	}
 	now := time.Now()
-	w.pace.Wrote(now, now.Sub(began))
-	w.s.metrics.bytes.Add(float64(4 + len(head) + len(w.tail) + len(picture) + len(data)))
+	sent := 4 + len(head) + len(w.tail) + len(picture) + len(data)
+	w.pace.Wrote(now, max(now.Sub(began), w.v.spend(sent, now)))
+	w.s.metrics.bytes.Add(float64(sent))
 	w.s.metrics.scenes.Inc()
 	w.s.metrics.sent.Add(1)
 	if !p.stale {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/spatial-flow/spatial-flow/gateway/callers"
 	"github.com/spatial-flow/spatial-flow/gateway/live"
 	"github.com/spatial-flow/spatial-flow/gateway/manage"
 	"github.com/spatial-flow/spatial-flow/gateway/overview"
@@ -38,6 +39,7 @@ type Config struct {
 type API struct {
 	cfg      Config
 	metrics  *metrics
+	callers  *callers.Callers
 	live     *live.Server
 	predict  *predict.Predictor
 	overview *overview.Observer
@@ -46,15 +48,15 @@ type API struct {
 }
 
 // New makes the API of the rooms that are given.
-func New(cfg Config, registry prometheus.Registerer, refused *prometheus.CounterVec, l *live.Server, p *predict.Predictor, o *overview.Observer, m *manage.Manager) *API {
-	return &API{cfg: cfg, metrics: newMetrics(registry, refused), live: l, predict: p, overview: o, manage: m}
+func New(cfg Config, registry prometheus.Registerer, refused *prometheus.CounterVec, c *callers.Callers, l *live.Server, p *predict.Predictor, o *overview.Observer, m *manage.Manager) *API {
+	return &API{cfg: cfg, metrics: newMetrics(registry, refused), callers: c, live: l, predict: p, overview: o, manage: m}
 }
 
 // Handler is everything under the gateway's address; websockets end with serving, pictures that are asked for with work.
 func (a *API) Handler(serving, work context.Context) http.Handler {
 	mux := http.NewServeMux()
 	a.routes(mux, serving, work)
-	return a.observe(a.open.counted(a.ownHost(withPage(mux, web.New()))))
+	return a.observe(a.open.counted(a.limited(a.ownHost(withPage(mux, web.New())))))
 }
 
 // Refuse counts who was turned away before there was a request, by reason.
