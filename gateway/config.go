@@ -10,6 +10,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/gateway/live"
 	"github.com/spatial-flow/spatial-flow/gateway/manage"
 	"github.com/spatial-flow/spatial-flow/gateway/predict"
+	"github.com/spatial-flow/spatial-flow/gateway/rest"
 )
 
 // Reached is where the gateway is reached, and by whom: the settings that every program with a gateway in it has.
@@ -18,11 +19,18 @@ type Reached struct {
 	Hosts   []string `placeholder:"HOST" help:"Names, with or without a port, by which the gateway may be called, beside addresses and localhost, as viewer.example.org; * stands for any part of a name. Others are refused, so that no page whose name was made to resolve to the gateway reads anything."`
 	Origins []string `placeholder:"HOST" help:"Hosts, besides the gateway's own, whose pages may open the websocket and post pictures, and by whose names it may be called too (behind a proxy); * stands for any part of a name."`
 
+	BasePath string `placeholder:"/PATH" help:"Path under which everything lies, as /spatial-flow: the pages, the websocket and the REST API; for a proxy that hands paths on as they are."`
+
 	TLSCert string `name:"tls-cert" placeholder:"FILE" help:"Certificate of --http (PEM, those of its issuers after it): the gateway is reached by https alone then. Read again when it changes."`
 	TLSKey  string `name:"tls-key" placeholder:"FILE" help:"Key of --tls-cert (PEM)."`
 
 	Callers callers.Config `embed:""`
 	Manage  manage.Config  `embed:""`
+}
+
+// URL is the address of the viewer page at a host and port.
+func (r Reached) URL(host string) string {
+	return r.TLS().Scheme() + "://" + host + r.BasePath + "/"
 }
 
 // TLS is the certificate's files.
@@ -52,6 +60,9 @@ func (c Config) Validate() error {
 		if value < 1 {
 			return fmt.Errorf("%w: --%s %d must be above 0", ErrConfig, flag, value)
 		}
+	}
+	if err := rest.ValidBasePath(c.BasePath); err != nil {
+		return fmt.Errorf("%w: --base-path: %w", ErrConfig, err)
 	}
 	if err := c.TLS().Validate(); err != nil {
 		return fmt.Errorf("%w: --tls-cert, --tls-key: %w", ErrConfig, err)

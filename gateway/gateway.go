@@ -57,7 +57,7 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	g.live = live.New(cfg.Live, env, refused, g.deployment, live.Listeners{Scene: g.addScene, Alive: g.addAlive, Predictions: g.predict.Source()})
 	g.overview = overview.New(env.Bus, g.live, g.deployment)
 	g.manage = manage.New(cfg.Manage, env.Bus, env.Log)
-	api := rest.New(rest.Config{Hosts: cfg.Hosts, Origins: cfg.Origins, WriteTimeout: cfg.Live.WriteTimeout}, env.Metrics, refused, who, g.live, g.predict, g.overview, g.manage)
+	api := rest.New(rest.Config{Hosts: cfg.Hosts, Origins: cfg.Origins, BasePath: cfg.BasePath, WriteTimeout: cfg.Live.WriteTimeout, Log: env.Log}, env.Metrics, refused, who, g.live, g.predict, g.overview, g.manage)
 	subscribed, listening := make(chan struct{}), make(chan struct{})
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx)) // ends after the last answer
 	defer stopWork()
@@ -79,7 +79,7 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 			Address: cfg.HTTP, TLS: cfg.TLS(), Handler: api.Handler(serving, work), Log: env.Log, Refuse: api.Refuse, Grace: predict.Grace,
 			Listening: func(address net.Addr) {
 				close(listening)
-				env.Log.Debug("viewer page", "url", cfg.TLS().Scheme()+"://"+address.String())
+				env.Log.Debug("viewer page", "url", cfg.URL(address.String()))
 				if cfg.Listening != nil {
 					cfg.Listening(address)
 				}

@@ -85,6 +85,12 @@ type runner struct {
 // start runs a gateway until it listens; change, unless nil, alters its settings.
 func (b bench) start(t testing.TB, change func(*gateway.Config)) *runner {
 	t.Helper()
+	return b.startLogging(t, slog.New(slog.DiscardHandler), change)
+}
+
+// startLogging is start of one that says something.
+func (b bench) startLogging(t testing.TB, log *slog.Logger, change func(*gateway.Config)) *runner {
+	t.Helper()
 	connection, err := b.server.Connect("gateway", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -101,7 +107,7 @@ func (b bench) start(t testing.TB, change func(*gateway.Config)) *runner {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &runner{t: t, metrics: prometheus.NewRegistry(), health: new(telemetry.Health), cancel: cancel, ended: make(chan error, 1)}
-	env := service.Env{Bus: connection, Log: slog.New(slog.DiscardHandler), Metrics: r.metrics, Health: r.health}
+	env := service.Env{Bus: connection, Log: log, Metrics: r.metrics, Health: r.health}
 	go func() { r.ended <- gateway.Run(ctx, cfg, env) }()
 	t.Cleanup(r.stop)
 	select {

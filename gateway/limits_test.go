@@ -11,7 +11,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/spatial-flow/spatial-flow/gateway"
-	"github.com/spatial-flow/spatial-flow/gateway/callers"
+	limits "github.com/spatial-flow/spatial-flow/gateway/callers"
 )
 
 // Callers behind a proxy have their limits each for themselves; who has had enough is told when to come again, at every door alike.
@@ -19,7 +19,7 @@ func TestLimitsPerClient(t *testing.T) {
 	t.Parallel()
 	b := newProvisionedBench(t)
 	r := b.startReady(t, func(c *gateway.Config) {
-		c.Callers = callers.Config{TrustedProxies: []string{"127.0.0.0/8"}, Connections: 2}
+		c.Callers = limits.Config{TrustedProxies: []string{"127.0.0.0/8"}, Connections: 2}
 	})
 	dial := func(client string) (*websocket.Conn, *http.Response) {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -40,7 +40,7 @@ func TestLimitsPerClient(t *testing.T) {
 	}
 	for client, want := range map[string]int{"198.51.100.1": 429, "203.0.113.1, 198.51.100.1": 429, "198.51.100.2": 200} {
 		code, header, body := r.get("/api/v1/sources", "X-Forwarded-For", client)
-		if code != want || code == 429 && (header.Get("Retry-After") != "5" || header.Get("Content-Type") != "application/problem+json" || !strings.Contains(body, callers.ReasonConnections)) {
+		if code != want || code == 429 && (header.Get("Retry-After") != "5" || header.Get("Content-Type") != "application/problem+json" || !strings.Contains(body, limits.ReasonConnections)) {
 			t.Errorf("%s: %d %v %s", client, code, header, body)
 		}
 	}
@@ -51,7 +51,7 @@ func TestLimitsPerClient(t *testing.T) {
 		code, _, _ := r.get("/api/v1/sources", "X-Forwarded-For", "198.51.100.1")
 		return code == 200
 	})
-	if refused := r.metric("spatialflow_refused_total", "door", "http", "reason", callers.ReasonConnections); refused < 3 {
+	if refused := r.metric("spatialflow_refused_total", "door", "http", "reason", limits.ReasonConnections); refused < 3 {
 		t.Errorf("%v are counted", refused)
 	}
 }
@@ -60,7 +60,7 @@ func TestRequestsPerClient(t *testing.T) {
 	t.Parallel()
 	b := newProvisionedBench(t)
 	r := b.startReady(t, func(c *gateway.Config) {
-		c.Callers = callers.Config{TrustedProxies: []string{"127.0.0.0/8"}, Requests: 0.02}
+		c.Callers = limits.Config{TrustedProxies: []string{"127.0.0.0/8"}, Requests: 0.02}
 	})
 	for client := range 3 {
 		from := fmt.Sprintf("for=198.51.100.%d", client)
@@ -69,11 +69,11 @@ func TestRequestsPerClient(t *testing.T) {
 		}
 		code, header, body := r.get("/", "Forwarded", from)
 		after, err := time.ParseDuration(header.Get("Retry-After") + "s")
-		if code != 429 || err != nil || after < time.Second || after > 50*time.Second || !strings.Contains(body, callers.ReasonRequests) {
+		if code != 429 || err != nil || after < time.Second || after > 50*time.Second || !strings.Contains(body, limits.ReasonRequests) {
 			t.Errorf("the second: %d, again after %v (%v): %s", code, after, err, body)
 		}
 	}
-	if refused := r.metric("spatialflow_refused_total", "door", "http", "reason", callers.ReasonRequests); refused != 3 {
+	if refused := r.metric("spatialflow_refused_total", "door", "http", "reason", limits.ReasonRequests); refused != 3 {
 		t.Errorf("%v are counted", refused)
 	}
 }

@@ -19,6 +19,8 @@ type Problem struct {
 	Instance string `json:"instance"` // the path that was asked for
 	Reason   string `json:"reason"`   // a word for programs
 	Message  string `json:"error"`    // the detail, under the key that older gateways have alone
+	// RequestID is the name of the request in the gateway's log, which the header X-Request-Id has too; older gateways have none.
+	RequestID string `json:"request_id,omitempty"`
 	// RetryAfter is when to ask again; 0: the gateway does not say.
 	RetryAfter time.Duration `json:"-"`
 }

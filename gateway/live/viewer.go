@@ -27,6 +27,7 @@ const (
 func (s *Server) ServeViewer(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
 	s.serving.Add(1)
 	defer s.serving.Done()
+	log := s.env.Log.With("request_id", w.Header().Get("X-Request-Id"))
 	v := newViewer(s.cfg.ViewerBytes)
 	if !s.hub.join(v) {
 		s.metrics.refuse(doorWS, reasonFull)
@@ -42,12 +43,12 @@ func (s *Server) ServeViewer(ctx context.Context, w http.ResponseWriter, r *http
 	conn, out, err := socket.Accept(w, r, options, s.cfg.WriteTimeout)
 	if err != nil { // answered by Accept
 		s.metrics.refuse(doorWS, reasonHandshake)
-		s.env.Log.Debug("viewer refused", "error", err)
+		log.Debug("viewer refused", "error", err)
 		return nil
 	}
 	conn.SetReadLimit(MaxWatchBytes)
 	if err := s.view(ctx, conn, out, v); err != nil {
-		s.env.Log.Debug("viewer left", "error", err)
+		log.Debug("viewer left", "error", err)
 	}
 	return nil
 }

@@ -1,6 +1,8 @@
 package rest
 
 import (
+	"fmt"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
@@ -54,7 +56,9 @@ func (m *metrics) refuse(door, reason string) { m.refused.WithLabelValues(door, 
 // observe counts requests and sets the headers that all answers have.
 func (a *API) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r, now := a.withAsked(r)
 		header := w.Header()
+		header.Set("X-Request-Id", now.id)
 		header.Set("Content-Security-Policy", contentPolicy)
 		header.Set("X-Content-Type-Options", "nosniff")
 		header.Set("Referrer-Policy", "no-referrer")
@@ -75,8 +79,17 @@ func (a *API) observe(next http.Handler) http.Handler {
 			}
 		}
 		a.metrics.requests.WithLabelValues(route, method(r.Method), strconv.Itoa(answer.code)).Inc()
+		took := time.Since(began)
 		if !endless(route) {
-			a.metrics.seconds.WithLabelValues(route).Observe(time.Since(began).Seconds())
+			a.metrics.seconds.WithLabelValues(route).Observe(took.Seconds())
+		}
+		level := slog.LevelDebug
+		if answer.code == http.StatusInternalServerError {
+			level = slog.LevelError
+		}
+		if a.cfg.Log.Enabled(r.Context(), level) {
+			a.cfg.Log.LogAttrs(r.Context(), level, "request", slog.String("request_id", now.id), slog.Any("client", a.callers.Address(r)),
+				slog.String("method", method(r.Method)), slog.String("path", fmt.Sprintf("%.200s", now.path)), slog.Int("code", answer.code), slog.Duration("took", took))
 		}
 	})
 }

@@ -34,7 +34,8 @@ func writeProblem(w http.ResponseWriter, r *http.Request, code int, reason, deta
 		title = "Client Closed Request" // 499
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
-	write(w, code, api.Problem{Type: "about:blank", Title: title, Status: code, Detail: detail, Instance: r.URL.Path, Reason: reason, Message: detail})
+	now := askedOf(r)
+	write(w, code, api.Problem{Type: "about:blank", Title: title, Status: code, Detail: detail, Instance: now.path, Reason: reason, Message: detail, RequestID: now.id})
 }
 
 func writeJSON(w http.ResponseWriter, code int, value any) {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"sync"
@@ -31,8 +32,12 @@ type Config struct {
 	// Hosts are patterns of the names, with or without a port, by which the gateway may be called, beside addresses and localhost.
 	Hosts []string
 	// Origins are patterns of the hosts whose pages may ask, and by whose names the gateway may be called too.
-	Origins      []string
+	Origins []string
+	// BasePath is where everything lies: see [ValidBasePath].
+	BasePath     string
 	WriteTimeout time.Duration // for a caller to take its answer
+	// Log gets a line for each request when it has ended, without its query: at debug level, unless the gateway failed.
+	Log *slog.Logger
 }
 
 // API is what is answered by HTTP.
@@ -56,7 +61,7 @@ func New(cfg Config, registry prometheus.Registerer, refused *prometheus.Counter
 func (a *API) Handler(serving, work context.Context) http.Handler {
 	mux := http.NewServeMux()
 	a.routes(mux, serving, work)
-	return a.observe(a.open.counted(a.limited(a.ownHost(withPage(mux, web.New())))))
+	return a.observe(a.open.counted(a.limited(a.under(a.ownHost(withPage(mux, web.New()))))))
 }
 
 // Refuse counts who was turned away before there was a request, by reason.
@@ -68,6 +73,7 @@ func (a *API) Wait() { a.open.wait() }
 // routes are what is answered beside the page. Methods that a path does not take, and paths that are not there, are
 // answered by withPage.
 func (a *API) routes(mux *http.ServeMux, serving, work context.Context) {
+	document := openAPIUnder(a.cfg.BasePath)
 	mux.HandleFunc("GET /ws", a.serveViewers(serving))
 	mux.HandleFunc("GET /api/v1/status", a.serveStatus)
 	mux.HandleFunc("GET /api/v1/sources", a.serveSources)
@@ -80,14 +86,14 @@ func (a *API) routes(mux *http.ServeMux, serving, work context.Context) {
 		w.Header().Set("Location", "api/") // wherever the gateway lies
 		w.WriteHeader(http.StatusPermanentRedirect)
 	})
-	mux.HandleFunc("GET /api/{$}", a.serveReference)
+	mux.HandleFunc("GET /api/{$}", a.serveReference(sync.OnceValues(func() ([]byte, error) { return reference.Page(document) })))
 	mux.HandleFunc("GET /api/reference.css", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/css; charset=utf-8")
 		_, _ = w.Write(reference.CSS) // fails when the caller is gone
 	})
 	mux.HandleFunc("GET /openapi.yaml", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/yaml")
-		_, _ = w.Write(openAPI) // fails when the caller is gone
+		_, _ = w.Write(document) // fails when the caller is gone
 	})
 }
 
@@ -112,14 +118,14 @@ func withPage(mux *http.ServeMux, page *web.Page) http.Handler {
 				writeMethods(w, r, said.header.Get("Allow"))
 				return
 			}
-			writeProblem(w, r, http.StatusNotFound, reasonNotFound, fmt.Sprintf("there is no %.80q: /openapi.yaml says what there is", r.URL.Path))
+			writeProblem(w, r, http.StatusNotFound, reasonNotFound, fmt.Sprintf("there is no %.80q: %s/openapi.yaml says what there is", askedOf(r).path, askedOf(r).base))
 		}
 	})
 }
 
 func writeMethods(w http.ResponseWriter, r *http.Request, allowed string) {
 	w.Header().Set("Allow", allowed)
-	writeProblem(w, r, http.StatusMethodNotAllowed, reasonMethod, fmt.Sprintf("%.80q takes %s only", r.URL.Path, allowed))
+	writeProblem(w, r, http.StatusMethodNotAllowed, reasonMethod, fmt.Sprintf("%.80q takes %s only", askedOf(r).path, allowed))
 }
 
 // unwritten is an answer that nobody gets.
@@ -217,15 +223,14 @@ func (a *API) serveScene(w http.ResponseWriter, r *http.Request) {
 }
 
 // serveReference answers GET /api/ with the page of what is here.
-func (a *API) serveReference(w http.ResponseWriter, r *http.Request) {
-	page, err := referencePage()
-	if err != nil {
-		writeProblem(w, r, http.StatusInternalServerError, reasonInternal, err.Error())
-		return
+func (a *API) serveReference(made func() ([]byte, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		page, err := made()
+		if err != nil {
+			writeProblem(w, r, http.StatusInternalServerError, reasonInternal, err.Error())
+			return
+		}
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		_, _ = w.Write(page) // fails when the caller is gone
 	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	_, _ = w.Write(page) // fails when the caller is gone
 }
-
-// referencePage is made once.
-var referencePage = sync.OnceValues(func() ([]byte, error) { return reference.Page(openAPI) })

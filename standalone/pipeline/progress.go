@@ -45,7 +45,7 @@ func (p *pipeline) follow(ctx context.Context, progress io.Writer) error {
 		case <-p.ended:
 			return nil // it ends by itself only with an error, which stop tells
 		case address := <-p.listening:
-			fmt.Fprintf(progress, "watch at %s://%s/ (REST: /api/v1/sources); stop with Ctrl-C\n", p.cfg.Gateway.TLS().Scheme(), fromHere(address))
+			fmt.Fprintf(progress, "watch at %s (REST: %s/api/v1/sources); stop with Ctrl-C\n", p.cfg.Gateway.URL(fromHere(address)), p.cfg.Gateway.BasePath)
 			if told := p.cfg.Gateway.Listening; told != nil {
 				told(address)
 			}
