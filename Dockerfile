@@ -130,7 +130,7 @@ RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache
     service=github.com/spatial-flow/spatial-flow/flow/service; \
     CGO_ENABLED=0 GOARCH=$TARGETARCH GOTOOLCHAIN=local go build -trimpath -o /out/ \
       -ldflags "-s -w -X $service.Version=$VERSION -X $service.Revision=$REVISION" \
-      ./flow/cmd/provision ./fuser/cmd/fuser ./gateway/cmd/gateway ./gateway/cmd/smoke
+      ./flow/cmd/nats-config ./flow/cmd/provision ./fuser/cmd/fuser ./gateway/cmd/gateway ./gateway/cmd/smoke
 
 FROM ${GO_IMAGE} AS go
 

@@ -33,7 +33,7 @@ SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
 export SOURCE_DATE_EPOCH
 package=github.com/spatial-flow/spatial-flow/flow/service
 ldflags="-s -w -X $package.Version=$version -X $package.Revision=$revision"
-STATIC=(./fuser/cmd/fuser ./gateway/cmd/gateway ./gateway/cmd/smoke ./flow/cmd/provision)
+STATIC=(./fuser/cmd/fuser ./gateway/cmd/gateway ./gateway/cmd/smoke ./flow/cmd/nats-config ./flow/cmd/provision)
 NATIVE=(./producer/cmd/producer ./workers/cmd/worker ./standalone/cmd/spatialflow)
 IMAGES=(static vision vision-cuda standalone)
 architectures() { if [ "$1" = vision-cuda ]; then echo amd64; else echo amd64 arm64; fi; } # CUDA's wheels are for amd64

@@ -1,15 +1,26 @@
 package natsconfig
 
 import (
+	"cmp"
+	"context"
 	"fmt"
 	"io"
+	"os"
 	"path"
 	"path/filepath"
 	"regexp"
 	"strings"
 
 	"github.com/spatial-flow/spatial-flow/flow/roles"
+	"github.com/spatial-flow/spatial-flow/flow/service"
 )
+
+// Main is the program nats-config: the command of that name for where there is no spatialflow, as in an image without models.
+func Main() {
+	service.Once("nats-config", "Prints the configuration of a nats-server on which every service may do what it needs and nothing else, and makes the users' passwords.", func(_ context.Context, c *Command) error {
+		return c.Run(os.Stdout, os.Stderr)
+	})
+}
 
 // Command is the command line of nats-config.
 type Command struct {
@@ -17,9 +28,12 @@ type Command struct {
 	Publisher []string `sep:"none" placeholder:"NAME=SOURCE,…" help:"One who may publish pictures to ingest.<source> from outside, of these sources; * is all. May be repeated."`
 	Reader    []string `sep:"none" placeholder:"NAME=SOURCE,…" help:"One who may read the scenes of these sources from outside; * is all. May be repeated."`
 
-	Users string   `placeholder:"DIR" help:"Folder of what the users are known by: for each user whose file is not there a password is made (the file is what --nats-password-file takes), and users.conf, which the configuration includes, holds their hashes. Without it the configuration alone is printed."`
-	Renew []string `placeholder:"USER" help:"With --users: users (or patterns, as *-b) that get a new password."`
-	Nkeys bool     `help:"Keys instead of passwords: the files are what --nats-nkey-file takes."`
+	Users     string   `placeholder:"DIR" help:"Folder of what the users are known by: for each user whose file is not there a password is made (the file is what --nats-password-file takes), and users.conf, which the configuration includes, holds their hashes. Without it the configuration alone is printed."`
+	UsersFile string   `placeholder:"FILE" help:"With --users: where the hashes are written, for a folder that is given and not written to; users.conf in that folder without it."`
+	Renew     []string `placeholder:"USER" help:"With --users: users (or patterns, as *-b) that get a new password."`
+	Nkeys     bool     `help:"Keys instead of passwords: the files are what --nats-nkey-file takes."`
+
+	Output string `placeholder:"FILE" help:"File that the configuration is written to, at once and for its owner alone; without it: standard output."`
 
 	NATSPrefix string `name:"nats-prefix" placeholder:"NAME" help:"What all names and subjects of the deployment begin with."`
 
@@ -51,8 +65,8 @@ func (c *Command) Validate() error {
 		return fmt.Errorf("%w: --cluster needs --name: JetStream tells the servers of a cluster apart by it", ErrUsage)
 	case len(c.Route) > 0 && c.Cluster == "":
 		return fmt.Errorf("%w: --route without --cluster", ErrUsage)
-	case len(c.Renew) > 0 && c.Users == "":
-		return fmt.Errorf("%w: --renew without --users", ErrUsage)
+	case len(c.Renew) > 0 && c.Users == "" || c.UsersFile != "" && c.Users == "":
+		return fmt.Errorf("%w: --renew and --users-file go with --users", ErrUsage)
 	case c.Include == "" || path.IsAbs(c.Include):
 		return fmt.Errorf("%w: --include %s: nats-server includes by paths from the folder that its configuration is in", ErrUsage, c.Include)
 	case !size.MatchString(c.MaxFile) || !size.MatchString(c.MaxMemory):
@@ -104,13 +118,19 @@ func (c *Command) Run(out, log io.Writer) error {
 		return err
 	}
 	if c.Users != "" {
-		made, err := config.keep(c.Users, c.Renew)
+		made, err := config.keep(c.Users, cmp.Or(c.UsersFile, filepath.Join(c.Users, usersFile)), c.Renew)
 		for _, name := range made {
 			fmt.Fprintf(log, "made: %s\n", filepath.Join(c.Users, name))
 		}
 		if err != nil {
 			return err
 		}
+	}
+	if c.Output != "" {
+		if err := replace(c.Output, []byte(text)); err != nil {
+			return fmt.Errorf("write the configuration: %w", err)
+		}
+		return nil
 	}
 	_, err = io.WriteString(out, text)
 	return err

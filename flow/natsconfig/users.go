@@ -26,14 +26,14 @@ const (
 	longEnough = 32 // letters of a password that is taken for random
 )
 
-// keep makes what is missing of the users' secrets in folder, one file each, and users.conf, which holds their hashes (or, of
+// keep makes what is missing of the users' secrets in folder, one file each, and hashes, the file that holds their hashes (or, of
 // nkeys, the public halves). A secret that is there stays, and its hash too, for the server drops whoever's has changed; unless one of the patterns
 // in renew is of its name. made names those that are new.
-func (c Config) keep(folder string, renew []string) (made []string, err error) {
+func (c Config) keep(folder, hashes string, renew []string) (made []string, err error) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder of the users: %w", err)
 	}
-	before, err := readHashes(filepath.Join(folder, usersFile))
+	before, err := readHashes(hashes)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +66,7 @@ func (c Config) keep(folder string, renew []string) (made []string, err error) {
 			}
 		}
 	}
-	if err := replace(filepath.Join(folder, usersFile), []byte(text.String())); err != nil {
+	if err := replace(hashes, []byte(text.String())); err != nil {
 		return made, fmt.Errorf("write the users: %w", err)
 	}
 	return made, nil

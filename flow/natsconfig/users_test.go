@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -170,5 +171,41 @@ func TestPrefix(t *testing.T) {
 		if len(ours.Publish) != len(others.Publish) || len(ours.Subscribe) != len(others.Subscribe) {
 			t.Errorf("%s may otherwise with a prefix than without", role.Name)
 		}
+	}
+}
+
+// Secrets that are given, in a folder that can't be written to, as in a container, are enough; one that is missing is named.
+func TestUsersAreGiven(t *testing.T) {
+	t.Parallel()
+	given, out := filepath.Join(t.TempDir(), "given"), t.TempDir()
+	c := command(t, func(c *natsconfig.Command) { c.Users = given })
+	if err := c.Run(io.Discard, io.Discard); err != nil { // makes them
+		t.Fatal(err)
+	}
+	before := files(t, given)
+	if err := os.Remove(filepath.Join(given, "users.conf")); err != nil {
+		t.Fatal(err)
+	}
+	delete(before, "users.conf")
+	c.Output, c.UsersFile = filepath.Join(out, "nats-server.conf"), filepath.Join(out, "users.conf")
+	var printed bytes.Buffer
+	if err := c.Run(&printed, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	if after := files(t, given); !maps.Equal(before, after) {
+		t.Errorf("the folder has changed: %v, %v", before, after)
+	}
+	made := files(t, out)
+	if printed.Len() > 0 || !strings.Contains(made["nats-server.conf"], `include "users.conf"`) {
+		t.Errorf("printed %q, written %q", printed.String(), made["nats-server.conf"])
+	}
+	_, password, _ := strings.Cut(strings.TrimSpace(before["fuser-a"]), "\n")
+	hash := line(made, "PASSWORD_FUSER_A")
+	if err := bcrypt.CompareHashAndPassword([]byte(hash), []byte(password)); err != nil {
+		t.Errorf("the hash %q: %v", hash, err)
+	}
+	c.Users = ""
+	if err := c.Validate(); !errors.Is(err, natsconfig.ErrUsage) {
+		t.Errorf("--users-file without --users: %v", err)
 	}
 }
