@@ -77,11 +77,7 @@ func brightness(t *testing.T, address string) *process {
 	t.Helper()
 	folder := filepath.Join("..", "examples", "python")
 	const file = "brightness.py"
-	packages := t.TempDir()
-	pip := exec.Command("python3", "-m", "pip", "install", "-q", "--disable-pip-version-check", "--root-user-action=ignore", "--target", packages, "-r", filepath.Join(folder, "requirements.txt"))
-	if output, err := pip.CombinedOutput(); err != nil {
-		t.Fatalf("pip: %v\n%s", err, output)
-	}
+	packages := fixture(t, pythonPackages)
 	return &process{t: t, name: file, start: func() *exec.Cmd {
 		command := exec.Command("python3", filepath.Join(folder, file))
 		command.Env = append(os.Environ(), "PYTHONPATH="+packages, "PYTHONDONTWRITEBYTECODE=1", "NATS_URL=nats://"+address)

@@ -27,6 +27,7 @@ type closed struct {
 	*deployment
 	users string // folder
 	flag  string // that takes a user's file
+	ca    string // file, of who signed the server's certificate; empty: there is no TLS
 	asked []string
 	peers []*peer // the other servers of a cluster
 }
@@ -136,6 +137,9 @@ func (d *closed) servers() []*process {
 // as is a service as a user.
 func (d *closed) as(user, name string, arguments ...string) *process {
 	d.t.Helper()
+	if d.ca != "" {
+		arguments = append([]string{"--nats-ca", d.ca}, arguments...)
+	}
 	return d.service(name, append([]string{d.flag, filepath.Join(d.users, user)}, arguments...)...)
 }
 
@@ -151,7 +155,7 @@ func (d *closed) once(user string, arguments ...string) string {
 
 func (d *closed) connectAs(user, role string) *bus.Bus {
 	d.t.Helper()
-	c := service.Connection{NATS: d.url}
+	c := service.Connection{NATS: d.url, NATSCA: d.ca}
 	if d.flag == "--nats-nkey-file" {
 		c.NATSNkeyFile = filepath.Join(d.users, user)
 	} else {

@@ -1,0 +1,230 @@
+package standalone
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/spatial-flow/spatial-flow/client"
+	"github.com/spatial-flow/spatial-flow/client/api"
+	"github.com/spatial-flow/spatial-flow/flow/telemetry/tlstest"
+)
+
+// pairOf is a certificate and its key in files of their own, of one authority first and then of another.
+type pairOf struct {
+	t         *testing.T
+	cert, key string
+}
+
+func newPair(t *testing.T, of *tlstest.Authority) pairOf {
+	t.Helper()
+	dir := t.TempDir()
+	p := pairOf{t, filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")}
+	p.take(of)
+	return p
+}
+
+// take replaces the files one after the other, as one who copies them does.
+func (p pairOf) take(of *tlstest.Authority) {
+	p.t.Helper()
+	cert, key := of.Issue("127.0.0.1")
+	copyFiles(p.t, p.cert, cert)
+	copyFiles(p.t, p.key, key)
+}
+
+// copyFiles makes a file of others.
+func copyFiles(t *testing.T, to string, from ...string) {
+	t.Helper()
+	var all []byte
+	for _, file := range from {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, data...)
+	}
+	if err := os.WriteFile(to, all, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// viewed is what a viewer got.
+type viewed struct {
+	film, camera atomic.Uint64 // the newest frame of each
+	lost         atomic.Int64  // connections
+}
+
+// view watches a gateway until the test ends.
+func view(t *testing.T, address string, config *tls.Config) *viewed {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	transport := &http.Transport{TLSClientConfig: config}
+	c, err := client.New("https://"+address, client.Options{HTTP: &http.Client{Transport: transport}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, ended := new(viewed), make(chan struct{})
+	t.Cleanup(func() { cancel(); <-ended; transport.CloseIdleConnections() })
+	go func() {
+		defer close(ended)
+		for event, err := range c.Events(ctx, api.Watch{Sources: []string{"film", "camera"}}) {
+			switch {
+			case err != nil:
+				t.Errorf("a viewer: %v", err)
+			case event.Lost != nil && ctx.Err() == nil:
+				s.lost.Add(1)
+				t.Logf("a viewer is dropped: %v", event.Lost)
+			case event.Scene != nil && event.Scene.Frame.Source == "film":
+				s.film.Store(event.Scene.Frame.Seq)
+			case event.Scene != nil:
+				s.camera.Store(event.Scene.Frame.Seq)
+			}
+		}
+	}()
+	return s
+}
+
+// goesOn waits until a viewer has newer scenes of both sources.
+func (s *viewed) goesOn(t *testing.T) {
+	t.Helper()
+	film, camera := s.film.Load(), s.camera.Load()
+	eventually(t, "the viewer gets newer scenes", func() bool { return s.film.Load() > film && s.camera.Load() > camera })
+}
+
+// The certificates of the gateway and of NATS are changed, to those of another authority, while a film and a camera run and somebody
+// watches: nobody is started again or dropped, who comes then has the new ones, and every frame has its scene.
+func TestCertificatesAreChangedUnderLoad(t *testing.T) {
+	t.Parallel()
+	first, second := tlstest.New(t, "first"), tlstest.New(t, "second")
+	detect, depth := noCost(t)
+	nats, front := newPair(t, first), newPair(t, first)
+	d := newClosed(t, "--tls-cert", nats.cert, "--tls-key", nats.key)
+	d.ca = filepath.Join(t.TempDir(), "ca.pem") // what programs believe
+	copyFiles(t, d.ca, first.CA)
+	d.startNATS()
+	eventually(t, "the server listens", d.listens)
+	d.as("provisioner-a", "provision", "--watch").says("provisioned:")
+	detecting := d.as("detect-a", "worker", "--group", "detect", "--model", detect)
+	services := []*process{
+		detecting, d.as("depth-a", "worker", "--group", "depth", "--model", depth, "--depth-size", "56"), d.as("fuser-a", "fuser"),
+	}
+	address := freeAddress(t)
+	services = append(services, d.as("gateway-a", "gateway", "--http", address, "--tls-cert", front.cert, "--tls-key", front.key))
+	eventually(t, "the gateway listens", func() bool { return answersBy(address, first) })
+	producer := d.as("producer-a", "producer", "--run", "rotate", "--frames", "300", "--exit-when-done",
+		"--source", "film=street:?seed=7&fps=20&size=320x180#mode=lossless", "--source", "camera=street:?seed=8&fps=10&size=320x180#mode=live")
+	own := d.connectAs("provisioner-a", "provisioner")
+	viewer := view(t, address, first.Client())
+	viewer.goesOn(t)
+
+	front.take(second)
+	eventually(t, "the gateway has its new certificate", func() bool { return answersBy(address, second) })
+	viewer.goesOn(t)
+
+	copyFiles(t, d.ca, first.CA, second.CA)
+	nats.take(second)
+	d.reload()
+	if own.Reconnects() != 0 {
+		t.Error("who is connected was dropped")
+	}
+	copyFiles(t, d.ca, second.CA)
+	detecting.kill()
+	detecting.run() // comes by the new certificate
+	d.connectAs("provisioner-b", "provisioner").Close()
+	viewer.goesOn(t)
+	late := view(t, address, second.Client())
+	late.goesOn(t)
+
+	select {
+	case err := <-producer.ended:
+		producer.ended <- nil
+		if err != nil {
+			t.Errorf("the producer ended with %v", err)
+		}
+	case <-t.Context().Done():
+	}
+	for _, p := range services {
+		select {
+		case err := <-p.ended:
+			p.ended <- nil
+			t.Errorf("%s ended: %v", p.name, err)
+		default:
+		}
+	}
+	if lost := viewer.lost.Load() + late.lost.Load(); lost > 0 {
+		t.Errorf("viewers were dropped %d times", lost)
+	}
+	scenes, _ := storedScenes(t, own, 300)
+	for _, s := range scenes {
+		if len(s.Missing) > 0 || len(s.Errors) > 0 {
+			t.Errorf("scene %s lacks %v: %v", s.Frame, s.Missing, s.Errors)
+		}
+	}
+}
+
+// answersBy says whether an address shows a certificate of an authority.
+func answersBy(address string, a *tlstest.Authority) bool {
+	conn, err := tls.Dial("tcp", address, a.Client())
+	if err == nil {
+		conn.Close()
+	}
+	return err == nil
+}
+
+// A server whose certificate does not match is refused by every program at once, with one line that says so.
+func TestEveryProgramRefusesAWrongCertificate(t *testing.T) {
+	t.Parallel()
+	right, wrong := tlstest.New(t, "right"), tlstest.New(t, "wrong")
+	detect, _ := noCost(t)
+	pair := newPair(t, right)
+	d := newClosed(t, "--tls-cert", pair.cert, "--tls-key", pair.key)
+	d.ca = wrong.CA
+	d.startNATS()
+	eventually(t, "the server listens", d.listens)
+	for name, arguments := range map[string][]string{
+		"provisioner-a": {"provision"},
+		"producer-a":    {"producer", "--source", "film=street:#mode=lossless"},
+		"detect-a":      {"worker", "--group", "detect", "--model", detect},
+		"fuser-a":       {"fuser"},
+		"gateway-a":     {"gateway", "--http", "127.0.0.1:0"},
+	} {
+		p := d.as(name, arguments[0], arguments[1:]...)
+		err := <-p.ended
+		p.ended <- nil
+		if said := p.output.String(); err == nil || strings.Count(said, "\n") != 1 || !strings.Contains(said, "the server's certificate: x509: certificate signed by unknown authority") {
+			t.Errorf("%s: %v\n%s", arguments[0], err, said)
+		}
+	}
+}
+
+// Programs in Python read scenes by TLS: of the authority they are told by OpenSSL's own variable.
+func TestPythonByTLS(t *testing.T) {
+	t.Parallel()
+	a := tlstest.New(t, "authority")
+	pair := newPair(t, a)
+	d := newClosed(t, "--tls-cert", pair.cert, "--tls-key", pair.key, "--reader", "wall=cam1")
+	d.startNATS()
+	eventually(t, "the server listens", d.listens)
+	login, err := os.ReadFile(filepath.Join(d.users, "wall-a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	user, password, _ := strings.Cut(string(bytes.TrimSpace(login)), "\n")
+	packages := fixture(t, pythonPackages)
+	for _, test := range []struct{ name, ca, says string }{{"its authority", a.CA, "reading scenes.live"}, {"another one", tlstest.New(t, "other").CA, "CERTIFICATE_VERIFY_FAILED"}} {
+		p := d.start("read_scenes.py", func() *exec.Cmd {
+			command := exec.Command("python3", filepath.Join("..", "examples", "python", "read_scenes.py"), "cam1")
+			command.Env = append(os.Environ(), "PYTHONPATH="+packages, "PYTHONDONTWRITEBYTECODE=1", "SSL_CERT_FILE="+test.ca,
+				"NATS_URL=tls://"+user+":"+password+"@"+strings.TrimPrefix(d.url, "nats://"))
+			return command
+		})
+		p.says(test.says)
+	}
+}
