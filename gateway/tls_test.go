@@ -3,10 +3,12 @@ package gateway_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	programs "github.com/spatial-flow/spatial-flow/client"
 	"github.com/spatial-flow/spatial-flow/flow/service"
@@ -78,6 +80,52 @@ func TestTLS(t *testing.T) {
 	page.await(`document.body.dataset.seq === "2" && document.body.dataset.picture === "shown"`)
 	if scheme := ask[string](page, `location.protocol + performance.getEntriesByType("navigation")[0].nextHopProtocol`); scheme != "https:h2" {
 		t.Errorf("the page came by %s", scheme)
+	}
+}
+
+// What comes as a stream by HTTP/2 goes on after a silence longer than the time that a caller has to take what is written, and a page
+// that is asked for as a websocket is refused in words that this version has.
+func TestStreamsByHTTP2(t *testing.T) {
+	t.Parallel()
+	const within = 300 * time.Millisecond
+	b := newProvisionedBench(t)
+	a := tlstest.New(t, "authority")
+	cert, key := a.Issue("127.0.0.1")
+	r := b.startReady(t, func(c *gateway.Config) { c.TLSCert, c.TLSKey, c.Live.WriteTimeout = cert, key, within })
+	b.publish(t, "cam1", "s", 1)
+	transport := &http.Transport{TLSClientConfig: a.Client(), ForceAttemptHTTP2: true}
+	defer transport.CloseIdleConnections()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	get := func(path string) *http.Response {
+		t.Helper()
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+r.address+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := transport.RoundTrip(request)
+		if err != nil || answer.ProtoMajor != 2 {
+			t.Fatalf("%s: %v, %v", path, answer, err)
+		}
+		t.Cleanup(func() { answer.Body.Close() })
+		return answer
+	}
+	r.eventually("scene", func() bool { return get("/api/v1/sources/cam1/scene").StatusCode == http.StatusOK })
+	for _, path := range []string{"scenes", "mjpeg"} {
+		answer := get("/api/v1/sources/cam1/" + path)
+		read := func() {
+			t.Helper()
+			if _, err := io.ReadAtLeast(answer.Body, make([]byte, 64<<10), 1); err != nil {
+				t.Errorf("%s: %v", path, err)
+			}
+		}
+		read()
+		time.Sleep(3 * within) // silence
+		b.publish(t, "cam1", "s", map[string]uint64{"scenes": 2, "mjpeg": 3}[path])
+		read()
+	}
+	if answer := get("/ws"); answer.StatusCode != http.StatusUpgradeRequired || answer.Header.Get("Upgrade") != "" {
+		t.Errorf("/ws: %v", answer)
 	}
 }
 

@@ -146,7 +146,9 @@ func (a *API) serveViewers(ctx context.Context) http.HandlerFunc {
 			w.Header().Set("Retry-After", "5")
 			writeProblem(w, r, http.StatusServiceUnavailable, reasonFull, err.Error())
 		case errors.Is(err, live.ErrUpgrade):
-			w.Header().Set("Upgrade", "websocket")
+			if r.ProtoMajor == 1 { // later versions have no such header
+				w.Header().Set("Upgrade", "websocket")
+			}
 			writeProblem(w, r, http.StatusUpgradeRequired, reasonUpgrade, err.Error())
 		}
 	}

@@ -184,7 +184,7 @@ func (a *API) stream(serving context.Context, begin func(r *http.Request, q wish
 		w.Header().Set("Vary", "Accept")
 		w.Header().Set("X-Accel-Buffering", "no") // nginx
 		w.WriteHeader(http.StatusOK)
-		s := &stream{w: w, control: http.NewResponseController(w), within: a.cfg.WriteTimeout}
+		s := &stream{w: w, control: http.NewResponseController(w), within: a.cfg.WriteTimeout, silent: r.ProtoMajor > 1}
 		// The head goes out once the caller's own message is read, which it has to send in time.
 		if _, err := s.write(); err != nil || r.Method == http.MethodHead {
 			return
@@ -205,6 +205,7 @@ type stream struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 	within  time.Duration // for the caller to take what is written
+	silent  bool          // a deadline ends the stream though nothing is written: HTTP/2
 
 	mu sync.Mutex
 }
@@ -214,6 +215,9 @@ func (s *stream) write(parts ...[]byte) (n int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_ = s.control.SetWriteDeadline(time.Now().Add(s.within)) // fails where there is no connection
+	if s.silent {
+		defer func() { _ = s.control.SetWriteDeadline(time.Time{}) }()
+	}
 	for _, part := range parts {
 		m, err := s.w.Write(part)
 		if n += m; err != nil {
