@@ -5,7 +5,9 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -43,6 +45,15 @@ func TestTLS(t *testing.T) {
 			t.Errorf("curl %s: %v\n%s", version, err, out)
 		}
 	}
+	b.answerPredict(t, &models{})
+	posted := filepath.Join(t.TempDir(), "picture.jpg")
+	if err := os.WriteFile(posted, picture(t, 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.eventually("answer to a picture by HTTP/2", func() bool {
+		out, err := exec.Command("curl", "-sSf", "--http2", "--cacert", a.CA, "-F", "file=@"+posted, url+"/api/v1/predict").Output()
+		return err == nil && strings.Contains(string(out), "person")
+	})
 	if out, err := exec.Command("curl", "-sS", url+"/").CombinedOutput(); err == nil || !strings.Contains(string(out), "certificate") {
 		t.Errorf("curl that does not know the authority: %v\n%s", err, out)
 	}
