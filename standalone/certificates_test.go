@@ -228,3 +228,42 @@ func TestPythonByTLS(t *testing.T) {
 		p.says(test.says)
 	}
 }
+
+// Everything in one process by TLS: it says where to look, healthy and drain ask it by its own certificate, and a certificate that can't
+// be used ends it before it begins.
+func TestUpByTLS(t *testing.T) {
+	t.Parallel()
+	pair := newPair(t, tlstest.New(t, "authority"))
+	detect, depth := noCost(t)
+	page, admin := freeAddress(t), freeAddress(t)
+	start := func(key string) *process {
+		arguments := []string{"up", "--source", "street:?size=320x180", "--detect-model", detect, "--depth-model", depth, "--depth-size", "56",
+			"--http", page, "--tls-cert", pair.cert, "--tls-key", pair.key, "--base-path", "/spatial-flow", "--admin", admin, "--admin-tls-cert", pair.cert, "--admin-tls-key", key}
+		p := (&process{t: t, name: "up", start: func() *exec.Cmd {
+			command := exec.Command(os.Args[0], arguments...)
+			command.Env = append(os.Environ(), asProgram+"=1")
+			return command
+		}}).run()
+		t.Cleanup(p.kill)
+		return p
+	}
+	up := start(pair.key)
+	up.says("watch at https://" + page + "/spatial-flow/ (REST: /spatial-flow/api/v1/sources)")
+	for _, command := range []string{"healthy", "drain"} {
+		eventually(t, command, func() bool {
+			c, _ := program(t, command, "--admin", admin)
+			c.Env = append(c.Env, "SPATIALFLOW_ADMIN_TLS_CERT="+pair.cert)
+			return c.Run() == nil
+		})
+	}
+	err := <-up.ended
+	if up.ended <- nil; err != nil {
+		t.Errorf("it ends with %v:\n%s", err, up.output.String())
+	}
+	_, other := tlstest.New(t, "other").Issue("127.0.0.1")
+	wrong := start(other)
+	err = <-wrong.ended
+	if wrong.ended <- nil; err == nil || !strings.Contains(wrong.output.String(), "--admin-tls-cert") || !strings.Contains(wrong.output.String(), other) {
+		t.Errorf("with the key of another it ends with %v:\n%s", err, wrong.output.String())
+	}
+}
