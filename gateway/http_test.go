@@ -343,7 +343,7 @@ func TestProblems(t *testing.T) {
 			continue
 		}
 		path, _, _ := strings.Cut(test.path, "?")
-		want := api.Problem{Type: "about:blank", Title: http.StatusText(code), Status: code, Detail: p.Detail, Instance: path, Reason: test.reason, Message: p.Detail}
+		want := api.Problem{Type: "about:blank", Title: http.StatusText(code), Status: code, Detail: p.Detail, Instance: path, Reason: test.reason, Message: p.Detail, RequestID: header.Get("X-Request-Id")}
 		if p != want || p.Detail == "" || header.Get("Allow") != test.allow {
 			t.Errorf("%s %s: %+v, allowed %q", test.method, test.path, p, header.Get("Allow"))
 		}
