@@ -20,7 +20,7 @@ type Server struct {
 	// Log gets what net/http has to say, as of a handler that panics.
 	Log *slog.Logger
 	// Refuse, unless nil, is told why somebody was turned away before there was a request, or that a certificate that has come can't be
-	// used: [ReasonHandshake], [ReasonCertificate].
+	// used: [ReasonHandshake], [ReasonCertificate], [ReasonConnections].
 	Refuse func(reason string)
 	Grace  time.Duration // of open requests, when it ends
 	// Listening, unless nil, is told the address that was bound, which matters for port 0.
@@ -31,6 +31,7 @@ type Server struct {
 const (
 	ReasonHandshake   = "handshake"   // of TLS: one that failed
 	ReasonCertificate = "certificate" // of TLS: files that have changed and can't be used
+	ReasonConnections = "connections" // of one client: more than it may have
 )
 
 // Serve answers until ctx ends, then takes no more and gives open requests their grace. [ErrCertificate] is returned at once when the files
@@ -42,7 +43,7 @@ func (s Server) Serve(ctx context.Context) error {
 	server := &http.Server{
 		Handler: s.Handler, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
 		HTTP2:    &http.HTTP2Config{WriteByteTimeout: 10 * time.Second},
-		ErrorLog: log.New(complaints{s.Log, s.Refuse}, "", 0), ConnState: newIdleConns(maxIdle).note,
+		ErrorLog: log.New(complaints{s.Log, s.Refuse}, "", 0), ConnState: newConnections(s.Refuse).note,
 	}
 	if s.TLS.On() {
 		c, err := newCertificate(s.TLS, s.Log, func() { s.Refuse(ReasonCertificate) })
