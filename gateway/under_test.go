@@ -38,7 +38,7 @@ func TestBasePath(t *testing.T) {
 		base + "/status":                {200, "", "<title>"},
 		base + "/app.js":                {200, "", ""},
 		base + "/api":                   {308, "api/", ""},
-		base + "/api/":                  {200, "", "/api/v1/status"},
+		base + "/api/":                  {200, "", "All paths are under <code>" + base + "/</code>"},
 		base + "/api/v1/sources":        {200, "", "cam1"},
 		base + "/api/v1/sources/cam1":   {200, "", "cam1"},
 		base + "/api/v1/sources/none":   {404, "", `"instance":"` + base + `/api/v1/sources/none"`},

@@ -26,6 +26,7 @@ type document struct {
 	Info struct {
 		Title, Version, Description string
 	}
+	Servers    []struct{ URL string }
 	Paths      mapping[pathItem]
 	Components struct {
 		Parameters mapping[parameter]
