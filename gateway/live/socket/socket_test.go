@@ -22,7 +22,7 @@ import (
 const patience = 20 * time.Second
 
 // pair is a viewer's connection and the gateway's end of it.
-func pair(t *testing.T, within time.Duration, secure bool) (viewer, conn *websocket.Conn, out *socket.Socket) {
+func pair(t testing.TB, within time.Duration, secure bool) (viewer, conn *websocket.Conn, out *socket.Socket) {
 	t.Helper()
 	ready, done := make(chan struct{}), make(chan struct{})
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -166,5 +166,32 @@ func TestNothingFollowsTheClosing(t *testing.T) {
 	}
 	if err := out.Send(websocket.MessageText, 0, []byte("{}")); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("sent after the closing: %v", err)
+	}
+}
+
+// BenchmarkSend is a scene as viewers get it: header, picture and depth map, without TLS and with it.
+func BenchmarkSend(b *testing.B) {
+	parts := [][]byte{noise(4), noise(600), noise(60), noise(10_000), noise(3_000)}
+	size := len(bytes.Join(parts, nil))
+	for _, secure := range []bool{false, true} {
+		b.Run(fmt.Sprintf("TLS=%t", secure), func(b *testing.B) {
+			viewer, _, out := pair(b, patience, secure)
+			go func() {
+				for {
+					if _, reader, err := viewer.Reader(b.Context()); err != nil {
+						return
+					} else if _, err := io.Copy(io.Discard, reader); err != nil {
+						return
+					}
+				}
+			}()
+			b.SetBytes(int64(size))
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := out.Send(websocket.MessageBinary, 0, append(make([][]byte, 0, len(parts)), parts...)...); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
