@@ -35,10 +35,11 @@ done >.graph
 
 # The rooms of a service: a package, and those of its own that it may import.
 cat >.rooms <<EOF
-gateway callers live predict overview manage rest
-gateway/rest callers live predict overview manage web rest/reference still
-gateway/live live/pace live/smaller live/socket still
-gateway/overview live
+gateway access callers live predict overview manage rest
+gateway/rest access callers live predict overview manage web rest/reference still
+gateway/live access live/pace live/smaller live/socket still
+gateway/overview access live
+gateway/manage access
 gateway/smoke credentials live predict
 workers detect depth model engine picture
 workers/detect model engine picture

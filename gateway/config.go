@@ -6,6 +6,7 @@ import (
 	"path"
 
 	"github.com/spatial-flow/spatial-flow/flow/telemetry"
+	"github.com/spatial-flow/spatial-flow/gateway/access"
 	"github.com/spatial-flow/spatial-flow/gateway/callers"
 	"github.com/spatial-flow/spatial-flow/gateway/live"
 	"github.com/spatial-flow/spatial-flow/gateway/manage"
@@ -24,6 +25,7 @@ type Reached struct {
 	TLSCert string `name:"tls-cert" placeholder:"FILE" help:"Certificate of --http (PEM, those of its issuers after it): the gateway is reached by https alone then. Read again when it changes."`
 	TLSKey  string `name:"tls-key" placeholder:"FILE" help:"Key of --tls-cert (PEM)."`
 
+	Access  access.Config  `embed:""`
 	Callers callers.Config `embed:""`
 	Manage  manage.Config  `embed:""`
 }
@@ -70,7 +72,10 @@ func (c Config) Validate() error {
 	if err := c.Callers.Validate(); err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	if err := c.Manage.Validate(c.HTTP); err != nil {
+	if err := c.Access.Validate(c.HTTP); err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	if err := c.Manage.Validate(c.HTTP, c.Access); err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	for flag, patterns := range map[string][]string{"hosts": c.Hosts, "origins": c.Origins} {

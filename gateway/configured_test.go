@@ -219,9 +219,13 @@ func TestConfiguredElsewhere(t *testing.T) {
 		if err := service.Defaults(&cfg); err != nil {
 			t.Fatal(err)
 		}
-		cfg.HTTP, cfg.Manage.ManageSources = address, true
+		cfg.HTTP, cfg.Manage.ManageSources, cfg.Access.Anonymous = address, true, []string{"view"}
 		if err := cfg.Validate(); (err == nil) != ok || err != nil && !errors.Is(err, gateway.ErrConfig) {
 			t.Errorf("--manage-sources at %s: %v", address, err)
+		}
+		cfg.Access.Tokens = "tokens.yaml"
+		if err := cfg.Validate(); err != nil {
+			t.Errorf("--manage-sources at %s, with tokens: %v", address, err)
 		}
 	}
 }

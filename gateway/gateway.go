@@ -1,10 +1,11 @@
 // Package gateway shows scenes: it pushes each with its picture to browsers and programs over a websocket, answers the
-// REST API, and serves the viewer page. Its rooms are the packages below: live, predict, overview, rest and web.
+// REST API, and serves the viewer page. Its rooms are the packages below: access, live, predict, overview, manage, rest and web.
 package gateway
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"strings"
 	"sync/atomic"
@@ -15,6 +16,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/flow/telemetry"
+	"github.com/spatial-flow/spatial-flow/gateway/access"
 	"github.com/spatial-flow/spatial-flow/gateway/callers"
 	"github.com/spatial-flow/spatial-flow/gateway/live"
 	"github.com/spatial-flow/spatial-flow/gateway/manage"
@@ -52,12 +54,16 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	}
 	cfg.Live.ViewerBytes = cfg.Callers.Bytes
 	refused := telemetry.NewRefused(env.Metrics)
+	gate, err := access.New(cfg.Access, env.Log, env.Metrics, refused, who.Address)
+	if err != nil {
+		return fmt.Errorf("%w: --tokens: %w", ErrConfig, err)
+	}
 	g := &gateway{cfg: cfg, env: env}
 	g.predict = predict.New(cfg.Predict, env.Bus, g.deployment)
-	g.live = live.New(cfg.Live, env, refused, g.deployment, live.Listeners{Scene: g.addScene, Alive: g.addAlive, Predictions: g.predict.Source()})
+	g.live = live.New(cfg.Live, env, refused, gate, g.deployment, live.Listeners{Scene: g.addScene, Alive: g.addAlive, Predictions: g.predict.Source()})
 	g.overview = overview.New(env.Bus, g.live, g.deployment)
 	g.manage = manage.New(cfg.Manage, env.Bus, env.Log)
-	api := rest.New(rest.Config{Hosts: cfg.Hosts, Origins: cfg.Origins, BasePath: cfg.BasePath, WriteTimeout: cfg.Live.WriteTimeout, Log: env.Log}, env.Metrics, refused, who, g.live, g.predict, g.overview, g.manage)
+	api := rest.New(rest.Config{Hosts: cfg.Hosts, Origins: cfg.Origins, BasePath: cfg.BasePath, WriteTimeout: cfg.Live.WriteTimeout, Log: env.Log}, env.Metrics, refused, gate, who, g.live, g.predict, g.overview, g.manage)
 	subscribed, listening := make(chan struct{}), make(chan struct{})
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx)) // ends after the last answer
 	defer stopWork()
@@ -69,6 +75,7 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	tasks.Go(func() error { return g.live.Run(work) })
 	tasks.Go(func() error { return g.overview.Run(work) })
 	tasks.Go(func() error { g.manage.Run(work); return nil })
+	tasks.Go(func() error { gate.Run(work); return nil })
 	tasks.Go(func() error { return service.Alive(serving, env, g.alive) })
 	tasks.Go(func() error { return g.ready(serving, subscribed, listening) })
 	tasks.Go(func() error {

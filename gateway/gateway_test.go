@@ -407,8 +407,11 @@ func TestConfigValidate(t *testing.T) {
 		func(c *gateway.Config) { c.Live.PingEvery = 0 },
 		func(c *gateway.Config) { c.Predict.Inflight = 0 },
 		func(c *gateway.Config) { c.Origins = []string{"[a"} },
+		func(c *gateway.Config) { c.HTTP = ":8000" },
+		func(c *gateway.Config) { c.Access.Anonymous = []string{"veiw"} },
 	} {
 		cfg := gateway.Config{
+			Reached: gateway.Reached{HTTP: "127.0.0.1:0"},
 			Live: live.Config{
 				MaxViewers: 1, MaxWatched: 1, MaxSources: 1, FrameBytes: 1, TotalFrameBytes: 1, Queue: 1,
 				WatchWithin: 1, WriteTimeout: 1, PingEvery: 1,

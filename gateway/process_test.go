@@ -26,7 +26,7 @@ func (b bench) program(t *testing.T, host string, arguments ...string) (*runner,
 	}
 	address := listener.Addr().String()
 	listener.Close()
-	command := exec.Command(os.Args[0], append([]string{"--nats=" + b.server.URL(), "--http=" + address, "--admin="}, arguments...)...)
+	command := exec.Command(os.Args[0], append([]string{"--nats=" + b.server.URL(), "--http=" + address, "--admin=", "--anonymous=view,predict"}, arguments...)...)
 	command.Env = append(os.Environ(), asProgram+"=1")
 	var output strings.Builder
 	command.Stdout, command.Stderr = &output, &output

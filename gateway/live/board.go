@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/spatial-flow/spatial-flow/client/api"
+	"github.com/spatial-flow/spatial-flow/gateway/access"
 )
 
 // statusEvery is how often it is looked at whether a viewer has to be told the status, statusMost after how long it is told what
@@ -27,19 +29,32 @@ type board struct {
 	at    time.Time
 	infos map[string]*encoded // by source
 	known *encoded            // [api.KnownSource] of all
+	all   []api.KnownSource
+	parts map[string]*part // of known, by the scopes of those who see some sources only
 }
+
+// part is [api.KnownSource] of the sources that some see.
+type part struct {
+	known *encoded
+	at    time.Time // of the board that it is of
+	read  time.Time
+}
+
+// partKept is for how long it is known what those who see some sources were told, while none of them reads.
+const partKept = 10 * statusMost
 
 // encoded is JSON that nobody changes: what differs has another address.
 type encoded struct{ json []byte }
 
-// notice is what a board says at one time.
+// notice is what a board says at one time to somebody: infos of all sources, of which that one watches those it sees.
 type notice struct {
 	infos map[string]*encoded
 	known *encoded
 }
 
-// read is what the board says now, or said a moment ago.
-func (b *board) read() (notice, error) {
+// read is what the board says now, or said a moment ago, to somebody. To all who see everything, and to all who see the same, it is
+// encoded once.
+func (b *board) read(who *access.Caller) (notice, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.known == nil || time.Since(b.at) >= statusFresh {
@@ -47,7 +62,36 @@ func (b *board) read() (notice, error) {
 			return notice{}, err
 		}
 	}
-	return notice{b.infos, b.known}, nil
+	if who.SeesAll() {
+		return notice{b.infos, b.known}, nil
+	}
+	known, err := b.part(who)
+	return notice{b.infos, known}, err
+}
+
+// part is what is known to those who see some sources, under b.mu.
+func (b *board) part(who *access.Caller) (*encoded, error) {
+	p := b.parts[who.Scope()]
+	if p == nil {
+		p = new(part)
+		b.parts[who.Scope()] = p
+	}
+	p.read = b.at
+	if p.known != nil && p.at.Equal(b.at) {
+		return p.known, nil
+	}
+	seen := make([]api.KnownSource, 0, len(b.all))
+	for _, source := range b.all {
+		if who.Sees(source.Source) {
+			seen = append(seen, source)
+		}
+	}
+	known, err := p.known.renewed(seen)
+	if err != nil {
+		return nil, err
+	}
+	p.known, p.at = known, b.at
+	return known, nil
 }
 
 // renew encodes what has changed, under b.mu, and not under the hub's lock.
@@ -66,7 +110,8 @@ func (b *board) renew() error {
 	if err != nil {
 		return err
 	}
-	b.infos, b.known, b.at = infos, all, time.Now()
+	b.infos, b.known, b.all, b.at = infos, all, known, time.Now()
+	maps.DeleteFunc(b.parts, func(_ string, p *part) bool { return b.at.Sub(p.read) > partKept })
 	return nil
 }
 

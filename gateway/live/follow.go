@@ -14,6 +14,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/client/depthmap"
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/gateway/access"
 	"github.com/spatial-flow/spatial-flow/gateway/live/smaller"
 )
 
@@ -58,13 +59,13 @@ type Follower struct {
 	watch  api.Watch
 }
 
-// NewFollower makes a viewer, which must be closed. [ErrWatch] is returned when it wants what it may not have, [ErrFull] when
+// NewFollower makes a viewer, which must be closed, for somebody. [ErrWatch] is returned when it wants what it may not have, [ErrFull] when
 // there are as many viewers as there may be.
-func (s *Server) NewFollower(watch api.Watch) (*Follower, error) {
+func (s *Server) NewFollower(watch api.Watch, who *access.Caller) (*Follower, error) {
 	if err := validWatch(watch, s.cfg.MaxWatched); err != nil {
 		return nil, err
 	}
-	v := newViewer(s.cfg.ViewerBytes)
+	v := newViewer(who, s.cfg.ViewerBytes)
 	if !s.hub.join(v) {
 		s.metrics.refuse(doorREST, reasonFull)
 		return nil, fmt.Errorf("%w: there are %d already", ErrFull, s.cfg.MaxViewers)
@@ -143,20 +144,24 @@ func (s *Server) viewOf(p parcel) View {
 // MaxWatchBytes bounds a viewer's message.
 const MaxWatchBytes = 4 << 10
 
-// parseWatch reads a viewer's message. [ErrWatch] is returned when it is none or names more than limit sources.
-func parseWatch(data []byte, limit int) (api.Watch, error) {
-	var watch api.Watch
+// parseWatch reads a viewer's message, and the token in it. [ErrWatch] is returned when it is none or names more than limit sources.
+func parseWatch(data []byte, limit int) (_ api.Watch, token string, err error) {
+	var said struct {
+		Token string `json:"token"`
+		api.Watch
+	}
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&watch); err != nil {
-		return watch, fmt.Errorf("%w: %w", ErrWatch, err)
+	if err := decoder.Decode(&said); err != nil {
+		return said.Watch, "", fmt.Errorf("%w: %w", ErrWatch, err)
 	}
+	watch := said.Watch
 	if watch.Sources == nil || decoder.More() {
-		return watch, fmt.Errorf(`%w: want {"sources":["name"]}`, ErrWatch)
+		return watch, "", fmt.Errorf(`%w: want {"sources":["name"]}`, ErrWatch)
 	}
 	slices.Sort(watch.Sources)
 	watch.Sources = slices.Compact(watch.Sources)
-	return watch, validWatch(watch, limit)
+	return watch, said.Token, validWatch(watch, limit)
 }
 
 // validWatch returns [ErrWatch] when a viewer wants what it may not have.

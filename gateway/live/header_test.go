@@ -55,7 +55,7 @@ func TestHeader(t *testing.T) {
 func TestMostScenesPerSecond(t *testing.T) {
 	t.Parallel()
 	h := testHub(nil)
-	v := newViewer(0)
+	v := newViewer(nil, 0)
 	h.join(v)
 	v.want(wantsOf(api.Watch{MaxFPS: 10}))
 	h.follow(v, []string{"a"})
@@ -92,7 +92,7 @@ func TestWatchMessages(t *testing.T) {
 		`{"sources":[],"part_bytes":1}`:     false,
 		`{"sources":[],"part_bytes":-1024}`: false,
 	} {
-		if _, err := parseWatch([]byte(text), 20); (err == nil) != want {
+		if _, _, err := parseWatch([]byte(text), 20); (err == nil) != want {
 			t.Errorf("%s: %v", text, err)
 		}
 	}

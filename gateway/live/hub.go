@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/gateway/access"
 )
 
 // source is what the hub knows of one source.
@@ -49,7 +50,7 @@ func newHub(cfg Config, m *metrics) *hub {
 		cfg: cfg, metrics: m, refresh: func(string) {}, changed: func() {},
 		sources: map[string]*source{}, producers: map[string]time.Time{}, viewers: map[*viewer]bool{}, watchers: map[string]map[*viewer]struct{}{},
 	}
-	h.board.hub = h
+	h.board = board{hub: h, parts: map[string]*part{}}
 	return h
 }
 
@@ -183,6 +184,13 @@ func (h *hub) addDepth(s *source, depth *depthMap) {
 	}
 }
 
+// full says whether there are as many viewers as there may be.
+func (h *hub) full() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.viewers) >= h.cfg.MaxViewers
+}
+
 // join adds a viewer. False is returned when there are as many as there may be.
 func (h *hub) join(v *viewer) bool {
 	h.mu.Lock()
@@ -204,26 +212,38 @@ func (h *hub) leave(v *viewer) {
 	h.metrics.viewers.Set(float64(len(h.viewers)))
 }
 
-// follow makes sources the ones that a viewer watches, or, when there are none, all. It gets the newest scene, with the newest
-// depth map, of each source that it did not watch before.
+// follow makes sources the ones that a viewer watches, or, when there are none, all; none that it does not see. It gets the newest
+// scene, with the newest depth map, of each source that it did not watch before.
 func (h *hub) follow(v *viewer, sources []string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.followLocked(v, sources)
+}
+
+func (h *hub) followLocked(v *viewer, sources []string) {
 	if _, joined := h.viewers[v]; !joined {
 		return
 	}
-	h.viewers[v] = len(sources) == 0
+	v.asked, h.viewers[v] = sources, len(sources) == 0
 	if h.viewers[v] {
 		h.watchAll(v)
 		return
 	}
-	h.watch(v, sources)
+	h.watch(v, v.seen(slices.Clone(sources)))
 }
 
-// watchAll makes a viewer watch what it does already and, up to its limit, the other sources by name, under h.mu.
+// become has a viewer be another caller's: it goes on watching what it asked for, as far as that one sees it.
+func (h *hub) become(v *viewer, who *access.Caller) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	v.become(who)
+	h.followLocked(v, v.asked)
+}
+
+// watchAll makes a viewer watch what it does already and, up to its limit, the other sources that it sees by name, under h.mu.
 func (h *hub) watchAll(v *viewer) {
-	names := v.watching()
-	for _, name := range h.names() {
+	names := v.seen(v.watching())
+	for _, name := range v.seen(h.names()) {
 		if len(names) < h.cfg.MaxWatched && !slices.Contains(names, name) {
 			names = append(names, name)
 		}
@@ -276,13 +296,13 @@ func (h *hub) watched() []string {
 }
 
 // newest is the newest scene of a source: nil when there is none yet. known says whether the source is, and
-// names lists those that are.
-func (h *hub) newest(name string) (scene *shown, known bool, names []string) {
+// names lists those that are; to who asks.
+func (h *hub) newest(name string, who *access.Caller) (scene *shown, known bool, names []string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := h.sources[name]
-	if s == nil {
-		return nil, false, h.names()
+	if s == nil || !who.Sees(name) {
+		return nil, false, slices.DeleteFunc(h.names(), func(name string) bool { return !who.Sees(name) })
 	}
 	return s.newest, true, nil
 }

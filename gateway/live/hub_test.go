@@ -30,7 +30,7 @@ func testHub(change func(*Config)) *hub {
 
 func (h *hub) viewer(t testing.TB, sources ...string) *viewer {
 	t.Helper()
-	v := newViewer(0)
+	v := newViewer(nil, 0)
 	if !h.join(v) {
 		t.Fatal("no room for a viewer")
 	}
@@ -288,7 +288,7 @@ func TestSourcesAreBounded(t *testing.T) {
 			h.addScene(scene(name, name, 1, false), false)
 			time.Sleep(time.Millisecond)
 		}
-		if _, known, names := h.newest("e"); known || len(names) != 4 {
+		if _, known, names := h.newest("e", nil); known || len(names) != 4 {
 			t.Errorf("known now: %v", names)
 		}
 		if n := testutil.ToFloat64(h.metrics.refused.WithLabelValues(doorScenes, reasonFull)); n != 1 {
@@ -296,7 +296,7 @@ func TestSourcesAreBounded(t *testing.T) {
 		}
 		time.Sleep(goneAfter)
 		h.addScene(scene("e", "e", 1, false), false) // "a" is silent longest, but watched
-		if _, _, names := h.newest("none"); !slices.Equal(names, []string{"a", "c", "d", "e"}) {
+		if _, _, names := h.newest("none", nil); !slices.Equal(names, []string{"a", "c", "d", "e"}) {
 			t.Errorf("known now: %v", names)
 		}
 		wantScene(t, watcher, taken{Session: "a", Seq: 1})
@@ -307,7 +307,7 @@ func TestViewersAreBounded(t *testing.T) {
 	t.Parallel()
 	h := testHub(func(c *Config) { c.MaxViewers = 1 })
 	v := h.viewer(t, "a")
-	if h.join(newViewer(0)) {
+	if h.join(newViewer(nil, 0)) {
 		t.Error("a second viewer joined")
 	}
 	h.leave(v)

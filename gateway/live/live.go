@@ -8,6 +8,7 @@ package live
 import (
 	"context"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/service"
+	"github.com/spatial-flow/spatial-flow/gateway/access"
 	"github.com/spatial-flow/spatial-flow/gateway/live/smaller"
 )
 
@@ -29,7 +31,9 @@ type Server struct {
 	deployment func() (flow.Deployment, bool)
 	listen     Listeners
 	metrics    *metrics
+	gate       *access.Gate
 	hub        *hub
+	lobby      access.Lobby
 
 	queue    chan *nats.Msg
 	lookUps  *lookUps
@@ -53,11 +57,11 @@ type Listeners struct {
 	Predictions string
 }
 
-// New makes a server that knows nothing yet. deployment is what everybody agrees on now; ok is false while it is not known.
-func New(cfg Config, env service.Env, refused *prometheus.CounterVec, deployment func() (d flow.Deployment, ok bool), listen Listeners) *Server {
+// New makes a server that knows nothing yet, for viewers whom the gate lets in. deployment is what everybody agrees on now; ok is false while it is not known.
+func New(cfg Config, env service.Env, refused *prometheus.CounterVec, gate *access.Gate, deployment func() (d flow.Deployment, ok bool), listen Listeners) *Server {
 	m := newMetrics(env.Metrics, refused)
 	s := &Server{
-		cfg: cfg, env: env, deployment: deployment, listen: listen, metrics: m, hub: newHub(cfg, m),
+		cfg: cfg, env: env, deployment: deployment, listen: listen, metrics: m, gate: gate, hub: newHub(cfg, m),
 		queue: make(chan *nats.Msg, cfg.Queue), lookUps: newLookUps(cfg.MaxSources),
 		smaller: smaller.New(max(runtime.GOMAXPROCS(0)/2, 1)), drawing: make(chan struct{}, max(runtime.GOMAXPROCS(0)/2, 1)),
 	}
@@ -93,13 +97,19 @@ func (s *Server) tick(ctx context.Context) error {
 	}
 }
 
-// Status is the status of all sources.
-func (s *Server) Status() api.Status { return s.hub.currentStatus() }
+// Status is the status of all sources that somebody sees.
+func (s *Server) Status(who *access.Caller) api.Status {
+	status := s.hub.currentStatus()
+	if !who.SeesAll() {
+		status.Sources = slices.DeleteFunc(status.Sources, func(info api.Source) bool { return !who.Sees(info.Source) })
+	}
+	return status
+}
 
 // Newest is the newest scene of a source: nil when there is none yet. known says whether the source is, and names lists
-// those that are, when it is not.
-func (s *Server) Newest(source string) (scene *api.Scene, known bool, names []string) {
-	newest, known, names := s.hub.newest(source)
+// those that are, when it is not; all for who asks, to whom a source that it does not see is none.
+func (s *Server) Newest(source string, who *access.Caller) (scene *api.Scene, known bool, names []string) {
+	newest, known, names := s.hub.newest(source, who)
 	if newest == nil {
 		return nil, known, names
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/depthmap"
+	"github.com/spatial-flow/spatial-flow/gateway/access"
 	"github.com/spatial-flow/spatial-flow/gateway/live/smaller"
 	"github.com/spatial-flow/spatial-flow/gateway/still"
 )
@@ -118,7 +119,8 @@ func wantsOf(w api.Watch) wants {
 
 // viewer is what one websocket has still to send. Offering never blocks: the newer replaces the older.
 type viewer struct {
-	wake chan struct{} // holds a token when there may be something to take
+	wake  chan struct{} // holds a token when there may be something to take
+	asked []string      // the sources that it wants to watch, under the hub's lock; none: all
 
 	mu      sync.Mutex
 	slots   map[string]*slot
@@ -129,11 +131,12 @@ type viewer struct {
 	wants   wants
 	bytes   int64     // that it may be sent a second; 0: no limit
 	free    time.Time // what it was sent so far is within that from then on
+	who     *access.Caller
 }
 
-// newViewer is one that may be sent so many bytes a second; 0: no limit.
-func newViewer(bytes int64) *viewer {
-	return &viewer{wake: make(chan struct{}, 1), slots: map[string]*slot{}, bytes: bytes}
+// newViewer is a caller's, that may be sent so many bytes a second; 0: no limit.
+func newViewer(who *access.Caller, bytes int64) *viewer {
+	return &viewer{wake: make(chan struct{}, 1), slots: map[string]*slot{}, who: who, bytes: bytes}
 }
 
 // spend notes bytes that were sent, and says how long a line that takes as many as the viewer may have needs for them. A viewer that was
@@ -150,6 +153,28 @@ func (v *viewer) spend(bytes int, now time.Time) time.Duration {
 	}
 	v.free = v.free.Add(took)
 	return took
+}
+
+// caller is whose viewer it is.
+func (v *viewer) caller() *access.Caller {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.who
+}
+
+func (v *viewer) become(who *access.Caller) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.who = who
+}
+
+// seen are the sources, which are the caller's of seen, without those that the viewer does not see.
+func (v *viewer) seen(sources []string) []string {
+	who := v.caller()
+	if who.SeesAll() {
+		return sources
+	}
+	return slices.DeleteFunc(sources, func(name string) bool { return !who.Sees(name) })
 }
 
 // watch makes sources the ones that are watched. What is not sent of others is forgotten; added are new.

@@ -41,7 +41,7 @@ func TestStatusOfWhatIsWatched(t *testing.T) {
 		var last told
 		next := func(width int, anyway bool, watched ...string) (message string) {
 			t.Helper()
-			says, err := h.board.read()
+			says, err := h.board.read(nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -97,13 +97,13 @@ func TestStatusIsEncodedOnce(t *testing.T) {
 		h := testHub(nil)
 		h.addScene(scene("a", "s", 1, false), false)
 		h.addScene(scene("b", "s", 1, false), false)
-		first, err := h.board.read()
+		first, err := h.board.read(nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		h.addScene(scene("b", "s", 2, false), false)
 		time.Sleep(statusFresh)
-		second, err := h.board.read()
+		second, err := h.board.read(nil)
 		if err != nil {
 			t.Fatal(err)
 		}

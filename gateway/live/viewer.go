@@ -7,12 +7,14 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/coder/websocket"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/spatial-flow/spatial-flow/flow/clock"
+	"github.com/spatial-flow/spatial-flow/gateway/access"
 	"github.com/spatial-flow/spatial-flow/gateway/live/pace"
 	"github.com/spatial-flow/spatial-flow/gateway/live/socket"
 )
@@ -22,18 +24,22 @@ const (
 	watchEvery  = 50 * time.Millisecond // a viewer that changes its mind more often waits
 )
 
-// ServeViewer serves one viewer on a websocket until ctx ends; whose page it is is the caller's to ask. [ErrFull] is returned, and
-// nothing answered, when there are as many viewers as there may be, and [ErrUpgrade] when no websocket is asked for.
-func (s *Server) ServeViewer(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
+// ServeViewer serves one viewer on a websocket until ctx ends; whose page it is is the caller's to ask. Who it is that may view is known,
+// or is said by its first message (nil). [ErrFull] is returned, and nothing answered, when there are as many viewers as there may be, and
+// [ErrUpgrade] when no websocket is asked for.
+func (s *Server) ServeViewer(ctx context.Context, w http.ResponseWriter, r *http.Request, who *access.Caller) error {
 	s.serving.Add(1)
 	defer s.serving.Done()
 	log := s.env.Log.With("request_id", w.Header().Get("X-Request-Id"))
-	v := newViewer(s.cfg.ViewerBytes)
-	if !s.hub.join(v) {
+	g := &guest{viewer: newViewer(who, s.cfg.ViewerBytes), request: r, named: who != nil || s.gate == nil, watched: make(chan struct{})}
+	if !g.named {
+		g.viewer.become(access.Nobody())
+	}
+	if !g.named && s.hub.full() || g.named && !s.hub.join(g.viewer) {
 		s.metrics.refuse(doorWS, reasonFull)
 		return fmt.Errorf("%w: there are %d already", ErrFull, s.cfg.MaxViewers)
 	}
-	defer s.hub.leave(v)
+	defer s.hub.leave(g.viewer)
 	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
 		s.metrics.refuse(doorWS, reasonHandshake)
 		return ErrUpgrade
@@ -47,22 +53,37 @@ func (s *Server) ServeViewer(ctx context.Context, w http.ResponseWriter, r *http
 		return nil
 	}
 	conn.SetReadLimit(MaxWatchBytes)
-	if err := s.view(ctx, conn, out, v); err != nil {
+	if err := s.view(ctx, conn, out, g); err != nil {
 		log.Debug("viewer left", "error", err)
 	}
 	return nil
 }
 
+// guest is a viewer that comes by a websocket.
+type guest struct {
+	viewer  *viewer
+	request *http.Request
+	named   bool          // its caller is known; of readWatches alone
+	watched chan struct{} // closed once it has said what it watches: nothing is sent before
+}
+
 // view serves one viewer until it leaves, breaks a rule, or ctx ends.
-func (s *Server) view(ctx context.Context, conn *websocket.Conn, out *socket.Socket, v *viewer) error {
+func (s *Server) view(ctx context.Context, conn *websocket.Conn, out *socket.Socket, g *guest) error {
 	// Ending open would tear the connection; ctx only begins the closing handshake.
 	open, tear := context.WithCancel(context.WithoutCancel(ctx))
 	defer tear()
-	watched := make(chan struct{})
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	named := func() {}
+	if !g.named {
+		named = sync.OnceFunc(s.lobby.Enter(end))
+	}
+	defer named()
 	tasks, ctx := errgroup.WithContext(ctx)
-	tasks.Go(func() error { return s.readWatches(open, conn, v, watched) })
-	tasks.Go(func() error { return s.awaitWatch(ctx, watched) })
-	tasks.Go(func() error { return s.write(ctx, out, v) })
+	tasks.Go(func() error { return s.readWatches(open, conn, g, named) })
+	tasks.Go(func() error { return s.awaitWatch(ctx, g.watched) })
+	tasks.Go(func() error { return s.write(ctx, out, g) })
+	tasks.Go(func() error { return s.keep(ctx, g) })
 	tasks.Go(func() error { return s.ping(ctx, open, conn, out) })
 	tasks.Go(func() error {
 		<-ctx.Done()
@@ -75,12 +96,69 @@ func (s *Server) view(ctx context.Context, conn *websocket.Conn, out *socket.Soc
 	return tasks.Wait()
 }
 
+// name takes the caller of a viewer from its first message, and makes room for it. An [access.Refusal] is returned when it may not view,
+// and [ErrFull] when there is none.
+func (s *Server) name(open context.Context, g *guest, token string) error {
+	if g.named {
+		return nil
+	}
+	who, err := s.gate.Token(open, token, g.request)
+	if err == nil {
+		err = s.gate.Enter(who, access.View)
+	}
+	if err != nil {
+		return err
+	}
+	g.viewer.become(who)
+	if !s.hub.join(g.viewer) {
+		s.metrics.refuse(doorWS, reasonFull)
+		return fmt.Errorf("%w: there are %d already", ErrFull, s.cfg.MaxViewers)
+	}
+	g.named = true
+	return nil
+}
+
+// keep has the viewer see what its caller's token says, as that changes, until ctx ends. An [access.Refusal] is returned when it may not
+// view any more.
+func (s *Server) keep(ctx context.Context, g *guest) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-g.watched:
+	}
+	for {
+		who := g.viewer.caller()
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-who.Done():
+		}
+		who, err := s.gate.Again(who)
+		if err == nil {
+			err = s.gate.Enter(who, access.View)
+		}
+		if err != nil {
+			return err
+		}
+		s.hub.become(g.viewer, who)
+		g.viewer.tellStatus()
+	}
+}
+
 // closeCode is what a viewer is told about the end.
 func closeCode(cause error) (websocket.StatusCode, string) {
+	var no access.Refusal
 	switch {
+	case errors.As(cause, &no) && no.Code == http.StatusUnauthorized:
+		return statusUnauthorized, short(no.Reason + ": " + no.Text)
+	case errors.As(cause, &no) && no.Code == http.StatusForbidden:
+		return statusForbidden, short(no.Reason + ": " + no.Text)
+	case errors.As(cause, &no):
+		return websocket.StatusTryAgainLater, short(no.Reason + ": " + no.Text)
+	case errors.Is(cause, ErrFull):
+		return websocket.StatusTryAgainLater, short(cause.Error())
 	case errors.Is(cause, ErrWatch), errors.Is(cause, ErrNoWatch):
-		reason := cause.Error()
-		return websocket.StatusPolicyViolation, reason[:min(len(reason), 120)]
+		return websocket.StatusPolicyViolation, short(cause.Error())
 	case errors.Is(cause, context.Canceled):
 		return websocket.StatusServiceRestart, "the gateway restarts: connect again after a random time of 0 to 3 s"
 	default:
@@ -88,14 +166,24 @@ func closeCode(cause error) (websocket.StatusCode, string) {
 	}
 }
 
+// Of the registry of close codes (IANA).
+const (
+	statusUnauthorized websocket.StatusCode = 3000
+	statusForbidden    websocket.StatusCode = 3003
+)
+
+// short is what fits into a closing frame, which holds 123 bytes.
+func short(reason string) string { return strings.ToValidUTF8(reason[:min(len(reason), 120)], "") }
+
 // readWatches reads what the viewer wants to watch. Reading also answers pings and the closing handshake.
-func (s *Server) readWatches(open context.Context, conn *websocket.Conn, v *viewer, watched chan<- struct{}) error {
+func (s *Server) readWatches(open context.Context, conn *websocket.Conn, g *guest, named func()) error {
+	v := g.viewer
 	for first := true; ; first = false {
 		kind, data, err := conn.Read(open)
 		if err != nil {
 			return fmt.Errorf("read from viewer: %w", err)
 		}
-		watch, err := parseWatch(data, s.cfg.MaxWatched)
+		watch, token, err := parseWatch(data, s.cfg.MaxWatched)
 		if err == nil && kind != websocket.MessageText {
 			err = fmt.Errorf("%w: not text", ErrWatch)
 		}
@@ -103,13 +191,17 @@ func (s *Server) readWatches(open context.Context, conn *websocket.Conn, v *view
 			s.metrics.refuse(doorWS, reasonMalformed)
 			return err
 		}
+		if err := s.name(open, g, token); err != nil {
+			return err
+		}
+		named()
 		v.hold()
 		v.want(wantsOf(watch))
 		s.hub.follow(v, watch.Sources)
 		s.watching.await(open) // so that it has the pictures of what comes from now on
 		v.tellStatus()
 		if first {
-			close(watched)
+			close(g.watched)
 		}
 		clock.Sleep(open, watchEvery)
 	}
@@ -165,9 +257,15 @@ type writer struct {
 	tail  []byte // of a header; a buffer to use
 }
 
-// write sends what the viewer's slots hold, and what it has to be told of the status, until ctx ends. It is looked at every second,
+// write sends what the viewer's slots hold, and what it has to be told of the status, from when it watches until ctx ends. It is looked at every second,
 // the first time anywhere within that, as the first ping is.
-func (s *Server) write(ctx context.Context, out *socket.Socket, v *viewer) error {
+func (s *Server) write(ctx context.Context, out *socket.Socket, g *guest) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-g.watched:
+	}
+	v := g.viewer
 	w := writer{s: s, out: out, v: v, clock: time.NewTimer(rand.N(statusEvery))}
 	defer w.clock.Stop()
 	due := time.NewTimer(0) // something waits for its time
@@ -212,7 +310,7 @@ func (w *writer) adapted(p parcel) int {
 
 // status writes a status, unless the viewer knows it all and the parcel asks for none.
 func (w *writer) status(p parcel) error {
-	says, err := w.s.hub.board.read()
+	says, err := w.s.hub.board.read(w.v.caller())
 	if err != nil {
 		return err
 	}

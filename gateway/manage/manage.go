@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -19,6 +18,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/flow/address"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/flow/configured"
+	"github.com/spatial-flow/spatial-flow/gateway/access"
 )
 
 const (
@@ -29,17 +29,16 @@ const (
 
 // Config says whether sources are configured here.
 type Config struct {
-	ManageSources bool `help:"Let sources be configured here: PUT and DELETE /api/v1/sources/{source}, and the status page. Producers have the last word (--allow-source). Only for a gateway on a loopback address: whoever reaches it may."`
+	ManageSources bool `help:"Let sources be configured here: PUT and DELETE /api/v1/sources/{source}, and the status page. Producers have the last word (--allow-source). On a loopback address without --tokens whoever reaches it may; elsewhere those whose tokens may manage."`
 }
 
-// ErrAddress is returned when sources are to be configured at an address that others reach.
-var ErrAddress = errors.New("sources can be configured on a loopback address only")
+// ErrAddress is returned when sources are to be configured at an address that others reach, whoever they are.
+var ErrAddress = errors.New("sources can be configured on a loopback address, or by tokens, only")
 
-// Validate returns [ErrAddress] when the gateway listens at more than a loopback address.
-func (c Config) Validate(listen string) error {
-	host, _, err := net.SplitHostPort(listen)
-	if ip := net.ParseIP(host); c.ManageSources && (err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback())) {
-		return fmt.Errorf("%w: --http %s is reached by others: give 127.0.0.1:8000, or leave --manage-sources out", ErrAddress, listen)
+// Validate returns [ErrAddress] when the gateway listens at more than a loopback address and asks for no token.
+func (c Config) Validate(listen string, who access.Config) error {
+	if c.ManageSources && who.Tokens == "" && !access.Loopback(listen) {
+		return fmt.Errorf("%w: --http %s is reached by others: give 127.0.0.1:8000, or --tokens FILE, or leave --manage-sources out", ErrAddress, listen)
 	}
 	return nil
 }
@@ -102,27 +101,45 @@ func (m *Manager) AddAlive(alive flow.Alive) {
 	}
 }
 
-// List is what is configured now.
-func (m *Manager) List() api.Configuration {
+// Managed says whether sources are configured here.
+func (m *Manager) Managed() bool { return m.cfg.ManageSources }
+
+// shows says whether somebody is told what is configured: where cameras are, and by which credentials they are asked, is not for all who
+// see their pictures.
+func shows(who *access.Caller) bool { return who.May(access.Manage) || who.May(access.Status) }
+
+// List is what is configured now, as far as somebody sees it.
+func (m *Manager) List(who *access.Caller) api.Configuration {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	list, now, allowed := api.Configuration{Managed: m.cfg.ManageSources, Configured: []api.ConfiguredSource{}}, time.Now(), map[string]bool{}
+	list, now, allowed := api.Configuration{Managed: m.cfg.ManageSources && who.May(access.Manage), Allowed: []string{}, Configured: []api.ConfiguredSource{}}, time.Now(), map[string]bool{}
+	if !shows(who) {
+		return list
+	}
 	for _, p := range m.producers {
 		for _, pattern := range p.allows {
 			allowed[pattern] = now.Sub(p.at) <= aliveFor || allowed[pattern]
 		}
 	}
 	maps.DeleteFunc(allowed, func(_ string, alive bool) bool { return !alive })
-	list.Allowed = slices.AppendSeq([]string{}, maps.Keys(allowed))
-	slices.Sort(list.Allowed)
+	if who.May(access.Manage) || who.SeesAll() {
+		list.Allowed = slices.AppendSeq(list.Allowed, maps.Keys(allowed))
+		slices.Sort(list.Allowed)
+	}
 	for _, name := range slices.Sorted(maps.Keys(m.sources)) {
+		if !who.Sees(name) {
+			continue
+		}
 		list.Configured = append(list.Configured, m.source(name, m.sources[name], now))
 	}
 	return list
 }
 
-// Find is one that is configured.
-func (m *Manager) Find(name string) (api.ConfiguredSource, bool) {
+// Find is one that is configured, if somebody sees it.
+func (m *Manager) Find(who *access.Caller, name string) (api.ConfiguredSource, bool) {
+	if !shows(who) || !who.Sees(name) {
+		return api.ConfiguredSource{}, false
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s, there := m.sources[name]
@@ -151,8 +168,8 @@ type Refusal struct {
 
 func (r Refusal) Error() string { return r.Text }
 
-// Put has a source configured as body says. made is false when there was one of its name. A [Refusal] is returned when it is not.
-func (m *Manager) Put(ctx context.Context, name string, body []byte) (s api.ConfiguredSource, made bool, err error) {
+// Put has a source configured as body says, by somebody who may. made is false when there was one of its name. A [Refusal] is returned when it is not.
+func (m *Manager) Put(ctx context.Context, who *access.Caller, name string, body []byte) (s api.ConfiguredSource, made bool, err error) {
 	given, err := configured.ParseSource(body)
 	if e := configured.ValidName(name); e != nil {
 		err = e
@@ -160,11 +177,18 @@ func (m *Manager) Put(ctx context.Context, name string, body []byte) (s api.Conf
 	if err := m.refusal(err); err != nil {
 		return s, false, err
 	}
+	if !who.Sees(name) { // whether there is one or not
+		return s, false, Refusal{403, reasons[configured.CodeNotAllowed], fmt.Sprintf("%s may not configure a source of this name", who.Name())}
+	}
 	answer, err := m.ask(ctx, configured.Request{Op: configured.OpPut, Name: name, Source: given})
+	if no := (Refusal{}); errors.As(err, &no) && no.Code == int(configured.CodeTaken) && !who.SeesAll() {
+		no.Text = "name: it is taken, or as many sources are configured as can be" // which it is would tell of others
+		err = no
+	}
 	if err != nil {
 		return s, false, err
 	}
-	s, there := m.Find(name)
+	s, there := m.Find(who, name)
 	if !there || s.URI != address.Redact(given.URI) { // it has not come round yet
 		s = api.ConfiguredSource{Source: name, URI: address.Redact(given.URI), Credential: given.Credential, Settings: given.Settings, Changed: time.Now().UTC(), State: api.StateWaiting}
 	}
@@ -174,10 +198,13 @@ func (m *Manager) Put(ctx context.Context, name string, body []byte) (s api.Conf
 	return s, answer.Code == configured.CodeMade, nil
 }
 
-// Delete ends what [Manager.Put] made. A [Refusal] is returned when it does not.
-func (m *Manager) Delete(ctx context.Context, name string) error {
+// Delete ends what [Manager.Put] made, for somebody who may. A [Refusal] is returned when it does not.
+func (m *Manager) Delete(ctx context.Context, who *access.Caller, name string) error {
 	if err := m.refusal(configured.ValidName(name)); err != nil {
 		return err
+	}
+	if !who.Sees(name) {
+		return Refusal{404, reasons[configured.CodeNotFound], configured.ErrNotFound.Error()}
 	}
 	_, err := m.ask(ctx, configured.Request{Op: configured.OpDelete, Name: name})
 	return err
@@ -187,7 +214,7 @@ func (m *Manager) Delete(ctx context.Context, name string) error {
 func (m *Manager) refusal(err error) error {
 	switch {
 	case !m.cfg.ManageSources:
-		return Refusal{403, "not_managed", "no source can be configured here: start the gateway with --manage-sources, on a loopback address"}
+		return Refusal{403, "not_managed", "no source can be configured here: start the gateway with --manage-sources"}
 	case err != nil:
 		return Refusal{400, "source", strings.TrimPrefix(err.Error(), configured.ErrSource.Error()+": ")}
 	}

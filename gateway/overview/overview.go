@@ -15,6 +15,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/gateway/access"
 	"github.com/spatial-flow/spatial-flow/gateway/live"
 )
 
@@ -27,6 +28,9 @@ type Overview struct {
 	Sources  []api.Source  `json:"sources"`
 	Gateway  live.Counters `json:"gateway"`
 	NATS     NATSInfo      `json:"nats"`
+	// Restricted says that who asked sees some of the sources only: of all that counts others, or may name them, nothing is told, so that
+	// services, stages and streams are empty and the numbers of groups, gateway and NATS are 0.
+	Restricted bool `json:"restricted,omitempty"`
 }
 
 // GroupInfo is a worker group: the sums of its workers that are alive.
@@ -116,7 +120,8 @@ type Observer struct {
 	mu    sync.Mutex
 	nats  NATSInfo
 	until time.Time
-	data  []byte
+	made  Overview
+	data  []byte // made, encoded
 }
 
 // New makes an observer that has heard nothing yet. deployment is what everybody agrees on now.
@@ -152,18 +157,42 @@ func (o *Observer) tick(ctx context.Context) error {
 	}
 }
 
-// Encoded is the [Overview] as JSON, as it is now, or was a moment ago. Nobody changes what is returned.
-func (o *Observer) Encoded() ([]byte, error) {
+// Encoded is the [Overview] as JSON, as it is now, or was a moment ago, as far as it is somebody's to know. Nobody changes what is
+// returned.
+func (o *Observer) Encoded(who *access.Caller) ([]byte, error) {
 	o.mu.Lock()
-	defer o.mu.Unlock()
 	if now := time.Now(); now.After(o.until) {
-		data, err := json.Marshal(o.now(now))
+		made := o.now(now)
+		data, err := json.Marshal(made)
 		if err != nil {
+			o.mu.Unlock()
 			return nil, err
 		}
-		o.data, o.until = data, now.Add(overviewFor)
+		o.made, o.data, o.until = made, data, now.Add(overviewFor)
 	}
-	return o.data, nil
+	made, data := o.made, o.data
+	o.mu.Unlock()
+	if who.SeesAll() {
+		return data, nil
+	}
+	return json.Marshal(made.restricted(who))
+}
+
+// restricted is what somebody is told who sees some of the sources only.
+func (o Overview) restricted(who *access.Caller) Overview {
+	told := Overview{
+		Time: o.Time, Restricted: true, Groups: make([]GroupInfo, len(o.Groups)), Services: []ServiceInfo{}, Stages: []StageInfo{}, Sources: []api.Source{},
+		Gateway: live.Counters{Drops: map[string]float64{}, Refused: map[string]float64{}}, NATS: NATSInfo{Connected: o.NATS.Connected, Streams: []StreamInfo{}},
+	}
+	for i, g := range o.Groups {
+		told.Groups[i] = GroupInfo{Group: g.Group, Slot: g.Slot, Task: g.Task, Need: g.Need, On: g.On, Workers: g.Workers}
+	}
+	for _, s := range o.Sources {
+		if who.Sees(s.Source) {
+			told.Sources = append(told.Sources, s)
+		}
+	}
+	return told
 }
 
 // now is the overview, under o.mu.
@@ -176,7 +205,7 @@ func (o *Observer) now(now time.Time) Overview {
 	o.nats.Connected, o.nats.Reconnects = conn.IsConnected(), conn.Stats().Reconnects
 	return Overview{
 		Time: now.UTC(), Groups: infos, Services: services, Stages: o.stages.list(groups),
-		Sources: waiting(o.live.Status().Sources, infos, services), NATS: o.nats, Gateway: o.live.Counters(),
+		Sources: waiting(o.live.Status(nil).Sources, infos, services), NATS: o.nats, Gateway: o.live.Counters(),
 	}
 }
 

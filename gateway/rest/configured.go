@@ -10,6 +10,7 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/flow/configured"
+	"github.com/spatial-flow/spatial-flow/gateway/access"
 	"github.com/spatial-flow/spatial-flow/gateway/manage"
 )
 
@@ -19,27 +20,21 @@ const (
 	sourceWithin = 5 * time.Second // for a caller to send what a source is
 )
 
-// sourceRoutes are those of single sources.
-func (a *API) sourceRoutes(mux *http.ServeMux) {
-	mux.HandleFunc("GET /api/v1/sources/{source}", a.serveSource)
-	mux.HandleFunc("PUT /api/v1/sources/{source}", a.putSource)
-	mux.HandleFunc("DELETE /api/v1/sources/{source}", a.deleteSource)
-}
-
 // serveSources answers GET /api/v1/sources.
-func (a *API) serveSources(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, api.Sources{Status: a.live.Status(), Configuration: a.manage.List()})
+func (a *API) serveSources(w http.ResponseWriter, r *http.Request) {
+	who := access.From(r.Context())
+	writeJSON(w, http.StatusOK, api.Sources{Status: a.live.Status(who), Configuration: a.manage.List(who)})
 }
 
 // serveSource answers GET /api/v1/sources/{source}.
 func (a *API) serveSource(w http.ResponseWriter, r *http.Request) {
-	answer := api.OneSource{Source: r.PathValue("source")}
-	for _, s := range a.live.Status().Sources {
+	answer, who := api.OneSource{Source: r.PathValue("source")}, access.From(r.Context())
+	for _, s := range a.live.Status(who).Sources {
 		if s.Source == answer.Source {
 			answer.Status = &s
 		}
 	}
-	if s, there := a.manage.Find(answer.Source); there {
+	if s, there := a.manage.Find(who, answer.Source); there {
 		answer.Configured = &s
 	}
 	if answer.Status == nil && answer.Configured == nil {
@@ -66,7 +61,7 @@ func (a *API) putSource(w http.ResponseWriter, r *http.Request) {
 		a.refuseSource(w, r, err)
 		return
 	}
-	put, made, err := a.manage.Put(r.Context(), r.PathValue("source"), body)
+	put, made, err := a.manage.Put(r.Context(), access.From(r.Context()), r.PathValue("source"), body)
 	switch {
 	case err != nil:
 		a.refuseSource(w, r, err)
@@ -80,7 +75,7 @@ func (a *API) putSource(w http.ResponseWriter, r *http.Request) {
 
 // deleteSource answers DELETE /api/v1/sources/{source} with nothing.
 func (a *API) deleteSource(w http.ResponseWriter, r *http.Request) {
-	if err := a.manage.Delete(r.Context(), r.PathValue("source")); err != nil {
+	if err := a.manage.Delete(r.Context(), access.From(r.Context()), r.PathValue("source")); err != nil {
 		a.refuseSource(w, r, err)
 		return
 	}

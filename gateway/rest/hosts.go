@@ -37,7 +37,7 @@ func (a *API) ownHost(next http.Handler) http.Handler {
 // protocol).
 const (
 	sharedMethods = "GET, HEAD, POST, PUT, DELETE"
-	sharedHeaders = "Content-Type, Accept"
+	sharedHeaders = "Content-Type, Accept, Authorization"
 	sharedFor     = "600"
 )
 

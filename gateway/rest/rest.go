@@ -15,6 +15,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/spatial-flow/spatial-flow/gateway/access"
 	"github.com/spatial-flow/spatial-flow/gateway/callers"
 	"github.com/spatial-flow/spatial-flow/gateway/live"
 	"github.com/spatial-flow/spatial-flow/gateway/manage"
@@ -44,6 +45,7 @@ type Config struct {
 type API struct {
 	cfg      Config
 	metrics  *metrics
+	gate     *access.Gate
 	callers  *callers.Callers
 	live     *live.Server
 	predict  *predict.Predictor
@@ -52,15 +54,17 @@ type API struct {
 	open     open
 }
 
-// New makes the API of the rooms that are given.
-func New(cfg Config, registry prometheus.Registerer, refused *prometheus.CounterVec, c *callers.Callers, l *live.Server, p *predict.Predictor, o *overview.Observer, m *manage.Manager) *API {
-	return &API{cfg: cfg, metrics: newMetrics(registry, refused), callers: c, live: l, predict: p, overview: o, manage: m}
+// New makes the API of the rooms that are given, for those whom the gate lets in.
+func New(cfg Config, registry prometheus.Registerer, refused *prometheus.CounterVec, gate *access.Gate, c *callers.Callers, l *live.Server, p *predict.Predictor, o *overview.Observer, m *manage.Manager) *API {
+	return &API{cfg: cfg, metrics: newMetrics(registry, refused), gate: gate, callers: c, live: l, predict: p, overview: o, manage: m}
 }
 
 // Handler is everything under the gateway's address; websockets end with serving, pictures that are asked for with work.
 func (a *API) Handler(serving, work context.Context) http.Handler {
 	mux := http.NewServeMux()
-	a.routes(mux, serving, work)
+	for _, route := range a.routes(serving, work) {
+		mux.HandleFunc(route.pattern, a.admit(route.needs, route.answer))
+	}
 	return a.observe(a.open.counted(a.limited(a.under(a.ownHost(withPage(mux, web.New()))))))
 }
 
@@ -70,31 +74,41 @@ func (a *API) Refuse(reason string) { a.metrics.refuse(doorHTTP, reason) }
 // Wait returns once no request is open any more; those that still come are refused.
 func (a *API) Wait() { a.open.wait() }
 
-// routes are what is answered beside the page. Methods that a path does not take, and paths that are not there, are
+// routes are what is answered beside the page, and whom. Methods that a path does not take, and paths that are not there, are
 // answered by withPage.
-func (a *API) routes(mux *http.ServeMux, serving, work context.Context) {
+func (a *API) routes(serving, work context.Context) []route {
 	document := openAPIUnder(a.cfg.BasePath)
-	mux.HandleFunc("GET /ws", a.serveViewers(serving))
-	mux.HandleFunc("GET /api/v1/status", a.serveStatus)
-	mux.HandleFunc("GET /api/v1/sources", a.serveSources)
-	mux.HandleFunc("GET /api/v1/sources/{source}/scene", a.serveScene)
-	a.sourceRoutes(mux)
-	a.streamRoutes(mux, serving)
-	mux.HandleFunc("POST /api/v1/predict", a.serveAsk(work))
-	mux.HandleFunc("POST /predict", a.servePredict(work))
-	mux.HandleFunc("GET /api", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Location", "api/") // wherever the gateway lies
-		w.WriteHeader(http.StatusPermanentRedirect)
-	})
-	mux.HandleFunc("GET /api/{$}", a.serveReference(sync.OnceValues(func() ([]byte, error) { return reference.Page(document) })))
-	mux.HandleFunc("GET /api/reference.css", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/css; charset=utf-8")
-		_, _ = w.Write(reference.CSS) // fails when the caller is gone
-	})
-	mux.HandleFunc("GET /openapi.yaml", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/yaml")
-		_, _ = w.Write(document) // fails when the caller is gone
-	})
+	const sources = "/api/v1/sources"
+	const source = sources + "/{source}"
+	return []route{
+		{"GET /ws", later, a.serveViewers(serving)},
+		{"GET /api/v1/caller", known, a.serveCaller},
+		{"GET /api/v1/status", access.Status, a.serveStatus},
+		{"GET " + sources, access.View, a.serveSources},
+		{"GET " + source, access.View, a.serveSource},
+		{"PUT " + source, access.Manage, a.putSource},
+		{"DELETE " + source, access.Manage, a.deleteSource},
+		{"GET " + source + "/scene", access.View, a.serveScene},
+		{"GET " + source + "/picture.jpg", access.View, a.servePicture},
+		{"GET " + source + "/depth.png", access.View, a.serveDepth},
+		{"GET " + source + "/scenes", access.View, a.stream(serving, a.sceneStream)},
+		{"GET " + source + "/mjpeg", access.View, a.stream(serving, a.pictureStream)},
+		{"POST /api/v1/predict", access.Predict, a.serveAsk(work)},
+		{"POST /predict", access.Predict, a.servePredict(work)},
+		{"GET /api", free, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", "api/") // wherever the gateway lies
+			w.WriteHeader(http.StatusPermanentRedirect)
+		}},
+		{"GET /api/{$}", free, a.serveReference(sync.OnceValues(func() ([]byte, error) { return reference.Page(document) }))},
+		{"GET /api/reference.css", free, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/css; charset=utf-8")
+			_, _ = w.Write(reference.CSS) // fails when the caller is gone
+		}},
+		{"GET /openapi.yaml", free, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/yaml")
+			_, _ = w.Write(document) // fails when the caller is gone
+		}},
+	}
 }
 
 // withPage serves the page's files beside what mux has, and answers what neither has.
@@ -141,7 +155,11 @@ func (u *unwritten) Write(data []byte) (int, error) { return len(data), nil }
 // serveViewers answers /ws until ctx ends.
 func (a *API) serveViewers(ctx context.Context) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		switch err := a.live.ServeViewer(ctx, w, r); {
+		var who *access.Caller // nil: its first message says
+		if _, given := access.Bearer(r); given {
+			who = access.From(r.Context())
+		}
+		switch err := a.live.ServeViewer(ctx, w, r, who); {
 		case errors.Is(err, live.ErrFull):
 			w.Header().Set("Retry-After", "5")
 			writeProblem(w, r, http.StatusServiceUnavailable, reasonFull, err.Error())
@@ -156,7 +174,7 @@ func (a *API) serveViewers(ctx context.Context) http.HandlerFunc {
 
 // serveStatus answers GET /api/v1/status with the overview.
 func (a *API) serveStatus(w http.ResponseWriter, r *http.Request) {
-	data, err := a.overview.Encoded()
+	data, err := a.overview.Encoded(access.From(r.Context()))
 	if err != nil {
 		writeProblem(w, r, http.StatusInternalServerError, reasonInternal, "the status can't be encoded")
 		return
@@ -216,7 +234,7 @@ func (a *API) noScene(w http.ResponseWriter, r *http.Request, name string, known
 // serveScene answers GET /api/v1/sources/{source}/scene with the newest scene, without its depth map.
 func (a *API) serveScene(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("source")
-	scene, known, names := a.live.Newest(name)
+	scene, known, names := a.live.Newest(name, access.From(r.Context()))
 	if scene == nil {
 		a.noScene(w, r, name, known, names)
 		return

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spatial-flow/spatial-flow/client/api"
+	"github.com/spatial-flow/spatial-flow/gateway/access"
 	"github.com/spatial-flow/spatial-flow/gateway/live"
 )
 
@@ -22,15 +23,6 @@ const (
 
 // errEnough ends following: what was looked for is there.
 var errEnough = errors.New("enough")
-
-// streamRoutes are single pictures and streams of what is seen of a source. Streams end with serving.
-func (a *API) streamRoutes(mux *http.ServeMux, serving context.Context) {
-	const source = "GET /api/v1/sources/{source}/"
-	mux.HandleFunc(source+"picture.jpg", a.servePicture)
-	mux.HandleFunc(source+"depth.png", a.serveDepth)
-	mux.HandleFunc(source+"scenes", a.stream(serving, a.sceneStream))
-	mux.HandleFunc(source+"mjpeg", a.stream(serving, a.pictureStream))
-}
 
 // wishes are what the address of a picture or a stream asks for.
 type wishes struct {
@@ -109,18 +101,21 @@ func (a *API) serveStill(w http.ResponseWriter, r *http.Request, takes []string,
 		writeProblem(w, r, http.StatusBadRequest, reasonMalformed, err.Error())
 		return
 	}
-	if scene, known, names := a.live.Newest(name); scene == nil {
+	who := access.From(r.Context())
+	if scene, known, names := a.live.Newest(name, who); scene == nil {
 		a.noScene(w, r, name, known, names)
 		return
 	}
 	q.watch.Depth = depth
-	follower, err := a.live.NewFollower(q.watch)
+	follower, err := a.live.NewFollower(q.watch, who)
 	if err != nil {
 		a.writeFollow(w, r, err)
 		return
 	}
 	defer follower.Close()
-	ctx, cancel := context.WithTimeout(r.Context(), lookWithin)
+	held, release := a.gate.Hold(r.Context(), who, name)
+	defer release()
+	ctx, cancel := context.WithTimeout(held, lookWithin)
 	defer cancel()
 	err = follower.Follow(ctx, func(v live.View) (int, error) {
 		if answered, err := answer(v, q); err != nil || !answered {
@@ -132,6 +127,8 @@ func (a *API) serveStill(w http.ResponseWriter, r *http.Request, takes []string,
 	case errors.Is(err, errEnough):
 	case err != nil:
 		a.writeFollow(w, r, err)
+	case access.Denied(held) != nil:
+		writeDenied(w, r, access.Denied(held))
 	default:
 		writeProblem(w, r, http.StatusNotFound, reasonNothing, fmt.Sprintf("nothing of source %s came within %v: pictures are gone once their scenes are made, and maps come of sources with a depth group", name, lookWithin))
 	}
@@ -164,19 +161,22 @@ func (a *API) stream(serving context.Context, begin func(r *http.Request, q wish
 			writeProblem(w, r, http.StatusNotAcceptable, reasonKind, "scenes come as application/x-ndjson or text/event-stream")
 			return
 		}
-		if _, known, names := a.live.Newest(name); !known {
+		who := access.From(r.Context())
+		if _, known, names := a.live.Newest(name, who); !known {
 			a.noScene(w, r, name, known, names)
 			return
 		}
 		no := false
 		q.watch.Depth = &no
-		follower, err := a.live.NewFollower(q.watch)
+		follower, err := a.live.NewFollower(q.watch, who)
 		if err != nil {
 			a.writeFollow(w, r, err)
 			return
 		}
 		defer follower.Close()
-		ctx, cancel := context.WithCancel(r.Context())
+		held, release := a.gate.Hold(r.Context(), who, name)
+		defer release()
+		ctx, cancel := context.WithCancel(held)
 		defer cancel()
 		defer context.AfterFunc(serving, cancel)()
 		w.Header().Set("Content-Type", kind)
