@@ -75,7 +75,8 @@ ARG PIP_INDEX_URL
 
 FROM wheels AS onnxruntime
 WORKDIR /src
-COPY build/install.sh ./
+COPY build/install.sh build/pip.sh ./
+COPY build/pins/ pins/
 RUN XDG_CACHE_HOME=/src ./install.sh onnxruntime; \
     mkdir -p /out/usr/local/lib /out/usr/local/share/doc; \
     mv spatial-flow/libonnxruntime.so.* /out/usr/local/lib/; \
@@ -84,10 +85,13 @@ RUN XDG_CACHE_HOME=/src ./install.sh onnxruntime; \
 
 FROM wheels AS cuda
 WORKDIR /src
-COPY build/cuda/ ./
+COPY build/pip.sh ./
+COPY build/pins/ pins/
 # TensorRT is not on PyPI: TENSORRT_INDEX_URL names the index of its makers, or a mirror of that.
 ARG TENSORRT_INDEX_URL=
-RUN python3 -m pip install -q --no-deps --require-hashes --only-binary=:all: --target wheels -r requirements.txt; \
+RUN ./pip.sh cuda >requirements.txt; \
+    ./pip.sh tensorrt >tensorrt.txt; \
+    python3 -m pip install -q --no-deps --require-hashes --only-binary=:all: --target wheels -r requirements.txt; \
     if [ -n "$TENSORRT_INDEX_URL" ]; then \
       python3 -m pip install -q --no-deps --only-binary=:all: --index-url "$TENSORRT_INDEX_URL" --target wheels -r tensorrt.txt; \
     fi; \

@@ -1,8 +1,8 @@
 # `work` (Go 1.25+) means all packages of all modules in go.work.
 MODULES     := client flow producer workers fuser gateway standalone
 ROOT        := github.com/spatial-flow/spatial-flow
-STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
-ACTIONLINT  := go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+STATICCHECK := build/tool.sh staticcheck
+ACTIONLINT  := build/tool.sh actionlint
 TAGS        := customenv,gocv_specific_modules
 
 # gocv against Debian's OpenCV 4.6: only the four modules that are used, see build/include.
@@ -83,7 +83,8 @@ env: ## what go needs to know outside of make: eval "$$(make -s env)"
 
 models: ## make the models of no cost again (Python, onnx from PyPI)
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && python3 -m venv "$$dir" && \
-		"$$dir/bin/pip" install -q --disable-pip-version-check onnx==1.23.2 && "$$dir/bin/python" workers/models/nocost.py
+		build/pip.sh models >"$$dir/requirements.txt" && \
+		"$$dir/bin/pip" install -q --disable-pip-version-check -r "$$dir/requirements.txt" && "$$dir/bin/python" workers/models/nocost.py
 
 VERSION ?= $(shell sed -n 's/^appVersion: *"\{0,1\}\([^" ]*\).*/\1/p' charts/spatial-flow/Chart.yaml 2>/dev/null)
 images: ## the container images; IMAGES= some of them, REGISTRY= before their names, VERSION=, DOCKERFLAGS= for docker build
@@ -100,7 +101,7 @@ cluster-test: ## try the chart on a real cluster: KUBECONFIG=, LOAD='kind load d
 charts = set -e; for m in charts/tests charts/tests/oldest; do (cd $$m && GOWORK=off $(1)) || { echo "in $$m: $(1)"; exit 1; }; done
 chart-check: build ## the chart, its dashboards and alerts, and docker-compose.yml, without a cluster
 	@$(call charts,go vet ./...)
-	@$(call charts,$(STATICCHECK) ./...)
+	@$(call charts,$(CURDIR)/$(STATICCHECK) ./...)
 	cd charts/tests && GOWORK=off go test -count=1 ./...
 chart-readme: ## the tables of values in the chart's README.md, out of values.yaml
 	@cd charts/tests && GOWORK=off go run ./cmd/readme ../spatial-flow
@@ -131,7 +132,8 @@ TRAIN  := workers/models/train
 MINUTES := 80
 train-demo-models: build ## train the demo models again, side by side: 80 minutes on 2 cores, 6 GB of Python packages, 25 GB of data
 	python3 -m venv build/train/venv
-	build/train/venv/bin/pip install -q --disable-pip-version-check -r $(TRAIN)/requirements.txt
+	build/pip.sh train >build/train/requirements.txt
+	build/train/venv/bin/pip install -q --disable-pip-version-check -r build/train/requirements.txt
 	[ -e build/train/data/manifest.jsonl ] || { rm -rf build/train/data && bin/spatialflow street export --frames 14400 --seed 1000 --per-seed 4 --step 2s --split train --out build/train/data; }
 	build/train/venv/bin/python -c 'import sys; sys.path.insert(0, "$(TRAIN)"); import data, pathlib; data.load(pathlib.Path("build/train/data"))'
 	@trap 'kill 0' INT; for net in detect depth; do \

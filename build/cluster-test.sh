@@ -45,7 +45,7 @@ until_ok() { # until_ok SECONDS WHAT COMMAND…
 }
 
 step "building what looks from outside: the nats program"
-GOBIN=$work GOFLAGS='' go install github.com/nats-io/natscli/nats@v0.5.1
+build/tool.sh -into "$work" nats
 images=(-f "$CHART/values-cpu.yaml")
 if [ -n "${REGISTRY:-}" ]; then
 	images+=(--set "image.registry=$REGISTRY")

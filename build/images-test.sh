@@ -40,7 +40,7 @@ until_ok() { # until_ok SECONDS WHAT COMMAND…
 [ -n "${SKIP_BUILD:-}" ] || { step "building the images"; make images VERSION="$VERSION"; }
 step "building what looks from outside: smoke and the nats program"
 CGO_ENABLED=0 go build -o "$work/smoke" ./gateway/cmd/smoke
-GOBIN=$work GOFLAGS='' go install github.com/nats-io/natscli/nats@v0.5.1
+build/tool.sh -into "$work" nats
 
 # ---------------------------------------------------------------- the images
 for image in static vision vision-cuda standalone; do

@@ -19,11 +19,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-HELM="go run helm.sh/helm/v3/cmd/helm@v3.22.0"
-COSIGN="go run github.com/sigstore/cosign/v3/cmd/cosign@v3.1.3"
-CYCLONEDX="go run github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0"
-SYFT="go run github.com/anchore/syft/cmd/syft@v1.57.1"
-export GOFLAGS='' # tools are of versions of their own
+HELM="build/tool.sh helm"
+COSIGN="build/tool.sh cosign"
+CYCLONEDX="build/tool.sh cyclonedx-gomod"
+SYFT="build/tool.sh syft"
+export GOFLAGS='' # what is released is built as it is written
 
 fail() { echo "release: $*" >&2; exit 1; }
 field() { sed -n "s/^$1: *\"\{0,1\}\([^\" ]*\).*/\1/p" charts/spatial-flow/Chart.yaml; }

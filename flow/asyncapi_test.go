@@ -43,7 +43,7 @@ func TestAsyncAPIIsValid(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file, err := os.Open(filepath.Join(cache, "spatial-flow", "asyncapi-3.0.0.json"))
+	file, err := os.Open(filepath.Join(cache, "spatial-flow", "asyncapi", "3.0.0-without-$id.json"))
 	if err != nil {
 		t.Fatalf("the schema of AsyncAPI (make install-test): %v", err)
 	}

@@ -9,9 +9,6 @@ import (
 	"testing"
 )
 
-// natscli is installed as it is: a tool line in go.mod would change what the embedded server is built of.
-const natscli = "github.com/nats-io/natscli/nats@v0.5.1"
-
 // fixtures is a folder for what several tests use and none changes; it goes with the last of them.
 var fixtures string
 
@@ -33,12 +30,10 @@ var natsServer = sync.OnceValues(func() (folder string, err error) {
 	return folder, output(exec.Command("go", "build", "-o", filepath.Join(folder, "nats-server"), "github.com/nats-io/nats-server/v2"))
 })
 
-// natsProgram is a folder with NATS's own program, nats.
+// natsProgram is a folder with NATS's own program, nats. A tool line in go.mod would change what the embedded server is built of.
 var natsProgram = sync.OnceValues(func() (folder string, err error) {
 	folder = filepath.Join(fixtures, "natscli")
-	install := exec.Command("go", "install", natscli)
-	install.Env = append(os.Environ(), "GOBIN="+folder, "GOFLAGS=")
-	return folder, output(install)
+	return folder, output(exec.Command(filepath.Join("..", "build", "tool.sh"), "-into", folder, "nats"))
 })
 
 // pythonPackages is a folder with what the Python examples need.

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes the two models of no cost beside this file: `make models` runs it (onnx==1.23.2).
+"""Makes the two models of no cost beside this file: `make models` runs it.
 
 nocost_detect.onnx: images [1,3,640,640] -> output0 [1,84,8400], the raw head of a YOLOv8 export. Eight boxes, four
 across and two down, score 0.3 + 0.6 x the mean of the input, each 0.005 less than the one before it.

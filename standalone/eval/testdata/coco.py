@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Makes coco.json beside this file: random truths and detections, and what pycocotools 2.0.10 (numpy 2.2) says of them.
+"""Makes coco.json beside this file: random truths and detections, and what pycocotools says of them.
 
-Run by hand: python3 -m venv v && v/bin/pip install pycocotools==2.0.10 numpy==2.2.6 && v/bin/python coco.py
+Run by hand: python3 -m venv v && ../../../build/pip.sh coco >v/coco.txt && v/bin/pip install -r v/coco.txt && v/bin/python coco.py
 """
 import json
 import pathlib
