@@ -63,7 +63,7 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	g.live = live.New(cfg.Live, env, refused, gate, g.deployment, live.Listeners{Scene: g.addScene, Alive: g.addAlive, Predictions: g.predict.Source()})
 	g.overview = overview.New(env.Bus, g.live, g.deployment)
 	g.manage = manage.New(cfg.Manage, env.Bus, env.Log)
-	api := rest.New(rest.Config{Hosts: cfg.Hosts, Origins: cfg.Origins, BasePath: cfg.BasePath, WriteTimeout: cfg.Live.WriteTimeout, Log: env.Log}, env.Metrics, refused, gate, who, g.live, g.predict, g.overview, g.manage)
+	api := rest.New(rest.Config{Hosts: cfg.Hosts, Origins: cfg.Origins, BasePath: cfg.BasePath, WriteTimeout: cfg.Live.WriteTimeout, Log: env.Log}, env.Metrics, refused, who, gate, g.live, g.predict, g.overview, g.manage)
 	subscribed, listening := make(chan struct{}), make(chan struct{})
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx)) // ends after the last answer
 	defer stopWork()

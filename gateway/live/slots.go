@@ -134,7 +134,7 @@ type viewer struct {
 	who     *access.Caller
 }
 
-// newViewer is a caller's, that may be sent so many bytes a second; 0: no limit.
+// newViewer is somebody's, that may be sent so many bytes a second; 0: no limit.
 func newViewer(who *access.Caller, bytes int64) *viewer {
 	return &viewer{wake: make(chan struct{}, 1), slots: map[string]*slot{}, who: who, bytes: bytes}
 }

@@ -45,8 +45,8 @@ type Config struct {
 type API struct {
 	cfg      Config
 	metrics  *metrics
-	gate     *access.Gate
 	callers  *callers.Callers
+	gate     *access.Gate
 	live     *live.Server
 	predict  *predict.Predictor
 	overview *overview.Observer
@@ -55,8 +55,8 @@ type API struct {
 }
 
 // New makes the API of the rooms that are given, for those whom the gate lets in.
-func New(cfg Config, registry prometheus.Registerer, refused *prometheus.CounterVec, gate *access.Gate, c *callers.Callers, l *live.Server, p *predict.Predictor, o *overview.Observer, m *manage.Manager) *API {
-	return &API{cfg: cfg, metrics: newMetrics(registry, refused), gate: gate, callers: c, live: l, predict: p, overview: o, manage: m}
+func New(cfg Config, registry prometheus.Registerer, refused *prometheus.CounterVec, c *callers.Callers, gate *access.Gate, l *live.Server, p *predict.Predictor, o *overview.Observer, m *manage.Manager) *API {
+	return &API{cfg: cfg, metrics: newMetrics(registry, refused), callers: c, gate: gate, live: l, predict: p, overview: o, manage: m}
 }
 
 // Handler is everything under the gateway's address; websockets end with serving, pictures that are asked for with work.
