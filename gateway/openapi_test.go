@@ -15,7 +15,22 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/gateway"
+	"github.com/spatial-flow/spatial-flow/gateway/access"
 )
+
+// denying is a gateway that asks for tokens.
+type denying struct {
+	*runner
+	predicts, sees, seldom string
+}
+
+func closedGateway(t *testing.T, b bench) denying {
+	t.Helper()
+	k := newTokens(t)
+	d := denying{predicts: k.add("predicts", "predict", "", ""), sees: k.add("sees", "view, status", "cam1", ", expires: 2099-12-31"), seldom: k.add("seldom", "view", every, ", rate: 0.001")}
+	d.runner = b.startReady(t, k.use)
+	return d
+}
 
 // TestContract compares what the gateway answers with the openapi.yaml that it serves: every path, and every code that
 // is told. A key that is missing there, or is there and not answered though required, fails.
@@ -77,6 +92,13 @@ func TestContract(t *testing.T) {
 		a := r.post(path, field, data, header...)
 		check(http.MethodPost, path, a.code, a.header, a.body)
 	}
+	denying := closedGateway(t, b)
+	for _, header := range [][]string{nil, as(access.NewToken()), as(denying.predicts), as(denying.sees), as(denying.seldom), as(denying.seldom)} {
+		for _, path := range []string{"/api/v1/caller", "/api/v1/status", "/api/v1/sources", "/api/v1/sources/cam1", "/api/v1/sources/cam1/scene"} {
+			code, answer, body := denying.get(path, header...)
+			check(http.MethodGet, path, code, answer, body)
+		}
+	}
 	input := func(body string) error { // so that this test can fail
 		request, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://gateway/api/v1/sources", nil)
 		route, _, err := router.FindRoute(request)
@@ -92,6 +114,7 @@ func TestContract(t *testing.T) {
 	if input(status) != nil || input(strings.Replace(status, "{", `{"more":1,`, 1)) == nil || input(strings.Replace(status, `"sources"`, `"source"`, 1)) == nil {
 		t.Error("a key that is not told, or one that is missing, is not noticed")
 	}
+	get("/api/v1/caller")
 	get("/api/v1/status")
 	get("/api/v1/sources")
 	get("/api/v1/sources/cam1/scene")
