@@ -13,6 +13,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/standalone/probe"
 	"github.com/spatial-flow/spatial-flow/standalone/runs"
 	"github.com/spatial-flow/spatial-flow/standalone/stdio"
+	"github.com/spatial-flow/spatial-flow/standalone/token"
 )
 
 // commands are those of the program.
@@ -25,6 +26,7 @@ type commands struct {
 	Predict    Predict            `cmd:"" help:"What is in pictures, and how near: as a table, as JSON, or drawn."`
 	Provision  provision.Command  `cmd:"" help:"Make the streams, consumers and entries that separate services need, on a NATS server."`
 	NATSConfig natsconfig.Command `cmd:"" name:"nats-config" help:"Print the configuration of a nats-server on which every service may do what it needs and nothing else, and make the users' passwords."`
+	Token      token.Command      `cmd:"" help:"Tokens for those who ask the gateway."`
 	Runs       runs.Command       `cmd:"" help:"How far the sources of a deployment have come, and how to forget that."`
 	Street     Street             `cmd:"" help:"The generated street with known truth."`
 	Healthy    service.Healthy    `cmd:"" help:"Exit with 0 when a program that runs is ready, else with 1."`
@@ -66,6 +68,8 @@ func (c *commands) run(ctx context.Context, command string, out, progress io.Wri
 		return c.Provision.Run(ctx, out, progress)
 	case "nats-config":
 		return c.NATSConfig.Run(out, progress)
+	case "token new":
+		return c.Token.New.Run(out, progress)
 	case "runs list", "runs list <source>":
 		return c.Runs.List.Print(ctx, out)
 	case "runs forget <source>", "runs forget <source> <run>":
