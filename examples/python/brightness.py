@@ -9,6 +9,7 @@ from functools import reduce
 
 import msgpack
 import nats
+from connection import connect
 from PIL import Image, ImageStat
 
 COPIED = ("v", "src", "ses", "seq", "mode", "cap", "w", "h", "plan", "par", "cp", "bud", "file")  # from a frame into its result
@@ -33,9 +34,8 @@ async def answer(connection, group, message):
     old = reduce(lambda h, byte: (h ^ byte) * 0x01000193 % 2**32, frame["src"].encode(), 0x811C9DC5) % 4  # FNV-1a, of version 1
     subject = f"results.{group}.{frame['mode']}.{frame.get('par', 0) if frame['v'] > 1 else old}.{frame['src']}"
     await connection.jetstream().publish(subject, msgpack.packb(result), headers={"Nats-Msg-Id": message.headers["Nats-Msg-Id"] + "/" + group})
-    done = {key: frame[key] for key in ("v", "ses", "seq")} | {"out": "error" if "err" in result else "complete", **times}
-    done["q"] = message.metadata.num_pending + 1  # tells a live source how many wait
-    await connection.publish(f"done.{group}.{frame['src']}", msgpack.packb(done))
+    done = {key: frame[key] for key in ("v", "ses", "seq")} | times | {"out": "error" if "err" in result else "complete", "q": message.metadata.num_pending + 1}
+    await connection.publish(f"done.{group}.{frame['src']}", msgpack.packb(done))  # q tells a live source how many wait
     await message.ack()  # last of all: whatever fails before, the frame comes again after 3 s, and is answered once
 
 
@@ -49,7 +49,7 @@ async def take(connection, group, mode):
 
 
 async def main(group="brightness"):
-    connection = await nats.connect(os.getenv("NATS_URL", "nats://127.0.0.1:4222"), max_reconnect_attempts=-1)
+    connection = await connect(max_reconnect_attempts=-1)
     alive = {"stage": group, "instance": os.urandom(8).hex(), "host": os.uname().nodename, "wire": 2, "parallel": 1}
     async with asyncio.TaskGroup() as tasks:
         both = [tasks.create_task(take(connection, group, mode)) for mode in ("LIVE", "LOSSLESS")]

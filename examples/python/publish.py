@@ -1,14 +1,13 @@
 """Publishes pictures as a live source, and prints what became of each: publish.py SOURCE PICTURE..."""
 import asyncio
-import os
 import pathlib
 import sys
 
-import nats
+from connection import connect
 
 
 async def main(source, *pictures):
-    connection = await nats.connect(os.getenv("NATS_URL", "nats://127.0.0.1:4222"))
+    connection = await connect(allow_reconnect=False)  # what is wrong is said at once
     for picture in pictures:
         answer = await connection.request(f"ingest.{source}", pathlib.Path(picture).read_bytes(), timeout=5)
         print(picture, answer.data.decode())

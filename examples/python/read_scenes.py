@@ -1,14 +1,14 @@
 """Prints what is seen by a live source, and how near (0 far to 100 near): read_scenes.py SOURCE"""
 import asyncio
-import os
 import sys
 
 import msgpack
-import nats
+
+from connection import connect
 
 
 async def main(source):
-    connection = await nats.connect(os.getenv("NATS_URL", "nats://127.0.0.1:4222"))
+    connection = await connect()
     scenes = await connection.subscribe(f"scenes.live.*.{source}")
     print("reading", scenes.subject, flush=True)
     async for message in scenes.messages:
