@@ -26,6 +26,7 @@ type guard struct {
 	open    map[*websocket.Conn]string
 	urls    []string // that were asked for
 	sockets int      // that were opened
+	busy    bool     // it is asked too often
 	gateway string
 }
 
@@ -77,7 +78,13 @@ func (g *guard) refusal(token, may string) (caller api.Caller, reason string) {
 func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.mu.Lock()
 	g.urls = append(g.urls, r.URL.String()+" "+r.Referer())
+	busy := g.busy
 	g.mu.Unlock()
+	if busy {
+		w.Header().Set("Retry-After", "1")
+		w.WriteHeader(http.StatusTooManyRequests)
+		return
+	}
 	token := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
 	may := ""
 	switch path := r.URL.Path; {
@@ -174,7 +181,8 @@ func (c *console) answered() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.wrong = slices.DeleteFunc(c.wrong, func(text string) bool {
-		return strings.Contains(text, "the server responded with a status of 401") || strings.Contains(text, "the server responded with a status of 403")
+		return strings.Contains(text, "the server responded with a status of 401") || strings.Contains(text, "the server responded with a status of 403") ||
+			strings.Contains(text, "the server responded with a status of 429")
 	})
 }
 
@@ -276,6 +284,12 @@ func TestStatusPageAsksForAToken(t *testing.T) {
 	ask[bool](page, `(document.getElementById("token").select(), true)`)
 	page.press("sf_status" + kb.Enter)
 	page.await(`document.body.dataset.connection === "open" && document.querySelector("#streams [data-stream]") && document.querySelector('[data-may="view"]').hidden`)
+	for _, busy := range []bool{true, false} {
+		g.mu.Lock()
+		g.busy = busy
+		g.mu.Unlock()
+		page.await(map[bool]string{true: `document.getElementById("connection").textContent === "asked too often: waiting"`, false: `document.body.dataset.connection === "open"`}[busy])
+	}
 	g.set(callers("sf_view-status"))
 	page.await(fmt.Sprintf(asks, "The gateway does not know this token, or not any more."))
 	page.await(`document.body.dataset.connection === "denied" && !document.querySelector("#streams [data-stream]") && document.getElementById("groups").childElementCount === 0`)

@@ -13,6 +13,9 @@ async function reasonOf(answer) {
   }
 }
 
+/** For how long an answer asks not to be asked again, in ms; 0: it does not. */
+export const pause = (answer) => (answer.status === 429 ? 1000 * (Number(answer.headers.get("Retry-After")) || 1) : 0);
+
 /**
  * Access knows the token, and what it may. Its events: "granted", ask what is to be asked, anew; "denied", ask nothing more, and show nothing
  * of what was seen.

@@ -1,6 +1,6 @@
 // The part of the status page about sources that are configured at run time: shows them, and where the gateway lets them be, adds and removes them.
 
-import { access } from "./access.js";
+import { access, pause } from "./access.js";
 import { fill, make, state } from "./status.js";
 
 const every = 1000; // ms
@@ -60,14 +60,16 @@ $("configured").addEventListener("click", (event) => {
   if (name && window.confirm(`Remove the source ${name}?`)) send("DELETE", name);
 });
 
+/** Asks and shows; the answer is how long to wait until then, in ms. */
 async function ask() {
-  if (document.hidden || access.denied || !access.may("view")) return;
+  if (document.hidden || access.denied || !access.may("view")) return every;
   try {
     const answer = await access.fetch("api/v1/sources", { signal: AbortSignal.timeout(2000) });
     const said = await answer.json();
     if (answer.ok && !access.denied) show(said);
+    return Math.max(pause(answer), every);
   } catch {
-    // the page says so at its top
+    return every; // the page says so at its top
   }
 }
 
@@ -79,8 +81,8 @@ access.addEventListener("denied", () => {
 async function run() {
   await access.ready;
   for (;;) {
-    await ask();
-    await new Promise((done) => setTimeout(done, every));
+    const wait = await ask();
+    await new Promise((done) => setTimeout(done, wait));
   }
 }
 run();

@@ -1,6 +1,6 @@
 // The status page: asks, more than twice a second, how everything does, and shows it.
 
-import { access } from "./access.js";
+import { access, pause } from "./access.js";
 
 const every = 400; // ms
 const $ = (id) => document.getElementById(id);
@@ -154,25 +154,29 @@ function show(status) {
 
 function connection(name) {
   document.body.dataset.connection = name;
-  const words = { open: "up to date", reconnecting: "the gateway does not answer", denied: "no token" }[name];
+  const words = { open: "up to date", reconnecting: "the gateway does not answer", denied: "no token", busy: "asked too often: waiting" }[name];
   if ($("connection").lastElementChild.textContent !== words) $("connection").lastElementChild.textContent = words;
 }
 
+/** Asks and shows; the answer is how long to wait until then, in ms. */
 async function ask() {
-  if (document.hidden || access.denied) return;
+  if (document.hidden || access.denied) return every;
   try {
     const answer = await access.fetch("api/v1/status", { signal: AbortSignal.timeout(2000) }, true);
-    if (access.denied) return;
+    const wait = pause(answer);
+    if (wait) connection("busy");
+    if (wait || access.denied) return Math.max(wait, every);
     if (!answer.ok) throw new Error(`${answer.status}`);
     const status = await answer.json();
-    if (access.denied) return;
+    if (access.denied) return every;
     show(status);
     connection("open");
   } catch (error) {
-    if (access.denied || error.name === "AbortError") return; // it was asked with another token
+    if (access.denied || error.name === "AbortError") return every; // it was asked with another token
     console.warn("status", error);
     connection("reconnecting");
   }
+  return every;
 }
 
 access.addEventListener("denied", () => {
@@ -184,8 +188,8 @@ access.addEventListener("denied", () => {
 async function run() {
   await access.ready;
   for (;;) {
-    await ask();
-    await new Promise((done) => setTimeout(done, every));
+    const wait = await ask();
+    await new Promise((done) => setTimeout(done, wait));
   }
 }
 access.start();
