@@ -88,7 +88,7 @@ func (c *Callers) Address(r *http.Request) netip.Addr {
 	if !c.trusted(peer) {
 		if len(r.Header["X-Forwarded-For"]) > 0 || len(r.Header["Forwarded"]) > 0 {
 			c.strange.Do(func() {
-				c.log.Warn("calls come through a proxy that --trusted-proxies does not name: all who come through it count as one", "address", peer)
+				c.log.Warn("calls come through a proxy that --trusted-proxies does not name: all who come through it count as one, and on this machine have no limit", "address", peer)
 			})
 		}
 		return telemetry.Client(peer)
@@ -149,10 +149,10 @@ const (
 
 // Enter begins a request, which leave ends. A [Refusal] is returned, and nothing begun, when its caller has had enough for now.
 func (c *Callers) Enter(r *http.Request) (leave func(), err error) {
+	address := c.Address(r)
 	if peer := peerOf(r); peer.IsLoopback() && !c.trusted(peer) {
 		return func() {}, nil
 	}
-	address := c.Address(r)
 	leave, after, enough := c.table.enter(address, time.Now())
 	switch {
 	case enough:

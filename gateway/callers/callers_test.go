@@ -93,9 +93,12 @@ func TestProxyThatIsNotNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 3 {
-		c.Address(from(proxy, "X-Forwarded-For", "198.51.100.1"))
+		if _, err := c.Enter(from("127.0.0.1:1", "X-Forwarded-For", "198.51.100.1")); err != nil {
+			t.Error(err)
+		}
+		c.Address(from(proxy, "Forwarded", "for=198.51.100.1"))
 	}
-	if said := out.String(); strings.Count(said, "\n") != 1 || !strings.Contains(said, "--trusted-proxies") || !strings.Contains(said, "10.1.2.3") {
+	if said := out.String(); strings.Count(said, "\n") != 1 || !strings.Contains(said, "--trusted-proxies") || !strings.Contains(said, "127.0.0.1") {
 		t.Errorf("the log says %q", said)
 	}
 }
