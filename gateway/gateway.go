@@ -83,7 +83,7 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 		defer stopWork()
 		defer g.live.Wait() // viewers are taken over from the server, which does not wait for them
 		server := telemetry.Server{
-			Address: cfg.HTTP, TLS: cfg.TLS(), Handler: api.Handler(serving, work), Log: env.Log, Refuse: api.Refuse, Grace: predict.Grace,
+			Address: cfg.HTTP, TLS: cfg.TLS(), Handler: api.Handler(serving, work), Log: env.Log, Metrics: env.Metrics, Door: rest.Door, Grace: predict.Grace,
 			Listening: func(address net.Addr) {
 				close(listening)
 				env.Log.Debug("viewer page", "url", cfg.URL(address.String()))

@@ -128,7 +128,7 @@ func runProgram(ctx context.Context, role string, c Connection, admin AdminAddre
 	if admin.Admin != "" { // also while NATS is away: not ready, and it says so
 		tasks.Go(func() error {
 			answers := telemetry.Admin{
-				Address: admin.Admin, TLS: admin.TLS(), Gatherer: registry, Log: log, Ready: health.Ready, Drain: drain, Refused: telemetry.NewRefused(registry),
+				Address: admin.Admin, TLS: admin.TLS(), Gatherer: registry, Log: log, Ready: health.Ready, Drain: drain, Metrics: registry,
 			}
 			if err := answers.Serve(alive); err != nil {
 				return fmt.Errorf("--admin: %w", err)

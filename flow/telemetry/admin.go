@@ -23,22 +23,19 @@ type Admin struct {
 	Address  string
 	TLS      TLSFiles // none: without TLS
 	Gatherer prometheus.Gatherer
-	Log      *slog.Logger // nil: the default one
-	Ready    func() bool  // asked for each /readyz
-	Drain    func()       // begins what SIGTERM begins; it must return at once, and may be called again
-	// Refused, unless nil, is spatialflow_refused_total.
-	Refused *prometheus.CounterVec
+	Log      *slog.Logger          // nil: the default one
+	Ready    func() bool           // asked for each /readyz
+	Drain    func()                // begins what SIGTERM begins; it must return at once, and may be called again
+	Metrics  prometheus.Registerer // those of the address itself; nil: none
 }
 
 const doorAdmin = "admin" // of spatialflow_refused_total
 
 // Serve answers until ctx ends. [ErrCertificate] is returned at once when the files of TLS can't be used.
 func (a Admin) Serve(ctx context.Context) error {
-	server := Server{Address: a.Address, TLS: a.TLS, Handler: a.handler(), Log: cmp.Or(a.Log, slog.Default()), Grace: adminGrace}
-	if a.Refused != nil {
-		server.Refuse = func(reason string) { a.Refused.WithLabelValues(doorAdmin, reason).Inc() }
-	}
-	return server.Serve(ctx)
+	return Server{
+		Address: a.Address, TLS: a.TLS, Handler: a.handler(), Log: cmp.Or(a.Log, slog.Default()), Metrics: a.Metrics, Door: doorAdmin, Grace: adminGrace,
+	}.Serve(ctx)
 }
 
 func (a Admin) handler() http.Handler {

@@ -60,7 +60,8 @@ func (f TLSFiles) read() (*tls.Certificate, error) {
 type certificate struct {
 	files TLSFiles
 	log   *slog.Logger
-	wrong func() // is told each time that what has changed can't be used
+	wrong func()          // is told each time that what has changed can't be used
+	taken func(time.Time) // is told until when one that is taken holds
 	now   atomic.Pointer[tls.Certificate]
 
 	mu   sync.Mutex // of whoever looks
@@ -69,8 +70,8 @@ type certificate struct {
 }
 
 // newCertificate returns [ErrCertificate], naming the file, when the files can't be used.
-func newCertificate(files TLSFiles, log *slog.Logger, wrong func()) (*certificate, error) {
-	c := &certificate{files: files, log: log, wrong: wrong}
+func newCertificate(files TLSFiles, log *slog.Logger, wrong func(), taken func(time.Time)) (*certificate, error) {
+	c := &certificate{files: files, log: log, wrong: wrong, taken: taken}
 	pair, err := files.read()
 	if err != nil {
 		return nil, err
@@ -150,6 +151,7 @@ func old(files [2]fs.FileInfo) bool {
 
 func (c *certificate) take(pair *tls.Certificate) {
 	c.now.Store(pair)
+	c.taken(pair.Leaf.NotAfter)
 	if expires := pair.Leaf.NotAfter; time.Now().After(expires) {
 		c.log.Warn("the certificate has expired", "file", c.files.Cert, "expired", expires)
 	} else {

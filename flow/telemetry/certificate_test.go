@@ -11,10 +11,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/spatial-flow/spatial-flow/flow/telemetry"
 	"github.com/spatial-flow/spatial-flow/flow/telemetry/tlstest"
@@ -22,15 +24,41 @@ import (
 
 // secure is a server with TLS.
 type secure struct {
-	t                       *testing.T
-	address                 string
-	log                     *safe
-	handshakes, certificate atomic.Int64 // refused
+	t       *testing.T
+	address string
+	log     *safe
+	metrics *prometheus.Registry
+}
+
+// refused is how often that was, by reason.
+func (s *secure) refused(reason string) int {
+	return int(s.metric("spatialflow_refused_total", "door", "door", "reason", reason))
+}
+
+// metric is one with these labels, name, value, name, value…; 0: there is none.
+func (s *secure) metric(name string, labels ...string) float64 {
+	s.t.Helper()
+	families, err := s.metrics.Gather()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			var has []string
+			for _, pair := range m.GetLabel() {
+				has = append(has, pair.GetName(), pair.GetValue())
+			}
+			if family.GetName() == name && slices.Equal(has, labels) {
+				return m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			}
+		}
+	}
+	return 0
 }
 
 func serveTLS(t *testing.T, files telemetry.TLSFiles) *secure {
 	t.Helper()
-	s := &secure{t: t, log: new(safe)}
+	s := &secure{t: t, log: new(safe), metrics: prometheus.NewRegistry()}
 	bound, ended := make(chan net.Addr, 1), make(chan error, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	server := telemetry.Server{
@@ -39,13 +67,7 @@ func serveTLS(t *testing.T, files telemetry.TLSFiles) *secure {
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.WriteString(w, r.Proto)
 		}),
-		Refuse: func(reason string) {
-			if reason == telemetry.ReasonHandshake {
-				s.handshakes.Add(1)
-			} else {
-				s.certificate.Add(1)
-			}
-		},
+		Metrics: s.metrics, Door: "door",
 	}
 	go func() { ended <- server.Serve(ctx) }()
 	t.Cleanup(func() { cancel(); ends(t, ended) })
@@ -109,7 +131,7 @@ func TestTLS(t *testing.T) {
 	if _, err := s.handshake(wrong, 0); err == nil {
 		t.Error("another authority is believed")
 	}
-	eventually(t, "three are counted", func() bool { return s.handshakes.Load() == 3 })
+	eventually(t, "three are counted", func() bool { return s.refused(telemetry.ReasonHandshake) == 3 })
 	for line := range strings.Lines(s.log.String()) {
 		if strings.Contains(line, "handshake") && !strings.Contains(line, "level=DEBUG") {
 			t.Errorf("the log says %s", line)
@@ -164,11 +186,18 @@ func TestCertificateIsReadAgain(t *testing.T) {
 	put(files.Key, key)
 	put(files.Cert, cert)
 	has(first, "back")
-	if wrong, said := s.certificate.Load(), strings.Count(s.log.String(), "stays as it was"); wrong != 3 || said != 3 {
+	if wrong, said := s.refused(telemetry.ReasonCertificate), strings.Count(s.log.String(), "stays as it was"); wrong != 3 || said != 3 {
 		t.Errorf("counted %d times and said %d times:\n%s", wrong, said, s.log)
 	}
-	if s.handshakes.Load() != 0 {
-		t.Errorf("%d handshakes failed", s.handshakes.Load())
+	if failed := s.refused(telemetry.ReasonHandshake); failed != 0 {
+		t.Errorf("%d handshakes failed", failed)
+	}
+	now, err := s.handshake(first, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if expires := s.metric("spatialflow_certificate_expires_timestamp_seconds", "door", "door"); expires != float64(now.NotAfter.Unix()) {
+		t.Errorf("it expires at %v, want %v", expires, now.NotAfter.Unix())
 	}
 }
 

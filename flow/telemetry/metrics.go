@@ -38,13 +38,26 @@ func NewRefused(registry prometheus.Registerer) *prometheus.CounterVec {
 	c := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "spatialflow_refused_total", Help: "Bad input that was turned away.",
 	}, []string{"door", "reason"})
+	return registered(registry, c)
+}
+
+// registered is the collector, or the same one that the registry has already.
+func registered[C prometheus.Collector](registry prometheus.Registerer, c C) C {
 	var there prometheus.AlreadyRegisteredError
 	if err := registry.Register(c); errors.As(err, &there) {
-		return there.ExistingCollector.(*prometheus.CounterVec)
+		return there.ExistingCollector.(C)
 	} else if err != nil {
 		panic(err) // a mistake in the declaration
 	}
 	return c
+}
+
+// newExpires is the gauge spatialflow_certificate_expires_timestamp_seconds, by door; the one that the registry has, if it has it.
+func newExpires(registry prometheus.Registerer) *prometheus.GaugeVec {
+	g := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "spatialflow_certificate_expires_timestamp_seconds", Help: "When the certificate of an address, as it was read last, expires (Unix time).",
+	}, []string{"door"})
+	return registered(registry, g)
 }
 
 // NewRedeliveries is the counter spatialflow_redeliveries_total of one stage, by group.

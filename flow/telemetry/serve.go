@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Server answers HTTP at an address.
@@ -19,10 +21,11 @@ type Server struct {
 	Handler http.Handler
 	// Log gets what net/http has to say, as of a handler that panics.
 	Log *slog.Logger
-	// Refuse, unless nil, is told why somebody was turned away before there was a request, or that a certificate that has come can't be
-	// used: [ReasonHandshake], [ReasonCertificate], [ReasonConnections].
-	Refuse func(reason string)
-	Grace  time.Duration // of open requests, when it ends
+	// Metrics, unless nil, have spatialflow_refused_total, with [ReasonHandshake], [ReasonCertificate] and [ReasonConnections] of Door, and
+	// when its certificate expires.
+	Metrics prometheus.Registerer
+	Door    string        // what the address is called there
+	Grace   time.Duration // of open requests, when it ends
 	// Listening, unless nil, is told the address that was bound, which matters for port 0.
 	Listening func(net.Addr)
 }
@@ -37,16 +40,22 @@ const (
 // Serve answers until ctx ends, then takes no more and gives open requests their grace. [ErrCertificate] is returned at once when the files
 // of TLS can't be used.
 func (s Server) Serve(ctx context.Context) error {
-	if s.Refuse == nil {
-		s.Refuse = func(string) {}
+	refuse, expires := func(string) {}, func(time.Time) {}
+	if s.Metrics != nil {
+		refused := NewRefused(s.Metrics)
+		refuse = func(reason string) { refused.WithLabelValues(s.Door, reason).Inc() }
 	}
 	server := &http.Server{
 		Handler: s.Handler, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
 		HTTP2:    &http.HTTP2Config{WriteByteTimeout: 10 * time.Second},
-		ErrorLog: log.New(complaints{s.Log, s.Refuse}, "", 0), ConnState: newConnections(s.Refuse).note,
+		ErrorLog: log.New(complaints{s.Log, refuse}, "", 0), ConnState: newConnections(refuse).note,
 	}
 	if s.TLS.On() {
-		c, err := newCertificate(s.TLS, s.Log, func() { s.Refuse(ReasonCertificate) })
+		if s.Metrics != nil {
+			gauge := newExpires(s.Metrics)
+			expires = func(when time.Time) { gauge.WithLabelValues(s.Door).Set(float64(when.Unix())) }
+		}
+		c, err := newCertificate(s.TLS, s.Log, func() { refuse(ReasonCertificate) }, expires)
 		if err != nil {
 			return err
 		}

@@ -20,9 +20,12 @@ const permissions = "camera=(), display-capture=(), geolocation=(), microphone=(
 // strictTransport has browsers come by https alone for a year, once they came so.
 const strictTransport = "max-age=31536000"
 
+// Door is that of any path, or none yet, in spatialflow_refused_total.
+const Door = "http"
+
 // Doors of spatialflow_refused_total.
 const (
-	doorHTTP    = "http" // any path
+	doorHTTP    = Door
 	doorPredict = "predict"
 )
 

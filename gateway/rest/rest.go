@@ -68,9 +68,6 @@ func (a *API) Handler(serving, work context.Context) http.Handler {
 	return a.observe(a.open.counted(a.limited(a.under(a.ownHost(withPage(mux, web.New()))))))
 }
 
-// Refuse counts who was turned away before there was a request, by reason.
-func (a *API) Refuse(reason string) { a.metrics.refuse(doorHTTP, reason) }
-
 // Wait returns once no request is open any more; those that still come are refused.
 func (a *API) Wait() { a.open.wait() }
 

@@ -176,7 +176,7 @@ func (p *pipeline) startAdmin() {
 	if admin := p.cfg.Admin; admin.Admin != "" {
 		p.services.Go(func() error {
 			answers := telemetry.Admin{
-				Address: admin.Admin, TLS: admin.TLS(), Gatherer: p.metrics, Log: p.log, Ready: p.ready, Drain: p.drain, Refused: telemetry.NewRefused(process),
+				Address: admin.Admin, TLS: admin.TLS(), Gatherer: p.metrics, Log: p.log, Ready: p.ready, Drain: p.drain, Metrics: process,
 			}
 			if err := answers.Serve(p.running); err != nil {
 				return fmt.Errorf("--admin: %w", err)
