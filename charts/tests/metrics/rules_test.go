@@ -164,6 +164,11 @@ var alerts = map[string]behaviour{
 		after: 13 * time.Minute,
 		quiet: `spatialflow_refused_total{door="predict", reason="malformed"} 0+3x120`,
 	},
+	"SpatialFlowCertificateExpires": {
+		fires: `spatialflow_certificate_expires_timestamp_seconds{door="http", pod="gateway"} 600000x120`,
+		after: 11 * time.Minute,
+		quiet: `spatialflow_certificate_expires_timestamp_seconds{door="http", pod="gateway"} 700000x120`,
+	},
 	"SpatialFlowPredictFailing": {
 		fires: `spatialflow_predict_failed_total{reason="missing"} 0+30x120`,
 		after: 13 * time.Minute,
