@@ -1,6 +1,7 @@
 package charts_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
@@ -26,11 +27,12 @@ type composeService struct {
 	SecurityOpt   []string `json:"security_opt"`
 	Ports         []string `json:"ports"`
 	Volumes       []string `json:"volumes"`
-	MemLimit      string   `json:"mem_limit"`
-	CPUs          any      `json:"cpus"`
-	PidsLimit     int      `json:"pids_limit"`
-	Grace         string   `json:"stop_grace_period"`
-	Restart       string   `json:"restart"`
+	Secrets       []composeSecret
+	MemLimit      string `json:"mem_limit"`
+	CPUs          any    `json:"cpus"`
+	PidsLimit     int    `json:"pids_limit"`
+	Grace         string `json:"stop_grace_period"`
+	Restart       string `json:"restart"`
 	Logging       *struct{ Options map[string]string }
 	Healthcheck   *struct{ Test []string }
 	DependsOn     map[string]struct{ Condition string } `json:"depends_on"`
@@ -39,9 +41,22 @@ type composeService struct {
 	Deploy        *struct{}
 }
 
+// composeSecret is one that a container sees as /run/secrets/<Target>.
+type composeSecret struct{ Source, Target string }
+
+func (s *composeSecret) UnmarshalJSON(data []byte) error {
+	if json.Unmarshal(data, &s.Source) == nil {
+		s.Target = s.Source
+		return nil
+	}
+	type long composeSecret
+	return json.Unmarshal(data, (*long)(s))
+}
+
 type composeFile struct {
 	Services map[string]composeService
 	Volumes  map[string]any
+	Secrets  map[string]struct{ File string }
 }
 
 func compose(t *testing.T) composeFile {
@@ -122,38 +137,38 @@ func TestComposeServices(t *testing.T) {
 	}
 }
 
+// composeRoles are the roles of the services at NATS.
+var composeRoles = map[string]string{
+	"provision": "provisioner", "producer": "producer", "detect": "detect", "depth": "depth", "fuser": "fuser", "gateway": "gateway",
+	"detect-gpu": "detect", "depth-gpu": "depth",
+}
+
 func TestComposePrograms(t *testing.T) {
-	users := map[string]bool{}
-	for _, match := range regexp.MustCompile(`user: (\w+), password: \$(\w+)`).FindAllStringSubmatch(file(t, "deploy/compose/nats.conf"), -1) {
-		if match[2] != "NATS_"+strings.ToUpper(match[1])+"_PASSWORD" {
-			t.Errorf("user %s has the password %s", match[1], match[2])
-		}
-		users[match[1]] = true
-	}
-	if len(users) != 7 {
-		t.Errorf("users %v", users)
-	}
 	c := compose(t)
 	for name, s := range c.Services {
+		for variable := range s.Environment {
+			if strings.HasSuffix(variable, "PASSWORD") || strings.HasSuffix(variable, "TOKEN") {
+				t.Errorf("%s: docker inspect shows %s", name, variable)
+			}
+		}
 		if s.target() == "" {
 			continue
 		}
 		checkCommand(t, name, s.target(), s.Command, slices.Collect(maps.Keys(s.Environment)))
-		user := s.Environment["SPATIALFLOW_NATS_USER"]
-		if want := fmt.Sprintf("${NATS_%s_PASSWORD:?", strings.ToUpper(user)); !users[user] || !strings.HasPrefix(s.Environment["SPATIALFLOW_NATS_PASSWORD"], want) {
-			t.Errorf("%s is user %q with the password %q", name, user, s.Environment["SPATIALFLOW_NATS_PASSWORD"])
+		role := composeRoles[name]
+		if !slices.Equal(s.Secrets, []composeSecret{{role, "nats"}}) || c.Secrets[role].File != "${SECRETS}/roles/"+role ||
+			s.Environment["SPATIALFLOW_NATS_PASSWORD_FILE"] != "/run/secrets/nats" {
+			t.Errorf("%s should be %q at NATS, and has %v of %v", name, role, s.Secrets, c.Secrets)
+		}
+		if group := slices.Index(s.Command, "--group"); group >= 0 && s.Command[group+1] != role {
+			t.Errorf("%s: %v as %s", name, s.Command, role)
 		}
 		if h := s.Healthcheck; h != nil && !slices.Equal(h.Test, []string{"CMD", s.Command[0], "healthy"}) {
 			t.Errorf("%s asks its health by %v", name, h.Test)
 		}
 	}
-	for user := range users {
-		if !strings.Contains(c.Services["nats"].Environment["NATS_"+strings.ToUpper(user)+"_PASSWORD"], ":?") {
-			t.Errorf("the server starts without the password of %s", user)
-		}
-		if !strings.Contains(file(t, "build/compose.sh"), strings.ToUpper(user)) {
-			t.Errorf("make compose makes no password for %s", user)
-		}
+	if nats := c.Services["nats"]; len(nats.Secrets) != 0 || len(nats.Environment) != 0 {
+		t.Errorf("the server is given %v and %v", nats.Secrets, nats.Environment)
 	}
 }
 
@@ -163,6 +178,12 @@ func TestComposeFiles(t *testing.T) {
 	mounted := 0
 	for name, s := range c.Services {
 		for _, volume := range s.Volumes {
+			if folder, ok := strings.CutPrefix(volume, "${SECRETS"); ok { // as make compose makes it
+				if !strings.HasSuffix(folder, ":ro") {
+					t.Errorf("%s may write to %s", name, volume)
+				}
+				continue
+			}
 			from, _, _ := strings.Cut(volume, ":")
 			path, ours := strings.CutPrefix(from, "./")
 			switch {
@@ -179,7 +200,7 @@ func TestComposeFiles(t *testing.T) {
 			}
 		}
 	}
-	if mounted < 5 {
+	if mounted < 4 {
 		t.Errorf("%d files and folders are mounted", mounted)
 	}
 	var prometheus struct {

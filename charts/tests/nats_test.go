@@ -100,16 +100,3 @@ func TestNATSConfiguration(t *testing.T) {
 		}
 	})
 }
-
-func TestComposeNATSConfiguration(t *testing.T) {
-	environment, passwords := map[string]string{"NATS_MAX_FILE": "20GB"}, map[string]string{}
-	for _, user := range natsUsers {
-		passwords[user] = "p0123456789abcdef" + user
-		environment["NATS_"+strings.ToUpper(user)+"_PASSWORD"] = passwords[user]
-	}
-	o := natsOptions(t, file(t, "deploy/compose/nats.conf"), environment)
-	checkNATS(t, o, passwords)
-	if volumes := compose(t).Services["nats"].Volumes; !slices.Contains(volumes, "nats:"+filepath.Dir(o.StoreDir)) {
-		t.Errorf("it stores in %s, which is none of %v", o.StoreDir, volumes)
-	}
-}
