@@ -12,6 +12,7 @@ export VERSION
 GATEWAY=http://127.0.0.1:$HTTP_PORT
 MOST_VISION_MB=300
 work=$(mktemp -d)
+export SECRETS=$work/secrets
 began=$SECONDS
 step() { printf '[%4ds] %s\n' $((SECONDS - began)) "$*"; }
 fail() { step "FAILED: $*"; docker compose ps -a 2>/dev/null || true; docker compose logs --tail 20 2>/dev/null || true; exit 1; }
@@ -54,7 +55,7 @@ for image in static vision vision-cuda standalone; do
 	[ "$labelled" = "$VERSION" ] || fail "$name says that it is version $labelled"
 	[ "$image" != vision ] || [ "$size" -le "$MOST_VISION_MB" ] || fail "$name takes more than $MOST_VISION_MB MB"
 done
-for program in static:fuser static:gateway static:provision static:smoke vision:producer vision:worker vision-cuda:worker standalone:; do # standalone knows its program
+for program in static:fuser static:gateway static:provision static:smoke static:nats-config vision:producer vision:worker vision-cuda:worker standalone:; do # standalone knows its program
 	said=$(docker run --rm --read-only "spatial-flow-${program%%:*}:$VERSION" ${program##*:} --version) || fail "$program --version"
 	[[ $said == *" $VERSION "* ]] || fail "$program says: $said"
 done
@@ -85,9 +86,7 @@ make -s compose
 until_ok 60 "no live picture" scene street
 step "a live picture $((SECONDS - up)) s after make compose"
 [ $((SECONDS - up)) -lt 60 ] || fail "that is not within 60 s"
-# shellcheck disable=SC1091 # made by make compose
-. ./.env
-export SPATIALFLOW_NATS=nats://127.0.0.1:$NATS_PORT SPATIALFLOW_NATS_USER=publisher SPATIALFLOW_NATS_PASSWORD=$NATS_PUBLISHER_PASSWORD
+export SPATIALFLOW_NATS=nats://127.0.0.1:$NATS_PORT SPATIALFLOW_NATS_PASSWORD_FILE=$SECRETS/users/publisher-a
 "$work/smoke" --gateway "$GATEWAY" || fail "a published picture shows no scene"
 [[ $(curl -sf "$GATEWAY/api/v1/sources") == *'"smoke"'* ]] || fail "the published picture is no source"
 
@@ -99,11 +98,43 @@ for container in $(docker compose ps -aq); do
 		[ "$drops" = "[ALL]" ] || fail "$name has capabilities"
 		[ "$memory" -gt 0 ] || fail "$name has no limit of memory"
 	}
-	for word in $NATS_PRODUCER_PASSWORD $NATS_WORKER_PASSWORD $NATS_GATEWAY_PASSWORD; do
-		[[ $(docker top "$container" 2>/dev/null) != *"$word"* ]] || fail "a password stands in a process list"
-	done
+	docker inspect "$container" >>"$work/inspected"
+	docker top "$container" >>"$work/inspected"
 done
 step "every container runs without root, on a read-only root, without capabilities"
+
+docker compose logs >>"$work/inspected" 2>&1
+tail -qn 1 "$SECRETS"/users/* "$SECRETS/grafana" >"$work/passwords"
+[ "$(wc -l <"$work/passwords")" -ge 17 ] || fail "there are only $(wc -l <"$work/passwords") passwords"
+grep -qF /run/secrets/nats "$work/inspected" || fail "what is looked through says nothing"
+! grep -qFf "$work/passwords" "$work/inspected" || fail "a password stands in docker inspect, a process list or a log"
+step "no password is in docker inspect, a process list or a log"
+
+as() { # as USER WORDS…: the nats program as one of the users
+	NATS_USER=$1 NATS_PASSWORD=$(tail -n 1 "$SECRETS/users/$1") "$work/nats" --server "$SPATIALFLOW_NATS" --timeout 2s --inbox-prefix="_INBOX_${1%-?}" "${@:2}"
+}
+refused() { # refused USER SUBJECT WORDS…: the server says that it is not for that user
+	local what='(Publish|Subscription) Violation - User "'$1'", Subject "'${2//[$.*]/.}'"'
+	as "$1" "${@:3}" >/dev/null 2>&1 || true
+	# shellcheck disable=SC2016 # for the shell within
+	until_ok 10 "$1 may: ${*:3}" bash -c 'docker compose logs --no-log-prefix nats | grep -qE "$0"' "$what"
+}
+picture=frames.live.detect.depth.street
+refused depth-a "$picture" pub "$picture" forged
+refused depth-a results.detect.live.0.street pub results.detect.live.0.street forged
+refused depth-a 'scenes.>' sub 'scenes.>' --count 1
+# shellcheck disable=SC2016 # a subject
+for user in depth-a publisher-b monitor-a; do refused "$user" '$JS.API.STREAM.PURGE.SCENES_LIVE' req '$JS.API.STREAM.PURGE.SCENES_LIVE' ''; done
+refused publisher-a "$picture" pub "$picture" forged
+refused publisher-a 'scenes.>' sub 'scenes.>' --count 1
+! "$work/nats" --server "$SPATIALFLOW_NATS" --timeout 2s pub ingest.street '' >/dev/null 2>&1 || fail "who gives no password may publish"
+step "at NATS nobody may what is another's"
+
+for name in provision producer detect depth fuser gateway; do # as deploy/compose/prometheus.yml has them
+	docker compose exec -T nats wget -q -O - "http://$name:8001/metrics" | grep '^spatialflow_build_info' >/dev/null || fail "$name has no metrics for Prometheus"
+done
+docker compose exec -T nats wget -q -O - http://nats:8222/jsz | grep '"streams"' >/dev/null || fail "NATS tells its exporter nothing"
+step "all have their metrics for Prometheus"
 
 docker compose up -d --no-build --scale detect=2 --wait >/dev/null 2>&1 || fail "--scale detect=2"
 workers() { curl -sf "$GATEWAY/api/v1/status" | python3 -c 'import json,sys; sys.exit(0 if [g["workers"] for g in json.load(sys.stdin)["groups"] if g["group"]=="detect"]==['"$1"'] else 1)'; }
@@ -111,13 +142,12 @@ until_ok 30 "the second worker of detect does not show" workers 2
 step "detect has two workers"
 
 # ---------------------------------------------------------------- kills
-nats() { "$work/nats" --server "$SPATIALFLOW_NATS" --user monitor --password "$NATS_MONITOR_PASSWORD" "$@"; }
-stored() { nats stream subjects SCENES_LOSSLESS "scenes.lossless.*.images-test.kills.*" --json 2>/dev/null | python3 -c '
+stored() { as monitor-a stream subjects SCENES_LOSSLESS "scenes.lossless.*.images-test.kills.*" --json 2>/dev/null | python3 -c '
 import json, sys
 seqs = sorted(int(s.rsplit(".", 1)[1]) for s, n in json.load(sys.stdin).items() for _ in range(n))
 print(len(seqs) if seqs == list(range(1, len(seqs) + 1)) else f"not 1 to {len(seqs)}: {seqs}")' 2>/dev/null || echo 0; }
 reached() { local n; n=$(stored); [[ $n =~ ^[0-9]+$ ]] && [ "$n" -ge "$1" ]; }
-step "a film of $frames frames, while every container is killed in turn"
+step "a film of $frames frames, while every container is killed in turn, and all passwords are changed"
 SOURCE=/media/images-test.mp4 RUN=kills docker compose up -d --no-build --no-deps producer >/dev/null 2>&1
 for service in detect depth fuser gateway producer nats; do
 	for container in $(docker compose ps -q "$service"); do
@@ -126,11 +156,13 @@ for service in detect depth fuser gateway producer nats; do
 		step "killed and started: $service, with $(stored) scenes stored"
 	done
 	sleep 1
+	case $service in detect) RENEW='*-a' make -s compose ;; fuser) RENEW='*-b' make -s compose ;; esac
 done
 [ "$(stored)" != "$frames" ] || fail "the film was over before the last kill: it must be longer"
 until_ok 180 "the film does not end: $(stored) of $frames scenes" reached "$frames"
 all() { [ "$(stored)" = "$frames" ]; }
 until_ok 30 "scenes stored: $(stored), want $frames, each once" all
+! grep -qxFf <(tail -qn 1 "$SECRETS"/users/*) "$work/passwords" || fail "a password is still what it was"
 step "$frames scenes, each once"
 
 docker compose down -v >/dev/null 2>&1
