@@ -71,7 +71,9 @@ docker exec "$standalone" spatialflow drain || fail "standalone does not drain"
 until_ok 30 "standalone does not end" bash -c "! docker ps -q --no-trunc --filter name=^/$standalone\$ | grep -q ."
 step "standalone showed the street, and drained"
 step "the commands of docs/deploy.md"
-build/page.sh docs/deploy.md images "s/:0\\.1\\.0/:$VERSION/; s/127.0.0.1:8000:/127.0.0.1:0:/" || fail "docs/deploy.md"
+ffmpeg -v error -y -f lavfi -i testsrc2=size=320x240 -frames:v 1 "$work/picture.jpg"
+NATS_URL=nats://127.0.0.1:$NATS_PORT PATH=$work:$PATH build/page.sh docs/deploy.md images \
+	"s/:0\\.1\\.0/:$VERSION/; s/127.0.0.1:8000:/127.0.0.1:0:/; s# secrets/# $SECRETS/#; s#<picture.jpg#<$work/picture.jpg#" || fail "docs/deploy.md"
 docker compose down -v >/dev/null 2>&1
 
 # ---------------------------------------------------------------- compose
@@ -114,7 +116,7 @@ as() { # as USER WORDS…: the nats program as one of the users
 	NATS_USER=$1 NATS_PASSWORD=$(tail -n 1 "$SECRETS/users/$1") "$work/nats" --server "$SPATIALFLOW_NATS" --timeout 2s --inbox-prefix="_INBOX_${1%-?}" "${@:2}"
 }
 refused() { # refused USER SUBJECT WORDS…: the server says that it is not for that user
-	local what='(Publish|Subscription) Violation - User "'$1'", Subject "'${2//[$.*]/.}'"'
+	local what='user:'$1'" - (Publish|Subscription) Violation - Subject "'${2//[$.*]/.}'"'
 	as "$1" "${@:3}" >/dev/null 2>&1 || true
 	# shellcheck disable=SC2016 # for the shell within
 	until_ok 10 "$1 may: ${*:3}" bash -c 'docker compose logs --no-log-prefix nats | grep -qE "$0"' "$what"
