@@ -236,7 +236,8 @@ ENV TMPDIR=/data SPATIALFLOW_HTTP=0.0.0.0:8000 SPATIALFLOW_ADMIN=0.0.0.0:8001
 EXPOSE 8000 8001
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["spatialflow", "healthy"]
 ENTRYPOINT ["spatialflow"]
-CMD ["up", "--source", "street:"]
+# Whoever reaches the port sees the street; what else is shown is for somebody to say.
+CMD ["up", "--source", "street:", "--anonymous", "view,predict,status"]
 ARG VERSION=dev
 ARG REVISION=
 LABEL org.opencontainers.image.title="Spatial-Flow" \

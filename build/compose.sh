@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Makes passwords, starts docker-compose.yml, and says where to look. What is given (SOURCE=… and the other settings in
+# Makes passwords and a token, starts docker-compose.yml, and says where to look. What is given (SOURCE=… and the other settings in
 # docker-compose.yml's first comment; WATCHED=1: Prometheus and Grafana too; GPU=1: workers on an NVIDIA GPU instead of CPUs; 0 takes
 # either back) is kept in .env, so that a plain `docker compose …` afterwards means the same.
 #
-# The passwords are in ./secrets, which nobody else on this machine can enter, and those that are there stay:
+# They are in ./secrets, which nobody else on this machine can enter, and those that are there stay:
 #   users/   of each role at NATS its two users, as detect-a and detect-b, each a file of user and password
 #   roles/   of each service the one of the two that it is; mounted into its containers alone
 #   nats/    the configuration of the server, which has hashes of them; mounted into its container
+#   token    what a person shows the gateway; tokens/ is what the gateway knows of it and of others, mounted into its container
 # RENEW='*-a', and then RENEW='*-b', gives all users new ones while everything runs, and does nothing else: services go over to the
 # other user first.
 set -euo pipefail
@@ -41,7 +42,7 @@ chmod 600 .env
 cpus=$(($(getconf _NPROCESSORS_ONLN) / 2))
 has WORKER_CPUS || put WORKER_CPUS "$((cpus > 0 ? cpus : 1))"
 for name in SOURCE SOURCE_FILE RUN DETECT_MODEL DEPTH_MODEL CPU_WORKERS WORKER_CPUS PROVIDER HTTP_PORT NATS_PORT NATS_MAX_FILE \
-	WORKER_GROUPS SECRETS; do
+	WORKER_GROUPS ANONYMOUS SECRETS; do
 	[ -z "${!name+given}" ] || put "$name" "${!name}"
 done
 # GPU and WATCHED take a profile in, or with 0 out again; not given, what is there stays.
@@ -55,15 +56,15 @@ if [ "${GPU:-0}" != 0 ]; then put CPU_WORKERS 0; fi
 if [ "${GPU-1}" = 0 ] && [ "$(get CPU_WORKERS)" = 0 ]; then put CPU_WORKERS 1; fi
 [ "$profiles" = "$before" ] || put COMPOSE_PROFILES "$profiles"
 
-# ---------------------------------------------------------------- passwords
+# ---------------------------------------------------------------- passwords and tokens
 SECRETS=$(get SECRETS)
 case ${SECRETS:=./secrets} in /* | ./* | ../*) ;; *) SECRETS=./$SECRETS ;; esac
 put SECRETS "$SECRETS"
 fresh=
 [ -d "$SECRETS/users" ] || fresh=1
-mkdir -p "$SECRETS/users" "$SECRETS/roles" "$SECRETS/nats"
+mkdir -p "$SECRETS/users" "$SECRETS/roles" "$SECRETS/nats" "$SECRETS/tokens"
 chmod 700 "$SECRETS" "$SECRETS/users" # what is in there and mounted may be read by all, as the services' user must; nobody else comes so far
-chmod 755 "$SECRETS/roles" "$SECRETS/nats"
+chmod 755 "$SECRETS/roles" "$SECRETS/nats" "$SECRETS/tokens"
 place() { # FILE AS: into the file that is there, which containers have mounted, not in its place
 	cmp -s "$1" "$2" || cat "$1" >"$2"
 	chmod 644 "$2"
@@ -79,6 +80,21 @@ if grep -qE '^(export )?(NATS_[A-Z]+_PASSWORD|GRAFANA_PASSWORD)=' .env; then
 	mv .env.new .env
 	echo "compose: passwords are in $SECRETS now, and new: removed those of .env (NATS_*_PASSWORD; GRAFANA_PASSWORD has moved)"
 fi
+
+if [ ! -e "$SECRETS/tokens/tokens.yaml" ]; then
+	token=sf_$(head -c 32 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=\n')
+	printf '%s\n' "$token" >"$SECRETS/token"
+	cat >"$SECRETS/tokens/tokens.yaml" <<END
+# Who may ask the gateway, which reads this again when it changes. Hashes: the first one's token is in ../token.
+# spatialflow token new makes another token, and its entry.
+tokens:
+  - name: owner
+    sha256: $(printf %s "$token" | { sha256sum 2>/dev/null || shasum -a 256; } | cut -d ' ' -f 1)
+    sources: ["*"]
+    may: [view, predict, status]
+END
+fi
+chmod 644 "$SECRETS/tokens/tokens.yaml"
 
 # As build/images.sh says it, so that what make images has built is not built again.
 REVISION=$(git rev-parse HEAD 2>/dev/null || true)
@@ -142,6 +158,8 @@ cat <<END
 
 The viewer   http://$gateway
 Its status   http://$gateway/status
+Who may      $(get ANONYMOUS | sed -n 's/^..*$/everybody: &; more: /p')those with a token. The page asks for it, programs send it (Authorization: Bearer …).
+             One is in $SECRETS/token; who has which: $SECRETS/tokens/tokens.yaml
 Publish      NATS_USER=publisher-a NATS_PASSWORD=\$(tail -n 1 $SECRETS/users/publisher-a) nats --server nats://$nats \\
              --inbox-prefix=_INBOX_publisher req --no-templates --force-stdin ingest.cam1 <picture.jpg
 END

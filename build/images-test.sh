@@ -63,7 +63,9 @@ done
 # ---------------------------------------------------------------- standalone
 step "standalone: docker run --rm --read-only -p $HTTP_PORT:8000"
 docker run -d --rm --read-only --cap-drop ALL --security-opt no-new-privileges --name "$standalone" -p "127.0.0.1:$HTTP_PORT:8000" "spatial-flow-standalone:$VERSION" >/dev/null
-scene() { curl -sf "$GATEWAY/api/v1/sources/$1/scene"; }
+: >"$work/bearer"
+ask() { curl -sf -H "@$work/bearer" "$GATEWAY$1"; } # with the token, once there is one
+scene() { ask "/api/v1/sources/$1/scene"; }
 until_ok 60 "standalone shows no street" scene street
 [[ $(curl -sf "$GATEWAY/") == *"<title>"* ]] || fail "standalone has no viewer page"
 until_ok 30 "standalone is not healthy" docker exec "$standalone" spatialflow healthy
@@ -73,7 +75,7 @@ step "standalone showed the street, and drained"
 step "the commands of docs/deploy.md"
 ffmpeg -v error -y -f lavfi -i testsrc2=size=320x240 -frames:v 1 "$work/picture.jpg"
 NATS_URL=nats://127.0.0.1:$NATS_PORT PATH=$work:$PATH build/page.sh docs/deploy.md images \
-	"s/:0\\.1\\.0/:$VERSION/; s/127.0.0.1:8000:/127.0.0.1:0:/; s# secrets/# $SECRETS/#; s#<picture.jpg#<$work/picture.jpg#" || fail "docs/deploy.md"
+	"s/:0\\.1\\.0/:$VERSION/; s/127.0.0.1:8000:/127.0.0.1:0:/; s# secrets/# $SECRETS/#; s#<picture.jpg#<$work/picture.jpg#; s#//127.0.0.1:8000/#//127.0.0.1:$HTTP_PORT/#" || fail "docs/deploy.md"
 docker compose down -v >/dev/null 2>&1
 
 # ---------------------------------------------------------------- compose
@@ -85,12 +87,13 @@ trap 'rm -f "$film"; cleanup' EXIT
 step "make compose"
 up=$SECONDS
 make -s compose
+printf 'Authorization: Bearer %s\n' "$(cat "$SECRETS/token")" >"$work/bearer"
 until_ok 60 "no live picture" scene street
 step "a live picture $((SECONDS - up)) s after make compose"
 [ $((SECONDS - up)) -lt 60 ] || fail "that is not within 60 s"
-export SPATIALFLOW_NATS=nats://127.0.0.1:$NATS_PORT SPATIALFLOW_NATS_PASSWORD_FILE=$SECRETS/users/publisher-a
+export SPATIALFLOW_NATS=nats://127.0.0.1:$NATS_PORT SPATIALFLOW_NATS_PASSWORD_FILE=$SECRETS/users/publisher-a SPATIALFLOW_TOKEN_FILE=$SECRETS/token
 "$work/smoke" --gateway "$GATEWAY" || fail "a published picture shows no scene"
-[[ $(curl -sf "$GATEWAY/api/v1/sources") == *'"smoke"'* ]] || fail "the published picture is no source"
+[[ $(ask /api/v1/sources) == *'"smoke"'* ]] || fail "the published picture is no source"
 
 for container in $(docker compose ps -aq); do
 	docker inspect -f '{{.Name}} {{.Config.User}} {{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}} {{.HostConfig.Memory}}' "$container" | {
@@ -106,11 +109,11 @@ done
 step "every container runs without root, on a read-only root, without capabilities"
 
 docker compose logs >>"$work/inspected" 2>&1
-tail -qn 1 "$SECRETS"/users/* "$SECRETS/grafana" >"$work/passwords"
-[ "$(wc -l <"$work/passwords")" -ge 17 ] || fail "there are only $(wc -l <"$work/passwords") passwords"
+tail -qn 1 "$SECRETS"/users/* "$SECRETS/grafana" "$SECRETS/token" >"$work/passwords"
+[ "$(wc -l <"$work/passwords")" -ge 18 ] || fail "there are only $(wc -l <"$work/passwords") passwords"
 grep -qF /run/secrets/nats "$work/inspected" || fail "what is looked through says nothing"
-! grep -qFf "$work/passwords" "$work/inspected" || fail "a password stands in docker inspect, a process list or a log"
-step "no password is in docker inspect, a process list or a log"
+! grep -qFf "$work/passwords" "$work/inspected" || fail "a password or token stands in docker inspect, a process list or a log"
+step "no password and no token is in docker inspect, a process list or a log"
 
 as() { # as USER WORDS…: the nats program as one of the users
 	NATS_USER=$1 NATS_PASSWORD=$(tail -n 1 "$SECRETS/users/$1") "$work/nats" --server "$SPATIALFLOW_NATS" --timeout 2s --inbox-prefix="_INBOX_${1%-?}" "${@:2}"
@@ -132,6 +135,22 @@ refused publisher-a 'scenes.>' sub 'scenes.>' --count 1
 ! "$work/nats" --server "$SPATIALFLOW_NATS" --timeout 2s pub ingest.street '' >/dev/null 2>&1 || fail "who gives no password may publish"
 step "at NATS nobody may what is another's"
 
+code() { curl -s -o "$work/said" -w '%{http_code}' "$@"; }
+for path in /api/v1/sources /api/v1/sources/street/scene /api/v1/status; do
+	[ "$(code "$GATEWAY$path")" = 401 ] || fail "without a token $path says $(code "$GATEWAY$path")"
+	[ "$(code -H 'Authorization: Bearer sf_0000000000000000000000000000000000000000000' "$GATEWAY$path")" = 401 ] || fail "with a wrong token $path says $(cat "$work/said")"
+	[ "$(code -H "@$work/bearer" "$GATEWAY$path")" = 200 ] || fail "with the token $path says $(cat "$work/said")"
+done
+[ "$(code -F file=@"$work/picture.jpg" "$GATEWAY/predict")" = 401 ] || fail "without a token a picture is taken: $(cat "$work/said")"
+[ "$(code "$GATEWAY/")" = 200 ] || fail "there is no page to ask for the token"
+cp "$SECRETS/tokens/tokens.yaml" "$work/tokens.yaml"
+echo 'tokens: []' >"$SECRETS/tokens/new" && mv "$SECRETS/tokens/new" "$SECRETS/tokens/tokens.yaml" # as editors do
+# shellcheck disable=SC2016 # for the shell within
+until_ok 5 "a token that was withdrawn is taken" bash -c '! curl -sf -H "@$0" "$1/api/v1/sources"' "$work/bearer" "$GATEWAY"
+cp "$work/tokens.yaml" "$SECRETS/tokens/tokens.yaml"
+until_ok 5 "a token that was added is not taken" ask /api/v1/sources
+step "at the gateway nobody gets anything without a token"
+
 for name in provision producer detect depth fuser gateway; do # as deploy/compose/prometheus.yml has them
 	docker compose exec -T nats wget -q -O - "http://$name:8001/metrics" | grep '^spatialflow_build_info' >/dev/null || fail "$name has no metrics for Prometheus"
 done
@@ -139,7 +158,7 @@ docker compose exec -T nats wget -q -O - http://nats:8222/jsz | grep '"streams"'
 step "all have their metrics for Prometheus"
 
 docker compose up -d --no-build --scale detect=2 --wait >/dev/null 2>&1 || fail "--scale detect=2"
-workers() { curl -sf "$GATEWAY/api/v1/status" | python3 -c 'import json,sys; sys.exit(0 if [g["workers"] for g in json.load(sys.stdin)["groups"] if g["group"]=="detect"]==['"$1"'] else 1)'; }
+workers() { ask /api/v1/status | python3 -c 'import json,sys; sys.exit(0 if [g["workers"] for g in json.load(sys.stdin)["groups"] if g["group"]=="detect"]==['"$1"'] else 1)'; }
 until_ok 30 "the second worker of detect does not show" workers 2
 step "detect has two workers"
 

@@ -2,15 +2,19 @@ package charts_test
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"sigs.k8s.io/yaml"
 )
 
 // docker is one that has no engine: it runs nats-config here, and writes down what it is asked.
@@ -119,6 +123,7 @@ func TestMakeComposeSecrets(t *testing.T) {
 	// Nobody else comes to the files; what is mounted can be read by the user of the containers, and is of one role.
 	for name, want := range map[string]fs.FileMode{
 		"secrets": 0o700, "secrets/users": 0o700, "secrets/users/detect-a": 0o600, "secrets/roles/detect": 0o644, "secrets/grafana": 0o644,
+		"secrets/tokens": 0o755, "secrets/tokens/tokens.yaml": 0o644, "secrets/token": 0o600,
 		"secrets/nats": 0o755, "secrets/nats/nats-server.conf": 0o644, "secrets/nats/users.conf": 0o644, ".env": 0o600,
 	} {
 		if info, err := os.Stat(filepath.Join(c.folder, name)); err != nil || info.Mode().Perm() != want {
@@ -136,10 +141,10 @@ func TestMakeComposeSecrets(t *testing.T) {
 	first := c.secrets()
 	for name, secret := range first {
 		lines := strings.Split(strings.TrimSpace(secret), "\n")
-		if strings.HasPrefix(name, "secrets/nats/") {
+		if strings.HasPrefix(name, "secrets/nats/") || strings.HasPrefix(name, "secrets/tokens/") {
 			continue
 		}
-		if password := lines[len(lines)-1]; strings.Contains(said, password) || strings.Contains(first["secrets/nats/nats-server.conf"]+first["secrets/nats/users.conf"], password) {
+		if password := lines[len(lines)-1]; strings.Contains(said, password) || strings.Contains(first["secrets/nats/nats-server.conf"]+first["secrets/nats/users.conf"]+first["secrets/tokens/tokens.yaml"], password) {
 			t.Errorf("what is in %s is told to others", name)
 		}
 	}
@@ -193,6 +198,40 @@ func TestMakeComposeRenew(t *testing.T) {
 		if now.String() != after["secrets/users/"+step.is] {
 			t.Errorf("RENEW=%s: its container sees another than %s", step.renew, step.is)
 		}
+	}
+}
+
+func TestMakeComposeToken(t *testing.T) {
+	t.Parallel()
+	c := newCheckout(t)
+	said, _ := c.make("ANONYMOUS=view,predict")
+	if !strings.Contains(said, "everybody: view,predict; more: those with a token") {
+		t.Errorf("it says\n%s", said)
+	}
+	token := strings.TrimSuffix(c.read("secrets/token"), "\n")
+	if !regexp.MustCompile(`^sf_[A-Za-z0-9_-]{43}$`).MatchString(token) {
+		t.Errorf("%d letters are no token", len(token))
+	}
+	var known struct {
+		Tokens []struct {
+			Name, SHA256 string
+			Sources, May []string
+		}
+	}
+	if err := yaml.UnmarshalStrict([]byte(c.read("secrets/tokens/tokens.yaml")), &known); err != nil {
+		t.Fatal(err)
+	}
+	if len(known.Tokens) != 1 || known.Tokens[0].SHA256 != fmt.Sprintf("%x", sha256.Sum256([]byte(token))) || !slices.Equal(known.Tokens[0].Sources, []string{"*"}) ||
+		!slices.Equal(known.Tokens[0].May, []string{"view", "predict", "status"}) {
+		t.Errorf("the gateway knows %+v", known.Tokens)
+	}
+	if said, _ = c.make("ANONYMOUS="); !strings.Contains(said, "Who may      those with a token") {
+		t.Errorf("it says\n%s", said)
+	}
+	gateway := compose(t).Services["gateway"]
+	if !slices.Contains(gateway.Volumes, "${SECRETS}/tokens:/etc/spatial-flow:ro") || gateway.Environment["SPATIALFLOW_TOKENS"] != "/etc/spatial-flow/tokens.yaml" ||
+		gateway.Environment["SPATIALFLOW_ANONYMOUS"] != "${ANONYMOUS:-}" {
+		t.Errorf("the gateway has %v and %v", gateway.Volumes, gateway.Environment)
 	}
 }
 
