@@ -33,7 +33,8 @@ type Command struct {
 	Renew     []string `placeholder:"USER" help:"With --users: users (or patterns, as *-b) that get a new password."`
 	Nkeys     bool     `help:"Keys instead of passwords: the files are what --nats-nkey-file takes."`
 
-	Output string `placeholder:"FILE" help:"File that the configuration is written to, at once and for its owner alone; without it: standard output."`
+	RolesOnly bool   `help:"Who may do what, and nothing else: for a configuration of your own to include."`
+	Output    string `placeholder:"FILE" help:"File that the configuration is written to, at once and for its owner alone; without it: standard output."`
 
 	NATSPrefix string `name:"nats-prefix" placeholder:"NAME" help:"What all names and subjects of the deployment begin with."`
 
@@ -48,11 +49,14 @@ type Command struct {
 	TLSKey  string `name:"tls-key" placeholder:"FILE" help:"The certificate's key (PEM)."`
 	TLSCA   string `name:"tls-ca" placeholder:"FILE" help:"Who connects must have a certificate of one of these authorities too (PEM)."`
 
-	Name          string   `placeholder:"NAME" help:"Name of the server; one of its own for each of a cluster."`
-	Cluster       string   `placeholder:"NAME" help:"Name of the cluster that the server is part of."`
-	ClusterListen string   `default:"0.0.0.0:6222" help:"With --cluster: where its other servers reach it."`
-	Route         []string `placeholder:"URL" help:"With --cluster: another server, as nats://nats-1:6222. May be repeated."`
+	Name                string   `placeholder:"NAME" help:"Name of the server; one of its own for each of a cluster."`
+	Cluster             string   `placeholder:"NAME" help:"Name of the cluster that the server is part of."`
+	ClusterListen       string   `default:"0.0.0.0:6222" help:"With --cluster: where its other servers reach it."`
+	ClusterPasswordFile string   `placeholder:"FILE" help:"With --cluster and --output: file with the password, of letters and digits, that its servers ask each other for."`
+	Route               []string `placeholder:"URL" help:"With --cluster: another server, as nats://nats-1:6222. May be repeated."`
 }
+
+var password = regexp.MustCompile(`^[0-9A-Za-z]{24,256}$`)
 
 var size = regexp.MustCompile(`^[0-9]+(KB|MB|GB|TB|K|M|G|T)?$`)
 
@@ -63,8 +67,10 @@ func (c *Command) Validate() error {
 		return fmt.Errorf("%w: --tls-cert and --tls-key go together, and --tls-ca with them", ErrUsage)
 	case c.Cluster != "" && c.Name == "":
 		return fmt.Errorf("%w: --cluster needs --name: JetStream tells the servers of a cluster apart by it", ErrUsage)
-	case len(c.Route) > 0 && c.Cluster == "":
-		return fmt.Errorf("%w: --route without --cluster", ErrUsage)
+	case (len(c.Route) > 0 || c.ClusterPasswordFile != "") && c.Cluster == "":
+		return fmt.Errorf("%w: --route and --cluster-password-file go with --cluster", ErrUsage)
+	case c.ClusterPasswordFile != "" && c.Output == "":
+		return fmt.Errorf("%w: --cluster-password-file goes with --output: the configuration holds the password then", ErrUsage)
 	case len(c.Renew) > 0 && c.Users == "" || c.UsersFile != "" && c.Users == "":
 		return fmt.Errorf("%w: --renew and --users-file go with --users", ErrUsage)
 	case c.Include == "" || path.IsAbs(c.Include):
@@ -87,9 +93,19 @@ func (c *Command) Validate() error {
 // config is what the flags ask for.
 func (c *Command) config() (Config, error) {
 	config := Config{
-		Table: roles.Table{Prefix: c.NATSPrefix, Groups: c.Group}, Include: c.Include, Nkeys: c.Nkeys,
+		Table: roles.Table{Prefix: c.NATSPrefix, Groups: c.Group}, Include: c.Include, RolesOnly: c.RolesOnly, Nkeys: c.Nkeys,
 		Name: c.Name, Listen: c.Listen, Monitoring: c.Monitoring, StoreDir: c.StoreDir, MaxFile: c.MaxFile, MaxMemory: c.MaxMemory,
-		TLS: TLS{c.TLSCert, c.TLSKey, c.TLSCA}, Cluster: Cluster{c.Cluster, c.ClusterListen, c.Route},
+		TLS: TLS{c.TLSCert, c.TLSKey, c.TLSCA}, Cluster: Cluster{Name: c.Cluster, Listen: c.ClusterListen, Routes: c.Route},
+	}
+	if c.ClusterPasswordFile != "" {
+		data, err := os.ReadFile(c.ClusterPasswordFile)
+		if err != nil {
+			return config, fmt.Errorf("read --cluster-password-file: %w", err)
+		}
+		config.Cluster.Password = strings.TrimSpace(string(data))
+		if !password.MatchString(config.Cluster.Password) {
+			return config, fmt.Errorf("%w: --cluster-password-file %s: a password of at least 24 letters and digits", ErrUsage, c.ClusterPasswordFile)
+		}
 	}
 	config.Roles = config.Table.Services()
 	for _, outside := range []struct {

@@ -4,6 +4,7 @@ package natsconfig
 
 import (
 	"fmt"
+	"net/url"
 	"strings"
 	"text/template"
 
@@ -15,6 +16,7 @@ type Config struct {
 	Table      roles.Table
 	Roles      []roles.Role
 	Include    string // file of the users' hashes or keys, as the server sees it
+	RolesOnly  bool   // nothing but who may do what
 	Nkeys      bool   // users are known by keys instead of passwords
 	Name       string // of the server, or empty
 	Listen     string
@@ -32,6 +34,7 @@ type TLS struct{ Cert, Key, CA string } // CA: clients must have a certificate o
 // Cluster is what a server has in common with others; without Name it is alone.
 type Cluster struct {
 	Name, Listen string
+	Password     string // that its servers have in common, or empty; of letters and digits, since it is part of a URL
 	Routes       []string
 }
 
@@ -54,6 +57,18 @@ func (c Config) users(role roles.Role) (all []user) {
 		all = append(all, user{name, kind + variable(name)})
 	}
 	return all
+}
+
+// Route is where another server of the cluster is, and how it is asked.
+func (c Config) Route(server string) (string, error) {
+	u, err := url.Parse(server)
+	if err != nil || u.Host == "" {
+		return "", fmt.Errorf("%w: --route %s is no URL like nats://nats-1:6222", ErrUsage, server)
+	}
+	if c.Cluster.Password != "" {
+		u.User = url.UserPassword("cluster", c.Cluster.Password)
+	}
+	return u.String(), nil
 }
 
 // variable is a name as those of nats-server's variables are.
@@ -108,10 +123,19 @@ var page = template.Must(template.New("nats-server.conf").Funcs(template.FuncMap
 		}
 		return text.String()
 	},
-}).Parse(`# nats-server.conf of Spatial-Flow, made by spatialflow nats-config. Make it again when a group, a source or a role is added, and have the
+}).Parse(`{{- define "tls"}}tls {
+  cert_file: {{printf "%q" .Cert}}
+  key_file: {{printf "%q" .Key}}
+{{- with .CA}}
+  ca_file: {{printf "%q" .}}
+  verify: true
+{{- end}}
+  timeout: 5
+}{{end -}}
+# nats-server.conf of Spatial-Flow, made by spatialflow nats-config. Make it again when a group, a source or a role is added, and have the
 # server take it, and what it includes, by a signal: nats-server --signal reload (SIGHUP). Who may do what: docs/security.md.
 include {{printf "%q" .Include}}
-
+{{if not .RolesOnly}}
 {{with .Name}}server_name: {{printf "%q" .}}
 {{end}}listen: {{printf "%q" .Listen}}
 {{- with .Monitoring}}
@@ -127,33 +151,32 @@ jetstream {
   max_file_store: {{.MaxFile}}
   max_memory_store: {{.MaxMemory}}
 }
-{{- define "tls"}}tls {
-  cert_file: {{printf "%q" .Cert}}
-  key_file: {{printf "%q" .Key}}
-{{- with .CA}}
-  ca_file: {{printf "%q" .}}
-  verify: true
-{{- end}}
-  timeout: 5
-}{{end}}
 {{- if .TLS.Cert}}
 
 {{template "tls" .TLS}}
 {{- end}}
 {{- with .Cluster}}{{if .Name}}
 
+lame_duck_duration: "30s"
+lame_duck_grace_period: "5s"
+
 cluster {
   name: {{printf "%q" .Name}}
   listen: {{printf "%q" .Listen}}
+  # Clients come back by the name that they were given, which leads to servers that are ready.
+  no_advertise: true
+{{- with .Password}}
+  authorization {user: cluster, password: {{printf "%q" .}}, timeout: 5}
+{{- end}}
   routes: [{{range .Routes}}
-    {{printf "%q" .}}{{end}}
+    {{$.Route . | printf "%q"}}{{end}}
   ]
 {{- if $.TLS.Cert}}
   {{template "tls" $.TLS}}
 {{- end}}
 }
 {{- end}}{{end}}
-
+{{end}}
 # What is not named is refused.
 {{range .Rows}}
 {{.Variable}}: {

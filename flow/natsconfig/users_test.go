@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/spatial-flow/spatial-flow/flow"
@@ -138,6 +139,8 @@ func TestRefusedFlags(t *testing.T) {
 		"a size that is more":     {func(c *natsconfig.Command) { c.MaxFile = "1GB } authorization {" }, natsconfig.ErrUsage},
 		"an absolute include":     {func(c *natsconfig.Command) { c.Include = "/etc/users.conf" }, natsconfig.ErrUsage},
 		"a cluster without names": {func(c *natsconfig.Command) { c.Cluster = "c" }, natsconfig.ErrUsage},
+		"a cluster's password":    {func(c *natsconfig.Command) { c.Cluster, c.Name, c.ClusterPasswordFile = "c", "n", "p" }, natsconfig.ErrUsage},
+		"hashes of no users":      {func(c *natsconfig.Command) { c.UsersFile = "u" }, natsconfig.ErrUsage},
 		"a bad pattern":           {func(c *natsconfig.Command) { c.Users, c.Renew = "d", []string{"["} }, natsconfig.ErrUsage},
 	} {
 		if err := command(t, test.change).Validate(); !errors.Is(err, test.want) {
@@ -207,5 +210,45 @@ func TestUsersAreGiven(t *testing.T) {
 	c.Users = ""
 	if err := c.Validate(); !errors.Is(err, natsconfig.ErrUsage) {
 		t.Errorf("--users-file without --users: %v", err)
+	}
+}
+
+// The servers of a cluster ask each other for a password, which stands in no configuration that is printed; a server may also have a
+// configuration of its own that includes the roles.
+func TestClusterAndRolesOnly(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	secret := strings.Repeat("a1B2c3", 5)
+	if err := os.WriteFile(filepath.Join(folder, "cluster"), []byte(secret+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := command(t, func(c *natsconfig.Command) {
+		c.Users, c.Output = folder, filepath.Join(folder, "nats-server.conf")
+		c.Name, c.Cluster, c.ClusterPasswordFile, c.Route = "n-0", "n", filepath.Join(folder, "cluster"), []string{"nats://n-1:6222"}
+	})
+	if err := errors.Join(c.Validate(), c.Run(io.Discard, io.Discard)); err != nil {
+		t.Fatal(err)
+	}
+	o, err := server.ProcessConfigFile(c.Output)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o.Cluster.Username != "cluster" || o.Cluster.Password != secret || !o.Cluster.NoAdvertise || len(o.Routes) != 1 || o.Routes[0].String() != "nats://cluster:"+secret+"@n-1:6222" {
+		t.Errorf("cluster %+v, routes %v", o.Cluster, o.Routes)
+	}
+	users := len(o.Users)
+
+	c = command(t, func(c *natsconfig.Command) {
+		c.Users, c.Output, c.RolesOnly = folder, filepath.Join(folder, "roles.conf"), true
+	})
+	if err := c.Run(io.Discard, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	own := filepath.Join(folder, "own.conf")
+	if err := os.WriteFile(own, []byte("include \"roles.conf\"\nport: 4333\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if o, err = server.ProcessConfigFile(own); err != nil || o.Port != 4333 || o.JetStream || len(o.Users) != users {
+		t.Errorf("port %d, JetStream %v, %d users, %v", o.Port, o.JetStream, len(o.Users), err)
 	}
 }
