@@ -1,8 +1,11 @@
 package charts_test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -12,12 +15,27 @@ import (
 
 func passwords(t *testing.T, objects []object) (*corev1.Secret, map[string]any) {
 	t.Helper()
-	secrets := of[*corev1.Secret](objects)
-	if len(secrets) != 1 {
-		t.Fatalf("%d Secrets", len(secrets))
+	secret := made(t, objects, "-nats")
+	return secret, stored(t, secret)
+}
+
+// made is the Secret of the release whose name ends so.
+func made(t *testing.T, objects []object, ending string) *corev1.Secret {
+	t.Helper()
+	for _, secret := range of[*corev1.Secret](objects) {
+		if strings.HasSuffix(secret.Name, ending) {
+			secret.Namespace = namespace
+			return secret
+		}
 	}
-	secrets[0].Namespace = namespace
-	raw, err := json.Marshal(secrets[0])
+	t.Fatalf("no Secret …%s", ending)
+	return nil
+}
+
+// stored is an object as a cluster has it.
+func stored(t *testing.T, secret *corev1.Secret) map[string]any {
+	t.Helper()
+	raw, err := json.Marshal(secret)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,7 +44,7 @@ func passwords(t *testing.T, objects []object) (*corev1.Secret, map[string]any) 
 		t.Fatal(err)
 	}
 	stored["apiVersion"], stored["kind"] = "v1", "Secret"
-	return secrets[0], stored
+	return stored
 }
 
 // Passwords are made when the release is installed, and kept when it is upgraded, whatever else changes.
@@ -37,8 +55,8 @@ func TestPasswordsAreKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	first, stored := passwords(t, objects)
-	users := []string{"cluster", "fuser", "gateway", "monitor", "producer", "provisioner", "publisher", "worker"}
-	if got := slices.Sorted(maps.Keys(first.Data)); !slices.Equal(got, users) {
+	users := append(natsUsers("detect", "depth", "publisher"), "cluster")
+	if got := slices.Sorted(maps.Keys(first.Data)); !slices.Equal(got, slices.Sorted(slices.Values(users))) {
 		t.Errorf("users %v, want %v", got, users)
 	}
 	seen := map[string]bool{}
@@ -52,7 +70,7 @@ func TestPasswordsAreKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if another, _ := passwords(t, other); string(another.Data["fuser"]) == string(first.Data["fuser"]) {
+	if another, _ := passwords(t, other); string(another.Data["fuser-a"]) == string(first.Data["fuser-a"]) {
 		t.Error("two releases have one password")
 	}
 
@@ -66,16 +84,16 @@ func TestPasswordsAreKept(t *testing.T) {
 	}
 
 	// One that is missing, as of a user who came with a later version, is made, and the others stay.
-	delete(stored["data"].(map[string]any), "monitor")
+	delete(stored["data"].(map[string]any), "monitor-a")
 	objects, err = upgrade.objects(t)
 	if err != nil {
 		t.Fatal(err)
 	}
 	third, _ := passwords(t, objects)
-	if len(third.Data["monitor"]) < 24 {
+	if len(third.Data["monitor-a"]) < 24 {
 		t.Error("a user who is new has no password")
 	}
-	delete(third.Data, "monitor")
+	delete(third.Data, "monitor-a")
 	for user, password := range third.Data {
 		if !slices.Equal(password, first.Data[user]) {
 			t.Errorf("%s has a new password", user)
@@ -126,8 +144,8 @@ func TestNoPasswordsWithoutACluster(t *testing.T) {
 		}
 	}
 	for name, values := range map[string]string{
-		"a Secret that exists": "nats: {auth: {existingSecret: passwords}}",
-		"a store":              "nats: {auth: {externalSecret: {enabled: true, storeName: s, remoteKey: k}}}",
+		"a Secret that exists": "{nats: {auth: {existingSecret: passwords}}, gateway: {tokens: {existingSecret: tokens}}}",
+		"a store":              "{nats: {auth: {externalSecret: {enabled: true, storeName: s, remoteKey: k}}}, gateway: {tokens: {existingSecret: tokens}}}",
 	} {
 		files, err := rendering{values: values}.render(t)
 		if err != nil {
@@ -143,6 +161,51 @@ func TestNoPasswordsWithoutACluster(t *testing.T) {
 	if _, err := (rendering{preset: "values-cpu.yaml", cluster: emptyCluster[:1]}).render(t); err != nil {
 		t.Errorf("a new namespace: %v", err)
 	}
+}
+
+// The gateway's token is made once, and what the gateway is given is its hash.
+func TestTokenIsKept(t *testing.T) {
+	objects, err := rendering{preset: "values-cpu.yaml", cluster: emptyCluster}.objects(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := made(t, objects, "-gateway-tokens")
+	token, hash := string(first.Data["token"]), sha256.Sum256(first.Data["token"])
+	if !regexp.MustCompile(`^sf_[A-Za-z0-9_-]{43}$`).MatchString(token) || !strings.Contains(string(first.Data["tokens.yaml"]), "sha256: "+hex.EncodeToString(hash[:])) ||
+		strings.Contains(string(first.Data["tokens.yaml"]), token) {
+		t.Errorf("token of %d characters, and\n%s", len(token), first.Data["tokens.yaml"])
+	}
+	first.Data["tokens.yaml"] = append(first.Data["tokens.yaml"], "# and one more\n"...)
+	all := append(slices.Clone(emptyCluster), stored(t, first))
+	_, nats := passwords(t, objects)
+	objects, err = rendering{values: "gateway: {replicas: 3, anonymous: [view]}", cluster: append(all, nats), upgrade: true}.objects(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if second := made(t, objects, "-gateway-tokens"); !maps.EqualFunc(first.Data, second.Data, slices.Equal) {
+		t.Error("an upgrade changes the tokens")
+	}
+	for _, w := range workloads(objects) {
+		for _, v := range w.spec.Volumes {
+			if v.Secret != nil && v.Secret.SecretName == first.Name && (len(v.Secret.Items) != 1 || v.Secret.Items[0].Key != "tokens.yaml") {
+				t.Errorf("%s is given %v", w, v.Secret.Items)
+			}
+		}
+	}
+	for path, text := range must(t, rendering{values: "{nats: {auth: {existingSecret: passwords}}, gateway: {tokens: {existingSecret: tokens}}}"}) {
+		if strings.Contains(text, "kind: Secret\n") {
+			t.Errorf("%s makes a Secret all the same", path)
+		}
+	}
+}
+
+func must(t *testing.T, r rendering) map[string]string {
+	t.Helper()
+	files, err := r.render(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
 }
 
 // What can't be changed must not change with values, or with the chart's version: selectors, and names of what has state.

@@ -51,7 +51,7 @@
     {{- if contains "@" .url -}}{{- fail "nats.url holds credentials: they go into the Secret of nats.auth.existingSecret" -}}{{- end -}}
     {{- if not (regexMatch "^((nats|tls)://[^,/[:space:]]+,?)+$" .url) -}}{{- fail (printf "nats.url %q is not nats://host:port or tls://host:port, several separated by commas" .url) -}}{{- end -}}
     {{- if not (or $auth.existingSecret $auth.externalSecret.enabled) -}}
-      {{- fail (printf "nats.enabled=false asks for nats.auth.existingSecret: a Secret with the passwords of %s at %s" (include "spatial-flow.natsUsers" $ | replace " " ", ") .url) -}}
+      {{- fail (printf "nats.enabled=false asks for nats.auth.existingSecret: a Secret of what `nats-config --users DIR` makes for the server at %[2]s: the keys %[1]s" (include "spatial-flow.natsUsers" $ | replace " " ", ") .url) -}}
     {{- end -}}
   {{- end -}}
 {{- end -}}
@@ -74,6 +74,12 @@
   {{- if hasKey $names .name -}}{{- fail (printf "groups: %s stands there twice" .name) -}}{{- end -}}
   {{- if hasKey $slots (print .slot) -}}{{- fail (printf "groups: %s and %s have slot %v: each has its own" (get $slots (print .slot)) .name .slot) -}}{{- end -}}
   {{- $_ := set $names .name .task -}}{{- $_ := set $slots (print .slot) .name -}}
+{{- end -}}
+{{- $roles := dict -}}
+{{- range splitList " " (include "spatial-flow.natsRoles" .) -}}
+  {{- $variable := . | upper | replace "-" "_" -}}
+  {{- if hasKey $roles $variable -}}{{- fail (printf "nats.publishers, nats.readers and groups: %s and %s are too much alike; services have the names provisioner, producer, fuser, gateway and monitor" (get $roles $variable) .) -}}{{- end -}}
+  {{- $_ := set $roles $variable . -}}
 {{- end -}}
 {{- if gt (int .Values.provision.liveReplicas) (int (default .Values.nats.replicas .Values.provision.replicas)) -}}
   {{- fail (printf "provision.liveReplicas %v is more than the %v replicas of the other streams" .Values.provision.liveReplicas (default .Values.nats.replicas .Values.provision.replicas)) -}}

@@ -101,9 +101,26 @@ app.kubernetes.io/part-of: spatial-flow
 {{- default (include "spatial-flow.natsName" .) .Values.nats.auth.existingSecret -}}
 {{- end -}}
 
-{{- /* The users of NATS, one per service, and who reads from outside; a key of the Secret each. */ -}}
+{{- /* The roles at NATS: the services, each worker group by its name, and who publishes or reads from outside. */ -}}
+{{- define "spatial-flow.natsRoles" -}}
+{{- $roles := list "provisioner" "producer" -}}
+{{- range .Values.groups -}}{{- $roles = append $roles .name -}}{{- end -}}
+{{- $roles = concat $roles (list "fuser" "gateway" "monitor") (keys (include "spatial-flow.given" .Values.nats.publishers | fromJson) | sortAlpha) (keys (include "spatial-flow.given" .Values.nats.readers | fromJson) | sortAlpha) -}}
+{{- join " " $roles -}}
+{{- end -}}
+
+{{- /* Of a dict what is not null: an entry that was taken out, as by --set nats.publishers.publisher=null. */ -}}
+{{- define "spatial-flow.given" -}}
+{{- $given := dict -}}
+{{- range $name, $value := . -}}{{- if not (kindIs "invalid" $value) -}}{{- $_ := set $given $name $value -}}{{- end -}}{{- end -}}
+{{- toJson $given -}}
+{{- end -}}
+
+{{- /* The users at NATS, two of each role, so that one holds while the other is changed; a key of the Secret each. */ -}}
 {{- define "spatial-flow.natsUsers" -}}
-provisioner producer worker fuser gateway publisher monitor
+{{- $users := list -}}
+{{- range splitList " " (include "spatial-flow.natsRoles" .) -}}{{- $users = concat $users (list (printf "%s-a" .) (printf "%s-b" .)) -}}{{- end -}}
+{{- join " " $users -}}
 {{- end -}}
 
 {{- /* Bytes of a quantity as 20Gi, times a share: (list "20Gi" 0.8). */ -}}
@@ -133,6 +150,16 @@ kinds; --api-versions may name the version alone. */ -}}
 {{- define "spatial-flow.needKind" -}}
 {{- if not (include "spatial-flow.hasKind" .) -}}
 {{- fail (printf "%s asks for %s of %s, which this cluster does not have: install it first, or turn that off (helm template: --api-versions %s/%s)" (index . 3) (index . 2) (index . 1) (index . 1) (index . 2)) -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* What is made once, and kept by looking it up, needs a cluster to look into: (list root what instead). Nothing tells for sure that
+there is one. The namespace's own account is there in every namespace that exists, and whoever installs may usually read it; where the
+namespace is to be made, kube-system is asked for. Who may not read that is told so by the cluster, and has to name Secrets. */ -}}
+{{- define "spatial-flow.needCluster" -}}
+{{- $root := index . 0 -}}
+{{- if not (or (lookup "v1" "ServiceAccount" $root.Release.Namespace "default") (lookup "v1" "Namespace" "" "kube-system")) -}}
+{{- fail (printf "no cluster to look up %s in (helm template, --dry-run=client, Argo CD): each rendering would make new ones. %s; or use --dry-run=server" (index . 1) (index . 2)) -}}
 {{- end -}}
 {{- end -}}
 

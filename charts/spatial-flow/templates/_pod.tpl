@@ -75,7 +75,7 @@ annotations:
 {{- end }}
 {{- end -}}
 
-{{- /* Every flag is an environment variable too. (list root user) */ -}}
+{{- /* Every flag is an environment variable too. (list root) */ -}}
 {{- define "spatial-flow.connection" -}}
 {{- $root := index . 0 -}}
 - name: SPATIALFLOW_NATS
@@ -84,10 +84,8 @@ annotations:
 - name: SPATIALFLOW_NATS_PREFIX
   value: {{ . | quote }}
 {{- end }}
-- name: SPATIALFLOW_NATS_USER
-  value: {{ index . 1 }}
 - name: SPATIALFLOW_NATS_PASSWORD_FILE
-  value: /run/secrets/nats/password
+  value: /run/secrets/nats/password # two lines: the user, and the password
 {{- end -}}
 
 {{- define "spatial-flow.env" -}}
@@ -107,14 +105,14 @@ annotations:
   readOnly: true
 {{- end -}}
 
-{{- /* A pod sees the password of its own user alone, and a new one without a restart. (list root user) */ -}}
+{{- /* A pod sees the password of its own role alone, and a new one without a restart. (list root role) */ -}}
 {{- define "spatial-flow.passwordVolume" -}}
 - name: nats-password
   secret:
     secretName: {{ include "spatial-flow.natsSecret" (index . 0) | quote }}
     defaultMode: 288 # 0440
     items:
-      - key: {{ index . 1 | quote }}
+      - key: "{{ index . 1 }}-{{ (index . 0).Values.nats.auth.user }}"
         path: password
 {{- end -}}
 

@@ -1,5 +1,5 @@
 {{- /* A service without a state: its Deployment and, from two replicas on, its disruption budget. Of root, component,
-settings, program, image, user and args. */ -}}
+settings, program, image, role and args and, as it likes, mounts and volumes. */ -}}
 {{- define "spatial-flow.service" -}}
 {{- $root := .root -}}
 {{- $settings := .settings -}}
@@ -44,7 +44,7 @@ spec:
             {{- end }}
           {{- end }}
           env:
-            {{- include "spatial-flow.env" (list $root .user) | nindent 12 }}
+            {{- include "spatial-flow.env" (list $root) | nindent 12 }}
             {{- if eq .image "static" }}
             - name: GOMEMLIMIT
               value: {{ include "spatial-flow.bytes" (list $settings.resources.limits.memory 0.8) | quote }}
@@ -69,12 +69,14 @@ spec:
           {{- include "spatial-flow.containerSecurity" $root | nindent 10 }}
           volumeMounts:
             {{- include "spatial-flow.passwordMount" $root | nindent 12 }}
+            {{- with .mounts }}{{ . | nindent 12 }}{{ end }}
             {{- if eq .image "vision" }}
             - name: tmp
               mountPath: /tmp
             {{- end }}
       volumes:
-        {{- include "spatial-flow.passwordVolume" (list $root .user) | nindent 8 }}
+        {{- include "spatial-flow.passwordVolume" (list $root .role) | nindent 8 }}
+        {{- with .volumes }}{{ . | nindent 8 }}{{ end }}
         {{- if eq .image "vision" }}
         - name: tmp
           emptyDir:
