@@ -59,16 +59,16 @@ else
 	step "images loaded"
 fi
 [ -z "${STORAGE:-}" ] || images+=(--set "nats.storage.className=$STORAGE")
-common=("${images[@]}" --set nats.replicas=1 --set nats.storage.size=8Gi --set provision.guardBytes=1Gi)
+common=("${images[@]}" --set nats.replicas=1 --set-json 'nats.readers={"watcher":["*"]}' --set nats.storage.size=8Gi --set provision.guardBytes=1Gi)
 
 SERVER=$(kubectl version -o json | python3 -c 'import json,sys; print(json.load(sys.stdin)["serverVersion"]["gitVersion"].lstrip("v"))')
 
 # ---------------------------------------------------------------- every preset, as the API server sees it
 kubectl create namespace "$NAMESPACE" --dry-run=client -o yaml | kubectl apply -f - >/dev/null
 kubectl label namespace "$NAMESPACE" --overwrite pod-security.kubernetes.io/enforce=restricted >/dev/null
-k create secret generic nats-passwords --from-literal=x=y --dry-run=client -o yaml | k apply -f - >/dev/null
+for secret in nats-users gateway-tokens; do k create secret generic "$secret" --from-literal=x=y --dry-run=client -o yaml | k apply -f - >/dev/null; done
 for preset in "$CHART"/values-*.yaml; do
-	helm template "$RELEASE" "$CHART" -n "$NAMESPACE" -f "$preset" --set image.registry=localhost --set nats.auth.existingSecret=nats-passwords \
+	helm template "$RELEASE" "$CHART" -n "$NAMESPACE" -f "$preset" --set image.registry=localhost --set nats.auth.existingSecret=nats-users --set gateway.tokens.existingSecret=gateway-tokens \
 		--kube-version "$SERVER" --api-versions monitoring.coreos.com/v1 --api-versions keda.sh/v1alpha1 --skip-tests >"$work/preset.yaml" 2>"$work/preset.err" || fail "$preset is not rendered: $(cat "$work/preset.err")"
 	k apply --server-side --dry-run=server -f "$work/preset.yaml" >"$work/applied" 2>&1 || {
 		# Kinds of operators that this cluster has not.
@@ -78,7 +78,7 @@ for preset in "$CHART"/values-*.yaml; do
 	if grep -q 'would violate PodSecurity' "$work/applied"; then fail "$preset: $(grep 'would violate' "$work/applied")"; fi
 	step "server-side apply of $(basename "$preset"): $(grep -c serverside-applied "$work/applied") objects"
 done
-k delete secret nats-passwords >/dev/null
+k delete secret nats-users gateway-tokens >/dev/null
 
 # ---------------------------------------------------------------- install
 begin=$SECONDS
@@ -100,9 +100,13 @@ forward() { # the way to NATS, again and again: it ends when the pod does, and w
 }
 forward &
 forwards+=($!)
-password=$(k get secret "$NAME-nats" -o jsonpath='{.data.monitor}' | base64 -d)
-login=(--server "nats://127.0.0.1:$PORT" --user monitor --password "$password")
-nats() { "$work/nats" "${login[@]}" "$@"; }
+password() { k get secret "$NAME-nats" -o jsonpath="{.data.$1-a}" | base64 -d | tail -n 1; }
+as() { # as ROLE COMMAND…: of the nats program
+	local role=$1
+	shift
+	NATS_USER=$role-a NATS_PASSWORD=$(password "$role") "$work/nats" --server "nats://127.0.0.1:$PORT" --inbox-prefix="_INBOX_$role" "$@"
+}
+nats() { as monitor "$@"; }
 until_ok 30 "NATS is not reached" nats server check connection
 stored() { nats stream subjects SCENES_LOSSLESS "scenes.lossless.*.film.$1.*" --json 2>/dev/null | python3 -c '
 import json, sys
@@ -110,7 +114,7 @@ seqs = sorted(int(s.rsplit(".", 1)[1]) for s, n in json.load(sys.stdin).items() 
 print(len(seqs) if seqs == list(range(1, len(seqs) + 1)) else f"not 1 to {len(seqs)}: {seqs}")' 2>/dev/null || echo 0; }
 reached() { local n; n=$(stored "$1"); [[ $n =~ ^[0-9]+$ ]] && [ "$n" -ge "$2" ]; }
 watch_live() {
-	"$work/nats" "${login[@]}" sub 'scenes.live.*.street' --headers-only --delta-time >"$work/live" 2>&1 &
+	NATS_USER=watcher-a NATS_PASSWORD=$(password watcher) "$work/nats" --server "nats://127.0.0.1:$PORT" --inbox-prefix=_INBOX_watcher sub 'scenes.live.*.street' --headers-only --delta-time >"$work/live" 2>&1 &
 	recorder=$! since=$(date +%s.%N)
 	forwards+=("$recorder")
 }
@@ -130,6 +134,26 @@ ends = [0.0] + times + [float(sys.argv[2])]
 print(f"{max(b - a for a, b in zip(ends, ends[1:])):.1f} {len(times)}")
 PY
 }
+
+# ---------------------------------------------------------------- who may do what
+refused() { # refused ROLE COMMAND…: the server says so
+	local said
+	said=$(as "$@" 2>&1) && fail "$* is not refused: $said"
+	grep -qi 'permissions violation\|timeout\|deadline\|no responders' <<<"$said" || fail "$*: $said"
+}
+refused depth --timeout=2s stream info FRAMES_LIVE
+refused watcher --timeout=2s req --raw ingest.cam1 x
+refused publisher --timeout=2s stream ls
+refused monitor --timeout=2s stream purge -f SCENES_LOSSLESS
+token=$(k get secret "$NAME-gateway-tokens" -o jsonpath='{.data.token}' | base64 -d)
+k port-forward "svc/$NAME-gateway" 18001:8000 >"$work/gateway" 2>&1 &
+forwards+=($!)
+asked() { curl -s -o /dev/null -w '%{http_code}' "$@" http://127.0.0.1:18001/api/v1/sources; }
+until_ok 30 "the gateway is not reached" curl -s http://127.0.0.1:18001/
+printf 'Authorization: Bearer %s' "$token" >"$work/header"
+[ "$(asked)" = 401 ] || fail "without a token the gateway answers $(asked), want 401"
+[ "$(asked -H "@$work/header")" = 200 ] || fail "with the token it answers $(asked -H "@$work/header"), want 200"
+step "roles are refused what is not theirs, and the gateway asks for its token"
 
 # ---------------------------------------------------------------- a film, while everything is rolled
 ffmpeg -v error -y -f lavfi -i "testsrc2=size=320x240:rate=10:duration=$((FRAMES / 10))" -c:v mpeg4 -q:v 5 "$work/film.mp4"

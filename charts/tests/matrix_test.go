@@ -41,6 +41,18 @@ workers: {depth: {autoscaling: {type: keda}}}
 networkPolicy: {nats: {cidrs: [10.1.0.0/16]}}`}, outside: []string{"Secret passwords"}},
 	{name: "another's NATS, passwords of a store", rendering: rendering{values: `
 nats: {enabled: false, url: "nats://nats.messaging", auth: {externalSecret: {enabled: true, storeName: vault, remoteKey: nats}}}`}},
+	{name: "outsiders, and a third group", rendering: rendering{values: `
+nats: {publishers: {publisher: null, yard: [cam1, cam2]}, readers: {wall: ["*"]}, auth: {user: b}, prefix: blue}
+groups: [{name: detect, slot: 1, task: detect}, {name: depth, slot: 2, task: depth}, {name: faces, slot: 3, task: detect}]
+workers: {faces: {task: detect}}`}},
+	{name: "a gateway by TLS, under a path", rendering: rendering{values: `
+gateway:
+  basePath: /spatial-flow
+  tls: {secretName: certificate}
+  tokens: {existingSecret: tokens}
+  anonymous: [view, status]
+  trustedProxies: [10.0.0.0/8, 192.0.2.1]
+ingress: {enabled: true, hosts: [viewer.example.org]}`}, outside: []string{"Secret certificate", "Secret tokens"}},
 	{name: "gpu", rendering: rendering{values: `
 image: {pullSecrets: [{name: registry}]}
 workers:
@@ -304,9 +316,9 @@ func TestLint(t *testing.T) {
 }
 
 func TestNotes(t *testing.T) {
-	for name, want := range map[string]string{
-		"defaults": "kubectl --namespace vision port-forward service/demo-spatial-flow-gateway 8000:8000",
-		"ingress":  "WARNING: this release opens the gateway",
+	for name, want := range map[string][]string{
+		"defaults":                       {"kubectl --namespace vision port-forward service/demo-spatial-flow-gateway 8000:8000", "get secret demo-spatial-flow-gateway-tokens", "{.data.publisher-a}"},
+		"a gateway by TLS, under a path": {"open https://127.0.0.1:8000/spatial-flow/", "those of the Secret tokens", "what everybody may (view, status)"},
 	} {
 		c := cases[slices.IndexFunc(cases, func(c matrixCase) bool { return c.name == name })]
 		c.cluster = emptyCluster
@@ -315,11 +327,10 @@ func TestNotes(t *testing.T) {
 			t.Fatal(err)
 		}
 		notes := files["spatial-flow/templates/NOTES.txt"]
-		if !strings.Contains(notes, want) {
-			t.Errorf("%s: the notes lack %q:\n%s", name, want, notes)
-		}
-		if warned := strings.Contains(notes, "WARNING"); warned != (name == "ingress") {
-			t.Errorf("%s: the notes warn: %v", name, warned)
+		for _, want := range want {
+			if !strings.Contains(notes, want) {
+				t.Errorf("%s: the notes lack %q:\n%s", name, want, notes)
+			}
 		}
 	}
 }

@@ -45,9 +45,9 @@ type Command struct {
 	MaxFile    string `default:"20GB" help:"Most that its streams may hold on disk."`
 	MaxMemory  string `default:"2GB" help:"Most that its live streams may hold in memory."`
 
-	TLSCert string `name:"tls-cert" placeholder:"FILE" help:"Its certificate (PEM): all connections are TLS then."`
-	TLSKey  string `name:"tls-key" placeholder:"FILE" help:"The certificate's key (PEM)."`
-	TLSCA   string `name:"tls-ca" placeholder:"FILE" help:"Who connects must have a certificate of one of these authorities too (PEM)."`
+	TLSCert string `name:"tls-cert" env:"-" placeholder:"FILE" help:"Its certificate (PEM): all connections are TLS then."`
+	TLSKey  string `name:"tls-key" env:"-" placeholder:"FILE" help:"The certificate's key (PEM)."`
+	TLSCA   string `name:"tls-ca" env:"-" placeholder:"FILE" help:"Who connects must have a certificate of one of these authorities too (PEM)."`
 
 	Name                string   `placeholder:"NAME" help:"Name of the server; one of its own for each of a cluster."`
 	Cluster             string   `placeholder:"NAME" help:"Name of the cluster that the server is part of."`
