@@ -99,7 +99,7 @@ func newShell(t *testing.T, programs, film string) *shell {
 		t.Fatal(err)
 	}
 	http, nats := freeAddress(t), freeAddress(t)
-	s.addresses = strings.NewReplacer("127.0.0.1:8000", http, "127.0.0.1:4222", nats, "127.0.0.1:8014", freeAddress(t), "127.0.0.1:8443", freeAddress(t), "127.0.0.1:8015", freeAddress(t))
+	s.addresses = strings.NewReplacer("127.0.0.1:8000", http, "127.0.0.1:4222", nats, "127.0.0.1:8014", freeAddress(t), "127.0.0.1:8443", freeAddress(t), "127.0.0.1:8015", freeAddress(t), "127.0.0.1:8016", freeAddress(t))
 	s.env = append(os.Environ(), "PATH="+pip+":"+programs+":"+os.Getenv("PATH"), "HOME="+s.folder, "PYTHONPATH="+packages, "PYTHONDONTWRITEBYTECODE=1", "NATS_URL=nats://"+nats,
 		"SPATIALFLOW_GATEWAY=http://"+http, "SPATIALFLOW_HTTP="+http, "SPATIALFLOW_ADMIN="+freeAddress(t), "SPATIALFLOW_DEPTH_SIZE=56",
 		"XDG_CACHE_HOME="+cacheFolder(t))

@@ -15,8 +15,8 @@ const (
 	freely     = 10              // wrong tokens of an address are answered at once,
 	freelyPer  = 6 * time.Second // and one more after each of these
 	slowFor    = time.Second     // is what later ones wait
-	mostSlow   = 4               // of an address wait at once; more are answered 429
-	mostSlowed = 256             // of all addresses together
+	mostSlow   = 256             // of an address wait at once; more are answered 429
+	mostSlowed = 2048            // of all addresses together
 	mostFailed = 4096            // addresses are remembered; the one that failed longest ago makes room
 )
 
