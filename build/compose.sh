@@ -59,9 +59,7 @@ if [ "${GPU-1}" = 0 ] && [ "$(get CPU_WORKERS)" = 0 ]; then put CPU_WORKERS 1; f
 # ---------------------------------------------------------------- passwords and tokens
 SECRETS=$(get SECRETS)
 case ${SECRETS:=./secrets} in /* | ./* | ../*) ;; *) SECRETS=./$SECRETS ;; esac
-put SECRETS "$SECRETS"
-fresh=
-[ -d "$SECRETS/users" ] || fresh=1
+[ "$SECRETS" = "$(get SECRETS)" ] || put SECRETS "$SECRETS"
 mkdir -p "$SECRETS/users" "$SECRETS/roles" "$SECRETS/nats" "$SECRETS/tokens"
 chmod 700 "$SECRETS" "$SECRETS/users" # what is in there and mounted may be read by all, as the services' user must; nobody else comes so far
 chmod 755 "$SECRETS/roles" "$SECRETS/nats" "$SECRETS/tokens"
@@ -143,14 +141,20 @@ made=$(sed -n 's,^made: /users/,,p' <<<"$said" | tr '\n' ' ')
 if [ -n "${RENEW:-}" ]; then echo "compose: new passwords: ${made:-none, for no user has such a name}"; fi
 chmod 644 "$SECRETS"/nats/*
 for i in "${!roles[@]}"; do place "$SECRETS/users/${users[i]}" "$SECRETS/roles/${roles[i]}"; done
-# A server that runs is told; what has files of another folder mounted is made anew below.
-if [ -z "$fresh" ] && [ "$known" != "$(cat "$SECRETS"/nats/*)" ] && [ -n "$(docker compose ps -q --status running nats)" ]; then
-	docker compose kill -s HUP nats
+# A server that runs is told. Where it sees other files, because somebody has removed the folder, or as one of an older version, all
+# containers are made anew.
+anew=
+if [ -n "$(docker compose ps -q --status running nats)" ]; then
+	if [ "$(docker compose exec -T nats cat /etc/nats/users.conf 2>/dev/null)" != "$(cat "$SECRETS/nats/users.conf")" ]; then
+		anew=1
+	elif [ "$known" != "$(cat "$SECRETS"/nats/*)" ]; then
+		docker compose kill -s HUP nats
+	fi
 fi
-[ -z "${RENEW:-}" ] || exit 0
+[ -z "${RENEW:-}" ] || [ -n "$anew" ] || exit 0
 umask 022
 mkdir -p media models # else the engine makes them, and they are root's
-docker compose up -d --build --wait ${fresh:+--force-recreate}
+docker compose up -d --build --wait ${anew:+--force-recreate}
 
 at() { docker compose port "$1" "$2" 2>/dev/null || true; }
 gateway=$(at gateway 8000) nats=$(at nats 4222) grafana=$(at grafana 3000)

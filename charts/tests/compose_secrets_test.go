@@ -23,7 +23,9 @@ printf '%s\n' "$*" >>docker.log
 case "$1 ${2:-}" in
 "compose config") echo spatial-flow-static:0.1.0 ;;
 "compose port") echo "127.0.0.1:$4" ;;
-"compose ps") echo 0123456789ab ;;
+"compose ps") [ ! -e seen ] || echo 0123456789ab ;;
+"compose up") ls -di secrets/nats >seen ;; # a folder that is removed and made again is another
+"compose exec") [ "$(ls -di secrets/nats)" != "$(cat seen)" ] || cat secrets/nats/users.conf ;;
 "run "*)
 	while [ "$1" != nats-config ]; do
 		case $1 in *target=/users) users=${1#*source=} ;; *target=/nats) nats=${1#*source=} ;; esac
@@ -164,10 +166,7 @@ func TestMakeComposeSecrets(t *testing.T) {
 func TestMakeComposeRenew(t *testing.T) {
 	t.Parallel()
 	c := newCheckout(t)
-	_, asked := c.make()
-	if !strings.Contains(asked, "up -d --build --wait --force-recreate") {
-		t.Errorf("containers that have another folder mounted stay:\n%s", asked)
-	}
+	c.make()
 	mounted, err := os.Open(filepath.Join(c.folder, "secrets/roles/detect"))
 	if err != nil {
 		t.Fatal(err)
@@ -197,6 +196,23 @@ func TestMakeComposeRenew(t *testing.T) {
 		}
 		if now.String() != after["secrets/users/"+step.is] {
 			t.Errorf("RENEW=%s: its container sees another than %s", step.renew, step.is)
+		}
+	}
+}
+
+// Containers that run have a folder mounted that nobody writes to any more.
+func TestMakeComposeSecretsRemoved(t *testing.T) {
+	t.Parallel()
+	c := newCheckout(t)
+	if _, asked := c.make(); strings.Contains(asked, "--force-recreate") {
+		t.Errorf("at first it asks for\n%s", asked)
+	}
+	for _, settings := range [][]string{nil, {"RENEW=*-a"}} {
+		if err := os.Rename(filepath.Join(c.folder, "secrets"), filepath.Join(t.TempDir(), "away")); err != nil {
+			t.Fatal(err)
+		}
+		if _, asked := c.make(settings...); !strings.Contains(asked, "compose up -d --build --wait --force-recreate") {
+			t.Errorf("with %v containers that have another folder mounted stay:\n%s", settings, asked)
 		}
 	}
 }
