@@ -119,6 +119,7 @@ RUN update-ca-certificates; \
     mkdir -p /root-of-static/etc/ssl/certs /root-of-static/tmp; \
     cd /root-of-static; \
     chmod 1777 tmp; \
+    install -D -m 644 -t usr/share/doc/ca-certificates /usr/share/doc/ca-certificates/copyright; \
     cat /usr/share/ca-certificates/mozilla/*.crt >etc/ssl/certs/ca-certificates.crt; \
     printf 'root:x:0:0:root:/:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/tmp:/sbin/nologin\n' >etc/passwd; \
     printf 'root:x:0:\nnonroot:x:65532:\n' >etc/group; \
@@ -134,7 +135,10 @@ RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache
     service=github.com/spatial-flow/spatial-flow/flow/service; \
     CGO_ENABLED=0 GOARCH=$TARGETARCH GOTOOLCHAIN=local go build -trimpath -o /out/ \
       -ldflags "-s -w -X $service.Version=$VERSION -X $service.Revision=$REVISION" \
-      ./flow/cmd/nats-config ./flow/cmd/provision ./fuser/cmd/fuser ./gateway/cmd/gateway ./gateway/cmd/smoke
+      ./flow/cmd/nats-config ./flow/cmd/provision ./fuser/cmd/fuser ./gateway/cmd/gateway ./gateway/cmd/smoke; \
+    mkdir /notices; \
+    CGO_ENABLED=0 GOARCH=$TARGETARCH GOTOOLCHAIN=local build/audit.sh notices \
+      ./flow/cmd/nats-config ./flow/cmd/provision ./fuser/cmd/fuser ./gateway/cmd/gateway ./gateway/cmd/smoke >/notices/NOTICES
 
 FROM ${GO_IMAGE} AS go
 
@@ -153,13 +157,16 @@ RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache
     ldconfig; \
     eval "$(make -s env)"; \
     go build -trimpath -tags "$TAGS" -ldflags "-s -w -X $service.Version=$VERSION -X $service.Revision=$REVISION" -o /out/ \
-      ./producer/cmd/producer ./workers/cmd/worker ./standalone/cmd/spatialflow
+      ./producer/cmd/producer ./workers/cmd/worker ./standalone/cmd/spatialflow; \
+    mkdir /notices; \
+    build/audit.sh notices ./producer/cmd/producer ./workers/cmd/worker ./standalone/cmd/spatialflow >/notices/NOTICES
 
 # ---------------------------------------------------------------- static
 FROM scratch AS static
 ENV PATH=/usr/local/bin
 COPY --from=build-static /root-of-static/ /
 COPY LICENSE /usr/share/doc/spatial-flow/
+COPY --from=build-static /notices/ /usr/share/doc/spatial-flow/
 COPY --from=build-static /out/ /usr/local/bin/
 USER 65532:65532
 ARG VERSION=dev
@@ -197,6 +204,7 @@ RUN ldconfig
 USER 65532:65532
 
 FROM vision-cpu AS vision
+COPY --from=build-vision /notices/ /usr/share/doc/spatial-flow/
 COPY --from=build-vision /out/producer /out/worker /usr/local/bin/
 ARG VERSION=dev
 ARG REVISION=
@@ -213,6 +221,7 @@ FROM vision-libraries AS vision-cuda
 COPY --from=cuda /out/ /
 RUN ldconfig
 ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility,video LD_LIBRARY_PATH=/usr/local/lib/nvidia
+COPY --from=build-vision /notices/ /usr/share/doc/spatial-flow/
 COPY --from=build-vision /out/producer /out/worker /usr/local/bin/
 USER 65532:65532
 ARG VERSION=dev
@@ -229,6 +238,7 @@ FROM vision-cpu AS standalone
 USER root
 RUN install -d -o 65532 -g 65532 /data
 USER 65532:65532
+COPY --from=build-vision /notices/ /usr/share/doc/spatial-flow/
 COPY --from=build-vision /out/spatialflow /usr/local/bin/
 VOLUME /data
 WORKDIR /data

@@ -11,7 +11,7 @@ export CGO_CXXFLAGS := --std=c++11
 export CGO_LDFLAGS  := -lopencv_core -lopencv_imgproc -lopencv_imgcodecs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo compose install install-test build test test-long check race vet lint fmt fmt-check tidy tidy-check graph isolated static bench env models train-demo-models diagram recording images push images-test cluster-test chart-check chart-readme workflows-check scripts-check eks-test release-dry-run release
+.PHONY: help demo compose install install-test build test test-long check race vet lint fmt fmt-check tidy tidy-check graph isolated static bench env models train-demo-models diagram recording images push images-test cluster-test chart-check chart-readme workflows-check scripts-check audit licences pins-check sbom audit-test eks-test release-dry-run release
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -48,7 +48,7 @@ named = names=$$(mktemp); [ -z "$$SPATIALFLOW_NO_SHARED" ] && [ -d "$${SPATIALFL
 test-long: install-test ## what takes minutes, judges times or kills servers: nothing else should run on the machine
 	TAGS='$(TAGS)' go test -count=1 -timeout 90m -v -tags '$(TAGS),long,rigged' -run '$(LONG)' ./standalone
 
-check: fmt-check install-test scripts-check workflows-check tidy-check graph vet lint build chart-check isolated static race ## what CI runs first
+check: fmt-check install-test scripts-check workflows-check pins-check tidy-check graph vet lint build licences sbom audit-test chart-check isolated static race ## what CI runs first
 
 race: install-test
 	@$(call named,go test -race -timeout 20m -parallel $(PARALLEL) -tags '$(TAGS)' work)
@@ -57,16 +57,18 @@ vet: install
 lint: install
 	$(STATICCHECK) -tags '$(TAGS)' work
 fmt: ## format all Go
-	gofmt -s -w $(MODULES) charts
+	gofmt -s -w $(MODULES) charts build
 fmt-check:
-	@out=$$(gofmt -s -l $(MODULES) charts); [ -z "$$out" ] || { echo "not formatted (make fmt):" $$out; exit 1; }
+	@out=$$(gofmt -s -l $(MODULES) charts build); [ -z "$$out" ] || { echo "not formatted (make fmt):" $$out; exit 1; }
 tidy: ## bring go.mod, go.sum and go.work.sum in order
 	go work sync
 	@$(call each,go mod tidy)
 	@$(call charts,go mod tidy)
+	cd build/audit && GOWORK=off go mod tidy
 tidy-check:
 	@$(call each,go mod tidy -diff)
 	@$(call charts,go mod tidy -diff)
+	cd build/audit && GOWORK=off go mod tidy -diff
 isolated: install
 	@$(call each,GOWORK=off go build -tags '$(TAGS)' -o /dev/null ./...)
 static:
@@ -118,6 +120,19 @@ release-dry-run: install ## what of a release can be made here: dist/ with progr
 	@echo "not made here: images for two architectures, signatures (cosign, keyless), and what is published: release.yml"
 release: ## STEPS= of build/release.sh, as .github/workflows/release.yml runs them
 	build/release.sh $(STEPS)
+
+audit: build pins-check licences sbom audit-test vulnerabilities ## what we are made of: pins, licences, SBOMs, known vulnerabilities
+pins-check:
+	@build/audit.sh pins
+licences: install ## the licence of all that is built into a program or is in an image
+	@TAGS='$(TAGS)' build/audit.sh licences
+sbom: build install-test ## bin/*.cdx.json: what is in each program (CycloneDX)
+	@TAGS='$(TAGS)' build/sbom.sh bin bin
+	@build/audit.sh valid bin/*.cdx.json
+audit-test:
+	cd build/audit && GOWORK=off go vet ./... && GOWORK=off $(CURDIR)/$(STATICCHECK) ./... && GOWORK=off go test -count=1 ./...
+vulnerabilities: install # asks for a database on the network, so that it is no part of check
+	@TAGS='$(TAGS)' build/vulnerabilities.sh
 
 diagram: docs/architecture.svg ## docs/architecture.svg out of its source (Debian: graphviz)
 docs/architecture.svg: docs/architecture.dot

@@ -21,7 +21,6 @@ cd "$(dirname "$0")/.."
 
 HELM="build/tool.sh helm"
 COSIGN="build/tool.sh cosign"
-CYCLONEDX="build/tool.sh cyclonedx-gomod"
 SYFT="build/tool.sh syft"
 export GOFLAGS='' # what is released is built as it is written
 
@@ -45,7 +44,7 @@ pack() {
 	echo "dist/$2.tar.gz"
 }
 
-# build FOLDER PACKAGE...: the programs into dist/work/FOLDER, beside the licence.
+# build FOLDER PACKAGE...: the programs into dist/work/FOLDER, beside the licence and those of what is built into them.
 build() {
 	local folder=dist/work/$1
 	shift
@@ -53,6 +52,7 @@ build() {
 	mkdir -p "$folder"
 	go build -trimpath -buildvcs=false -tags "${TAGS:-}" -ldflags "$ldflags" -o "$folder/" "$@"
 	cp LICENSE "$folder/"
+	build/audit.sh notices "$@" >"$folder/NOTICES"
 }
 
 # section NAME: that section of the changelog.
@@ -104,27 +104,10 @@ chart() {
 }
 
 sbom() {
-	local folder program name
+	local folder
 	for folder in dist/work/static-* dist/work/native-*; do
-		[ -d "$folder" ] || continue
-		for program in "$folder"/*; do
-			[ "$(basename "$program")" != LICENSE ] || continue
-			name=$(basename "$program")_${version}_linux_${folder##*-}
-			$CYCLONEDX bin -json -std -noserial -output "dist/$name.cdx.json" -version "v$version" "$program"
-		done
+		[ ! -d "$folder" ] || build/sbom.sh "$folder" dist "v$version" "_${version}_linux_${folder##*-}"
 	done
-	# The hour, and the checksum of the tool as it happened to be built here, would differ from one time to the next.
-	python3 - "$SOURCE_DATE_EPOCH" dist/*.cdx.json <<-'END'
-		import datetime, json, sys
-		for path in sys.argv[2:]:
-		    bom = json.load(open(path))
-		    hour = datetime.datetime.fromtimestamp(int(sys.argv[1]), datetime.timezone.utc)
-		    bom["metadata"]["timestamp"] = hour.strftime("%Y-%m-%dT%H:%M:%SZ")
-		    for tool in bom["metadata"]["tools"]:
-		        tool.pop("hashes", None)
-		    json.dump(bom, open(path, "w"), indent=1)
-		    print(path)
-	END
 }
 
 sums() {
