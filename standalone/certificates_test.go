@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
@@ -15,6 +16,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/client"
 	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/flow/telemetry/tlstest"
+	"github.com/spatial-flow/spatial-flow/gateway/access"
 )
 
 // pairOf is a certificate and its key in files of their own, of one authority first and then of another.
@@ -61,12 +63,12 @@ type viewed struct {
 	lost         atomic.Int64  // connections
 }
 
-// view watches a gateway until the test ends.
-func view(t *testing.T, address string, config *tls.Config) *viewed {
+// view watches a gateway, with the token of a file, until the test ends.
+func view(t *testing.T, address string, config *tls.Config, token string) *viewed {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	transport := &http.Transport{TLSClientConfig: config}
-	c, err := client.New("https://"+address, client.Options{HTTP: &http.Client{Transport: transport}})
+	c, err := client.New("https://"+address, client.Options{HTTP: &http.Client{Transport: transport}, Token: client.TokenFile(token)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,6 +93,15 @@ func view(t *testing.T, address string, config *tls.Config) *viewed {
 	return s
 }
 
+// mayView says whether a gateway takes the token of a file.
+func mayView(t *testing.T, address string, config *tls.Config, token string) bool {
+	t.Helper()
+	transport := &http.Transport{TLSClientConfig: config}
+	defer transport.CloseIdleConnections()
+	_, err := client.Dial(t.Context(), "https://"+address, client.Options{HTTP: &http.Client{Transport: transport}, Token: client.TokenFile(token)})
+	return err == nil
+}
+
 // goesOn waits until a viewer has newer scenes of both sources.
 func (s *viewed) goesOn(t *testing.T) {
 	t.Helper()
@@ -98,8 +109,46 @@ func (s *viewed) goesOn(t *testing.T) {
 	eventually(t, "the viewer gets newer scenes", func() bool { return s.film.Load() > film && s.camera.Load() > camera })
 }
 
-// The certificates of the gateway and of NATS are changed, to those of another authority, while a film and a camera run and somebody
-// watches: nobody is started again or dropped, who comes then has the new ones, and every frame has its scene.
+// tokens are those of a gateway's file, by name.
+type tokens struct {
+	t    *testing.T
+	file string
+	of   map[string]string // entries
+}
+
+// add makes a token, takes it into the gateway's file, and puts it into one of its own.
+func (k tokens) add(name string) (file string) {
+	k.t.Helper()
+	token := access.NewToken()
+	k.of[name] = fmt.Sprintf("  - {name: %s, sha256: %x, sources: [\"*\"], may: [view]}\n", name, access.Sum(token))
+	k.write()
+	file = filepath.Join(filepath.Dir(k.file), name)
+	if err := os.WriteFile(file, []byte(token+"\n"), 0o600); err != nil {
+		k.t.Fatal(err)
+	}
+	return file
+}
+
+func (k tokens) withdraw(name string) {
+	k.t.Helper()
+	delete(k.of, name)
+	k.write()
+}
+
+func (k tokens) write() {
+	k.t.Helper()
+	text := "tokens:\n"
+	for _, e := range k.of {
+		text += e
+	}
+	if err := os.WriteFile(k.file, []byte(text), 0o600); err != nil {
+		k.t.Fatal(err)
+	}
+}
+
+// The certificates of the gateway and of NATS are changed, to those of another authority, and a token, while a film and a camera run and
+// two watch: nobody is started again or dropped but who had that token, who goes on with the new one; who comes then has the new
+// certificates; and every frame has its scene.
 func TestCertificatesAreChangedUnderLoad(t *testing.T) {
 	t.Parallel()
 	first, second := tlstest.New(t, "first"), tlstest.New(t, "second")
@@ -115,14 +164,27 @@ func TestCertificatesAreChangedUnderLoad(t *testing.T) {
 	services := []*process{
 		detecting, d.as("depth-a", "worker", "--group", "depth", "--model", depth, "--depth-size", "56"), d.as("fuser-a", "fuser"),
 	}
-	address := freeAddress(t)
-	services = append(services, d.as("gateway-a", "gateway", "--http", address, "--tls-cert", front.cert, "--tls-key", front.key))
+	address, may := freeAddress(t), tokens{t, filepath.Join(t.TempDir(), "tokens.yaml"), map[string]string{}}
+	wall, guest := may.add("wall"), may.add("guest")
+	services = append(services, d.as("gateway-a", "gateway", "--http", address, "--tls-cert", front.cert, "--tls-key", front.key, "--tokens", may.file))
 	eventually(t, "the gateway listens", func() bool { return answersBy(address, first) })
-	producer := d.as("producer-a", "producer", "--run", "rotate", "--frames", "300", "--exit-when-done",
+	producer := d.as("producer-a", "producer", "--run", "rotate", "--frames", "600", "--exit-when-done",
 		"--source", "film=street:?seed=7&fps=20&size=320x180#mode=lossless", "--source", "camera=street:?seed=8&fps=10&size=320x180#mode=live")
 	own := d.connectAs("provisioner-a", "provisioner")
-	viewer := view(t, address, first.Client())
+	viewer := view(t, address, first.Client(), wall)
 	viewer.goesOn(t)
+	renewed := view(t, address, first.Client(), guest)
+	renewed.goesOn(t)
+
+	next := may.add("guest-2")
+	eventually(t, "the new token is taken", func() bool { return mayView(t, address, first.Client(), next) })
+	copyFiles(t, guest, next)
+	may.withdraw("guest")
+	eventually(t, "the old token is not", func() bool { return renewed.lost.Load() == 1 })
+	renewed.goesOn(t)
+	if renewed.lost.Load() > 1 || viewer.lost.Load() > 0 {
+		t.Errorf("whose token was changed was dropped %d times, the other %d times", renewed.lost.Load(), viewer.lost.Load())
+	}
 
 	front.take(second)
 	eventually(t, "the gateway has its new certificate", func() bool { return answersBy(address, second) })
@@ -139,7 +201,7 @@ func TestCertificatesAreChangedUnderLoad(t *testing.T) {
 	detecting.run() // comes by the new certificate
 	d.connectAs("provisioner-b", "provisioner").Close()
 	viewer.goesOn(t)
-	late := view(t, address, second.Client())
+	late := view(t, address, second.Client(), wall)
 	late.goesOn(t)
 
 	select {
@@ -161,7 +223,7 @@ func TestCertificatesAreChangedUnderLoad(t *testing.T) {
 	if lost := viewer.lost.Load() + late.lost.Load(); lost > 0 {
 		t.Errorf("viewers were dropped %d times", lost)
 	}
-	scenes, _ := storedScenes(t, own, 300)
+	scenes, _ := storedScenes(t, own, 600)
 	for _, s := range scenes {
 		if len(s.Missing) > 0 || len(s.Errors) > 0 {
 			t.Errorf("scene %s lacks %v: %v", s.Frame, s.Missing, s.Errors)
