@@ -188,6 +188,9 @@ func TestPageWithoutATokenOffersToGiveOne(t *testing.T) {
 	page.await(`document.getElementById("sign").textContent === "Sign out (view-status-predict)" && document.body.dataset.connection === "open" && !document.querySelector('[data-may="status"]').hidden`)
 	ask[bool](page, `(document.getElementById("sign").click(), true)`)
 	page.await(`document.getElementById("sign").textContent === "Sign in" && !document.getElementById("access").open && document.body.dataset.source === "cam1"`)
+	bare := b.startReady(t, func(c *gateway.Config) { c.Access.Anonymous = []string{"view"} }) // knows no token
+	page.open("http://" + bare.address + "/")
+	page.await(`document.body.dataset.connection === "open" && document.querySelector('[data-may="status"]').hidden && document.getElementById("sign").hidden`)
 	page.quiet()
 }
 

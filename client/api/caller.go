@@ -16,6 +16,7 @@ type Caller struct {
 	May     []string   `json:"may"`               // MayView, MayPredict, MayStatus, MayManage
 	Sources []string   `json:"sources"`           // patterns of those that it may see; * stands for any part of a name
 	Expires *time.Time `json:"expires,omitempty"` // of its token; nil: never
+	Tokens  bool       `json:"tokens,omitempty"`  // it has none, and one may let it do more
 }
 
 // ParseCaller reads an answer of GET /api/v1/caller. [ErrMessage] is returned when it is none.

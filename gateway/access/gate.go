@@ -173,6 +173,9 @@ func (c *Caller) expired(now time.Time) bool {
 	return !c.entry.expires.IsZero() && !now.Before(c.entry.expires)
 }
 
+// Tokens says whether there is a file of tokens.
+func (g *Gate) Tokens() bool { return g != nil && g.file != "" }
+
 // Caller is who sends a request, by its Authorization header, or nobody known. A [Refusal] is returned, after a while to who sends many
 // wrong tokens, when that one is not answered. It is nil, who may everything, when the gate is open.
 func (g *Gate) Caller(r *http.Request) (*Caller, error) {

@@ -6,8 +6,8 @@ import (
 	"math"
 	"net/http"
 	"strconv"
-	"time"
 
+	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/gateway/access"
 )
 
@@ -84,22 +84,16 @@ func writeDenied(w http.ResponseWriter, r *http.Request, err error) {
 // serveCaller answers GET /api/v1/caller with who asks, and what that one may.
 func (a *API) serveCaller(w http.ResponseWriter, r *http.Request) {
 	who := access.From(r.Context())
-	answer := caller{Name: who.Name(), May: []access.Right{}, Sources: append([]string{}, who.Sources()...)}
+	answer := api.Caller{Name: who.Name(), May: []string{}, Sources: append([]string{}, who.Sources()...)}
 	for _, right := range who.Rights() {
 		if right != access.Manage || a.manage.Managed() {
-			answer.May = append(answer.May, right)
+			answer.May = append(answer.May, string(right))
 		}
 	}
 	if at := who.Expires(); !at.IsZero() {
 		answer.Expires = &at
 	}
+	_, given := access.Bearer(r)
+	answer.Tokens = !given && a.gate.Tokens()
 	writeJSON(w, http.StatusOK, answer)
-}
-
-// caller is the answer of GET /api/v1/caller.
-type caller struct {
-	Name    string         `json:"name"`
-	May     []access.Right `json:"may"`
-	Sources []string       `json:"sources"` // patterns
-	Expires *time.Time     `json:"expires,omitempty"`
 }

@@ -21,7 +21,7 @@ export const pause = (answer) => (answer.status === 429 ? 1000 * (Number(answer.
  * of what was seen.
  */
 class Access extends EventTarget {
-  #token = ""; #caller = null; #busy = false; #offered = false; #asked = new AbortController(); #first;
+  #token = ""; #caller = null; #busy = false; #asked = new AbortController(); #first;
   denied = false; // until a token is given
   ready = new Promise((done) => { this.#first = done; }); // something may be asked
 
@@ -149,16 +149,10 @@ class Access extends EventTarget {
     this.#sign();
   }
 
-  /** Lets a person give a token, because it may let them do more here. */
-  offer() {
-    this.#offered = true;
-    this.#sign();
-  }
-
   /** Offers what the caller may, and the button that forgets the token, or asks for one where that may let the caller do more. */
   #sign() {
     for (const node of document.querySelectorAll("[data-may]")) node.hidden = !this.may(node.dataset.may);
-    const button = $("sign"), more = this.denied || this.#offered || !["view", "predict", "status"].every((what) => this.may(what));
+    const button = $("sign"), more = this.denied || this.#caller?.tokens;
     button.hidden = !this.#token && !more;
     button.textContent = this.#token ? `Sign out${this.#caller ? ` (${this.#caller.name})` : ""}` : "Sign in";
   }

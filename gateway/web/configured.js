@@ -20,7 +20,6 @@ function row(s, managed) {
 
 function show({ managed: on, allowed, configured }) {
   const managed = on && access.may("manage");
-  if (on && !managed) access.offer();
   $("configured-section").hidden = !managed && configured.length === 0;
   fill("configured", configured.map((s) => row(s, managed)), "None is configured.");
   $("configure").hidden = !managed;
