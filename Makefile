@@ -129,7 +129,7 @@ licences: install ## the licence of all that is built into a program or is in an
 sbom: build install-test ## bin/*.cdx.json: what is in each program (CycloneDX)
 	@TAGS='$(TAGS)' build/sbom.sh bin bin
 	@build/audit.sh valid bin/*.cdx.json
-audit-test:
+audit-test: install-test
 	cd build/audit && GOWORK=off go vet ./... && GOWORK=off $(CURDIR)/$(STATICCHECK) ./... && GOWORK=off go test -count=1 ./...
 vulnerabilities: install # asks for a database on the network, so that it is no part of check
 	@TAGS='$(TAGS)' build/vulnerabilities.sh
