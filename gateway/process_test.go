@@ -64,7 +64,7 @@ func otherAddress(t *testing.T) string {
 			return n.IP.String()
 		}
 	}
-	t.Skip("this machine has no address but the loopback one")
+	t.Fatal("this machine has no address but the loopback one: that a gateway off it refuses other names can't be tried (ip link add dummy0 type dummy; ip address add 192.0.2.1/32 dev dummy0)")
 	return ""
 }
 
