@@ -6,14 +6,17 @@ import (
 	"fmt"
 	"image"
 	"image/color"
+	"math"
 	"slices"
 
 	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/client/depthmap"
 )
 
-// Text is what was found: "person 90%".
-func Text(d api.Detection) string { return fmt.Sprintf("%s %.0f%%", d.Label, 100*d.Score) }
+// Text is what was found: "person 90%". A half is rounded up, here and below, as the viewer page does.
+func Text(d api.Detection) string {
+	return fmt.Sprintf("%s %.0f%%", d.Label, math.Round(100*float64(d.Score)))
+}
 
 // Near is how near it is: "near 81%", or "4.2 m" where the model says metres; empty when it is not known.
 func Near(d *api.BoxDepth) string {
@@ -21,9 +24,9 @@ func Near(d *api.BoxDepth) string {
 	case d == nil:
 		return ""
 	case d.Kind == depthmap.Metric:
-		return fmt.Sprintf("%.1f m", d.Value)
+		return fmt.Sprintf("%.1f m", math.Round(10*float64(d.Value))/10)
 	default:
-		return fmt.Sprintf("near %.0f%%", d.Nearness)
+		return fmt.Sprintf("near %.0f%%", math.Round(float64(d.Nearness)))
 	}
 }
 

@@ -19,6 +19,8 @@ func TestTexts(t *testing.T) {
 		{&api.BoxDepth{Kind: depthmap.InverseRelative, Value: 4, Nearness: 81.4}, "person 90% near 81%"},
 		{&api.BoxDepth{Kind: depthmap.Relative, Value: 4, Nearness: 81.4}, "person 90% near 81%"},
 		{&api.BoxDepth{Kind: depthmap.Metric, Value: 4.21, Nearness: 81.4}, "person 90% 4.2 m"},
+		{&api.BoxDepth{Kind: depthmap.Relative, Value: 4, Nearness: 62.5}, "person 90% near 63%"}, // as the page rounds
+		{&api.BoxDepth{Kind: depthmap.Metric, Value: 4.25, Nearness: 81.4}, "person 90% 4.3 m"},
 	} {
 		if got := Texts(api.Detection{Label: "person", Score: .9, Depth: test.depth}); got != [2]string{test.want, "person"} {
 			t.Errorf("%+v: %q, want %q", test.depth, got, test.want)

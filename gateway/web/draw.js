@@ -11,8 +11,8 @@ export function depthText(depth) {
 
 const smallWidth = 480; // pixels of the screen: in a narrower picture whole labels cover most of it
 
-/** What may be written over a box, the best first. */
-const labelTexts = ({ label, score, depth }, brief) => (brief ? [label] : [[label, `${Math.round(100 * score)} %`, depthText(depth)].filter(Boolean).join(" · "), label]);
+/** What may be written over a box, the best first: the words and numbers of client/label, with room between them. */
+export const labelTexts = ({ label, score, depth }, brief) => (brief ? [label] : [[label, `${Math.round(100 * score)} %`, depthText(depth)].filter(Boolean).join(" · "), label]);
 
 /**
  * Where a label of this size goes that covers no other: over its box, under it, or inside it; null when there is no room.
