@@ -1,4 +1,4 @@
-# The images: static (fuser, gateway, provision, smoke), vision (producer, worker), vision-cuda and standalone (spatialflow).
+# The images: static (fuser, gateway, nats-config, provision, smoke), vision (producer, worker), vision-cuda and standalone (spatialflow).
 # `make images` builds them; one of them: docker build --target vision .
 #
 # What is compiled, slowest and most rarely changed first: FFmpeg and OpenCV (build/native), then Go.
