@@ -39,7 +39,7 @@ func (b *Bus) Deployment(ctx context.Context) (flow.Deployment, uint64, error) {
 	return d, entry.Revision(), err
 }
 
-// Deployed is the deployment object as it is now. Its methods may be called from many goroutines.
+// Deployed is the deployment object as it is now: none before the first Set. Its methods may be called from many goroutines.
 type Deployed struct {
 	mu      sync.Mutex
 	now     flow.Deployment
@@ -47,15 +47,13 @@ type Deployed struct {
 	changed chan struct{}
 }
 
-// NewDeployed is a deployment object that nobody changes but [Deployed.Set], for tests.
-func NewDeployed(d flow.Deployment) *Deployed {
-	return &Deployed{now: d, text: string(d.Encode()), changed: make(chan struct{})}
-}
-
 // Now is the object, and a channel that is closed when it is another one. What Groups holds must not be changed.
 func (d *Deployed) Now() (flow.Deployment, <-chan struct{}) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.changed == nil {
+		d.changed = make(chan struct{})
+	}
 	return d.now, d.changed
 }
 
@@ -74,8 +72,10 @@ func (d *Deployed) Set(next flow.Deployment) {
 		return
 	}
 	d.now, d.text = next, text
-	close(d.changed)
-	d.changed = make(chan struct{})
+	if d.changed != nil {
+		close(d.changed)
+		d.changed = nil // made when somebody asks
+	}
 }
 
 // Watch follows the deployment object until ctx ends: what it says and, once that has come, every change, of which the log tells.
@@ -83,7 +83,7 @@ func (d *Deployed) Set(next flow.Deployment) {
 // [flow.ErrNewer], [flow.ErrDeployment] or [flow.ErrGroups] of the first object.
 func (b *Bus) Watch(ctx context.Context, log *slog.Logger) (*Deployed, error) {
 	first := make(chan error, 1)
-	d := &Deployed{changed: make(chan struct{})}
+	d := new(Deployed)
 	go b.keepWatching(ctx, log, d, first)
 	select {
 	case err := <-first:

@@ -15,6 +15,7 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/bus/bustest"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/fuser/delivery"
 	"github.com/spatial-flow/spatial-flow/fuser/join"
@@ -93,7 +94,7 @@ func newRoom(t *testing.T, store Store, limits Limits) *room {
 	ctx, cancel := context.WithCancel(t.Context())
 	p := newPartition(&Shared{
 		Limits: limits, Env: service.Env{Log: silent()}, Store: store, Metrics: metrics.New(prometheus.NewRegistry()),
-		Deployed: bus.NewDeployed(flow.DefaultDeployment()), Newer: new(bus.Newer), Live: join.NewLags(), Lossless: join.NewLags(),
+		Deployed: bustest.Deployed(flow.DefaultDeployment()), Newer: new(bus.Newer), Live: join.NewLags(), Lossless: join.NewLags(),
 		Unpackers: join.NewUnpackers(),
 	}, 0)
 	r := &room{partition: p, t: t, cancel: cancel, ended: make(chan struct{})}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/bus/bustest"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/fuser/delivery"
 	"github.com/spatial-flow/spatial-flow/fuser/join"
@@ -23,7 +24,7 @@ func startBench(b *testing.B, store *memory, m metrics.Metrics, partitions int) 
 	ctx, cancel := context.WithCancel(b.Context())
 	shared := &Shared{
 		Limits: Limits{Sources: 1024, Bytes: 256 << 20, Prefetch: 32, HeldMax: 2 * time.Second}, Env: service.Env{Log: silent()},
-		Store: store, Metrics: m, Deployed: bus.NewDeployed(flow.DefaultDeployment()), Newer: new(bus.Newer),
+		Store: store, Metrics: m, Deployed: bustest.Deployed(flow.DefaultDeployment()), Newer: new(bus.Newer),
 		Live: join.NewLags(), Lossless: join.NewLags(), Unpackers: join.NewUnpackers(),
 	}
 	var tasks errgroup.Group

@@ -18,6 +18,7 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/bus/bustest"
 	"github.com/spatial-flow/spatial-flow/flow/natsserver"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/flow/telemetry"
@@ -52,7 +53,7 @@ func newTestDoor(t *testing.T, sources int) (*door, *prometheus.Registry) {
 	g := &door{
 		cfg: Config{Settings: source.Settings{Mode: flow.ModeLive, Quality: 90}, Live: live.Config{Budget: time.Second}, Sources: sources},
 		env: service.Env{Bus: b, Log: quiet, Metrics: registry}, board: account.NewBoard(), metrics: account.NewMetrics(registry),
-		admission: live.NewAdmission(live.Config{}, quiet, bus.NewDeployed(flow.DefaultDeployment()), fleet.New("own")),
+		admission: live.NewAdmission(live.Config{}, quiet, bustest.Deployed(flow.DefaultDeployment()), fleet.New("own")),
 		refused:   telemetry.NewRefused(registry), intake: source.Intake{Settings: source.Settings{Quality: 90}}, sources: map[string]*ingested{},
 	}
 	if g.lease, err = b.Lease(t.Context(), leaseName, "own"); err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/spatial-flow/spatial-flow/flow"
-	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/bus/bustest"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/producer/account"
 	"github.com/spatial-flow/spatial-flow/producer/fleet"
@@ -19,7 +19,7 @@ import (
 )
 
 func newTestAdmission(d flow.Deployment) *Admission {
-	return NewAdmission(Config{}, slog.New(slog.DiscardHandler), bus.NewDeployed(d), fleet.New("own"))
+	return NewAdmission(Config{}, slog.New(slog.DiscardHandler), bustest.Deployed(d), fleet.New("own"))
 }
 
 func newTestSource(t *testing.T, a *Admission, arg string) *Source {

@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/spatial-flow/spatial-flow/flow"
-	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/bus/bustest"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/producer/account"
 	"github.com/spatial-flow/spatial-flow/producer/fleet"
@@ -26,7 +26,7 @@ func testCarrier(t *testing.T, d flow.Deployment, held func() bool) *carrier {
 	}
 	row := account.NewBoard().Add([]flow.SourceStatus{specs[0].Status()}, "run")[0]
 	return newCarrier(specs[0], row, Config{StoreTimeout: time.Minute, Window: 2}, Shared{
-		Env: service.Env{Log: slog.New(slog.DiscardHandler)}, Deployed: bus.NewDeployed(d), Fleet: fleet.New("own"),
+		Env: service.Env{Log: slog.New(slog.DiscardHandler)}, Deployed: bustest.Deployed(d), Fleet: fleet.New("own"),
 		Metrics: account.NewMetrics(prometheus.NewRegistry()), Memory: NewMemory(1 << 20),
 	}, held)
 }

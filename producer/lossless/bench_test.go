@@ -8,7 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/spatial-flow/spatial-flow/flow"
-	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/bus/bustest"
 	"github.com/spatial-flow/spatial-flow/flow/natsserver"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/producer/account"
@@ -43,7 +43,7 @@ func BenchmarkAdmit(b *testing.B) {
 	}
 	row := account.NewBoard().Add([]flow.SourceStatus{specs[0].Status()}, "bench")[0]
 	l := newCarrier(specs[0], row, Config{StoreTimeout: time.Minute, Window: 32}, Shared{
-		Env: service.Env{Bus: connection, Log: slog.New(slog.DiscardHandler)}, Deployed: bus.NewDeployed(deployment), Fleet: fleet.New("own"),
+		Env: service.Env{Bus: connection, Log: slog.New(slog.DiscardHandler)}, Deployed: bustest.Deployed(deployment), Fleet: fleet.New("own"),
 		Metrics: account.NewMetrics(prometheus.NewRegistry()), Memory: NewMemory(512 << 20),
 	}, func() bool { return true })
 	p := source.Picture{Data: make([]byte, 100<<10), Width: 768, Height: 576, Captured: time.Now()}
