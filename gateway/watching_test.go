@@ -109,7 +109,7 @@ func TestPicturesOfFramesUnderWay(t *testing.T) {
 	for seq := uint64(1); seq <= frames; seq++ {
 		b.publishScene(t, newScene(t, "film", "s", seq))
 		m := c.scene()
-		for m.header.Frame.Seq < seq || len(m.picture) == 0 && pictures == 0 { // they may come a moment after the scene
+		for m.header.Frame.Seq < seq || len(m.picture) == 0 { // it may come a moment after the scene
 			m = c.scene()
 		}
 		if bytes.Equal(m.picture, picture(t, seq)) {
