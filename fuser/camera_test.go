@@ -63,3 +63,32 @@ func TestCameraOverSessions(t *testing.T) {
 		t.Errorf("the new session is lent %+v, want map 4 of the session before", s.Held)
 	}
 }
+
+// Pictures that were posted are those of many people, who learn nothing of each other's: a picture without a map of its own is lent none,
+// and the range is that of its own map.
+func TestPostedPicturesAreApart(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	defer b.startFuser(t).stop()
+	const source = flow.PredictPrefix + "x"
+	watch := b.watchLiveOf(t, source)
+	post := func(group string, seq uint64, offset float32) *flow.Scene {
+		t.Helper()
+		r := now(t, group, seq, group)
+		r.Source = source
+		if r.Depth != nil {
+			r.Depth = ramp(t, 32, 24, depthmap.InverseRelative, [4]int{}, 0)
+			r.Depth.Offset += offset
+		}
+		b.publish(t, r)
+		defer watch.wantDone(seq, flow.OutcomeComplete, "")
+		return watch.next()
+	}
+	first := post(flow.GroupDepth, 1, 0).Range
+	if s := post(flow.GroupDetect, 2, 0); s.Held != nil || s.Range != nil || len(s.Detections) != 1 || s.Detections[0].Depth != nil {
+		t.Errorf("a picture without a map is lent %+v with range %+v: %+v", s.Held, s.Range, s.Detections)
+	}
+	if other := post(flow.GroupDepth, 3, 1000).Range; other.Low != first.Low+1000 || other.High != first.High+1000 {
+		t.Errorf("range %+v after %+v: want that of the picture's own map", *other, *first)
+	}
+}

@@ -23,8 +23,13 @@ type liveScenes struct {
 
 func (b bench) watchLive(t *testing.T) *liveScenes {
 	t.Helper()
+	return b.watchLiveOf(t, "cam1")
+}
+
+func (b bench) watchLiveOf(t *testing.T, source string) *liveScenes {
+	t.Helper()
 	l := &liveScenes{t: t}
-	for subject, to := range map[string]**nats.Subscription{"scenes.live.*.cam1": &l.scenes, "done.fuser.cam1": &l.dones} {
+	for subject, to := range map[string]**nats.Subscription{"scenes.live.*." + source: &l.scenes, "done.fuser." + source: &l.dones} {
 		s, err := b.bus.Conn().SubscribeSync(subject)
 		if err != nil {
 			t.Fatal(err)

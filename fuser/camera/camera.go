@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -101,7 +102,7 @@ func (c *Camera) add(ctx context.Context, d *delivery.Delivery) {
 	}
 	d.Ack()
 	c.Metrics.Late.WithLabelValues(d.Result.Group).Inc()
-	if d.Result.Depth == nil || c.Needs()[d.Result.Group] == join.Shadow {
+	if d.Result.Depth == nil || c.apart() || c.Needs()[d.Result.Group] == join.Shadow {
 		return
 	}
 	of := c.depths.session(d.Result.Session, time.Now())
@@ -186,19 +187,29 @@ func (c *Camera) end(ctx context.Context, joined join.Joined) {
 	})
 }
 
+// apart says whether each frame is another one's picture, which was posted: it says nothing of the next one, whose owner is not to learn
+// anything of it.
+func (c *Camera) apart() bool { return strings.HasPrefix(c.source, flow.PredictPrefix) }
+
 func (c *Camera) fuse(joined join.Joined, begin time.Time) *flow.Scene {
 	of := c.depths.session(joined.Results[0].Session, begin)
 	unpacker := c.Unpackers.Borrow()
 	defer c.Unpackers.Return(unpacker)
 	needs := c.Needs()
-	scene, samples := join.Fuse(joined, needs, of.stable, unpacker, begin)
+	last, apart := of.stable, c.apart()
+	if apart {
+		last = nil
+	}
+	scene, samples := join.Fuse(joined, needs, last, unpacker, begin)
 	c.Metrics.CountShadows(joined, needs)
-	if scene.Depth != nil {
+	switch {
+	case apart:
+	case scene.Depth != nil:
 		of.stable = scene.Range
 		if scene.Seq > of.newest {
 			of.keep(scene.Seq, scene.Captured, scene.Depth, samples)
 		}
-	} else {
+	default:
 		of.lend(scene, c.HeldMax)
 	}
 	hop := &scene.Ledger[len(scene.Ledger)-1]
