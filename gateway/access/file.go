@@ -73,11 +73,13 @@ func readFile(file string) ([]byte, error) {
 // parse reads what a file says. [ErrFile] is returned, with the file's base name, the entry and the field, when that can't be meant.
 func parse(file string, data []byte) ([]entry, error) {
 	entries, err := parseYAML(data)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrFile, filepath.Base(file), err)
+	if err != nil { // what is quoted of the file, also by its decoder, may be a token that stands where none should
+		return nil, fmt.Errorf("%w: %s: %s", ErrFile, filepath.Base(file), secretText.ReplaceAllString(err.Error(), tokenPrefix+"…"))
 	}
 	return entries, nil
 }
+
+var secretText = regexp.MustCompile(tokenPrefix + `[A-Za-z0-9_-]*`)
 
 func parseYAML(data []byte) ([]entry, error) {
 	decoder := yaml.NewDecoder(bytes.NewReader(data))

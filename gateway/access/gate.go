@@ -186,13 +186,21 @@ func (g *Gate) Caller(r *http.Request) (*Caller, error) {
 	return g.Token(r.Context(), token, r)
 }
 
-// Bearer is the token of a request's Authorization header. What is said of another scheme is none.
+// Bearer is the token of a request's Authorization header. What is said of another scheme is none. Of several headers none is picked, as
+// somebody before the gateway may have looked at another one: they are a wrong token.
 func Bearer(r *http.Request) (token string, given bool) {
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	said := r.Header["Authorization"]
+	if len(said) > 1 {
+		return "several", true
+	}
+	scheme, token := strings.Join(said, ""), ""
+	if end := strings.IndexAny(scheme, " \t"); end >= 0 {
+		scheme, token = scheme[:end], strings.TrimSpace(scheme[end:])
+	}
 	if !strings.EqualFold(scheme, "Bearer") {
 		return "", false
 	}
-	return strings.TrimSpace(token), true
+	return token, true
 }
 
 // Token is who has a token, which r or a message of its connection came with; without one, those without. Refused is as by [Gate.Caller].

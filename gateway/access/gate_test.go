@@ -111,6 +111,7 @@ func TestWhoAsks(t *testing.T) {
 		"a token":                          {header: "Bearer " + right, who: "wall"},
 		"scheme in other letters":          {header: "bEARER  " + right, who: "wall"},
 		"none":                             {reason: ReasonMissing},
+		"behind a tab":                     {header: "Bearer\t" + right, who: "wall"},
 		"another scheme":                   {header: "Basic " + right, reason: ReasonMissing},
 		"none, where none will do":         {who: "anonymous", anonymous: []string{"view"}},
 		"another one":                      {header: "Bearer " + NewToken(), reason: ReasonWrong},
@@ -396,5 +397,19 @@ func TestConfig(t *testing.T) {
 	}
 	if _, err := New(Config{Tokens: t.TempDir()}, nil, prometheus.NewRegistry(), nil, nil); !errors.Is(err, ErrFile) {
 		t.Errorf("a folder: %v", err)
+	}
+}
+
+// Of several headers, none of which may be the one that a proxy looked at, none counts, and they are not none either.
+func TestSeveralHeaders(t *testing.T) {
+	t.Parallel()
+	right := NewToken()
+	f := newFolder(t, line("wall", right, "sources: [cam1], may: [view]"), "view")
+	for _, headers := range [][]string{{"Bearer " + right, "Basic x"}, {"Basic x", "Bearer " + right}, {"Bearer " + right, "Bearer " + right}, {"", "Bearer " + right}} {
+		r := request("")
+		r.Header["Authorization"] = headers
+		if who, err := f.gate.Caller(r); reasonOf(err) != ReasonWrong {
+			t.Errorf("%d headers: %v, %v", len(headers), who.Name(), err)
+		}
 	}
 }
