@@ -181,7 +181,7 @@ func (a *API) stream(serving context.Context, begin func(r *http.Request, q wish
 		defer context.AfterFunc(serving, cancel)()
 		w.Header().Set("Content-Type", kind)
 		w.Header().Set("Cache-Control", "no-store")
-		w.Header().Set("Vary", "Accept")
+		w.Header().Add("Vary", "Accept")
 		w.Header().Set("X-Accel-Buffering", "no") // nginx
 		w.WriteHeader(http.StatusOK)
 		s := &stream{w: w, control: http.NewResponseController(w), within: a.cfg.WriteTimeout, silent: r.ProtoMajor > 1}
