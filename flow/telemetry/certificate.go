@@ -1,12 +1,15 @@
 package telemetry
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,19 +44,45 @@ func (f TLSFiles) Validate() error {
 }
 
 func (f TLSFiles) read() (*tls.Certificate, error) {
-	for what, file := range map[string]string{"certificate": f.Cert, "key": f.Key} {
-		switch _, err := os.Stat(file); {
-		case file == "":
-			return nil, fmt.Errorf("%w: certificate %q and key %q: both are needed", ErrCertificate, f.Cert, f.Key)
-		case err != nil:
-			return nil, fmt.Errorf("%w: the %s: %w", ErrCertificate, what, err)
-		}
+	if f.Cert == "" || f.Key == "" {
+		return nil, fmt.Errorf("%w: certificate %q and key %q: both are needed", ErrCertificate, f.Cert, f.Key)
 	}
-	pair, err := tls.LoadX509KeyPair(f.Cert, f.Key)
+	cert, err := readPEM(f.Cert)
+	if err != nil {
+		return nil, fmt.Errorf("%w: the certificate: %w", ErrCertificate, err)
+	}
+	key, err := readPEM(f.Key)
+	if err != nil {
+		return nil, fmt.Errorf("%w: the key: %w", ErrCertificate, err)
+	}
+	pair, err := tls.X509KeyPair(cert, key)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s with the key %s: %w", ErrCertificate, f.Cert, f.Key, err)
 	}
 	return &pair, nil
+}
+
+const maxPEM = 1 << 20 // bytes
+
+// readPEM reads a file, and nothing that may never end, as a pipe: nobody would look for another certificate any more.
+func readPEM(file string) ([]byte, error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no file", file)
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxPEM+1))
+	if err == nil && len(data) > maxPEM {
+		err = fmt.Errorf("%s is larger than %d KiB", file, maxPEM>>10)
+	}
+	return data, err
 }
 
 // certificate is the pair of files as it was last read whole. Each handshake looks whether they have changed.
@@ -108,7 +137,7 @@ func (c *certificate) renew() {
 		}
 		if err == nil {
 			c.seen, c.said = seen, ""
-			if now := c.now.Load(); !pair.Leaf.Equal(now.Leaf) {
+			if now := c.now.Load(); !slices.EqualFunc(pair.Certificate, now.Certificate, bytes.Equal) { // its issuers' too
 				c.take(pair)
 			}
 			return

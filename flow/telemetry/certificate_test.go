@@ -201,6 +201,63 @@ func TestCertificateIsReadAgain(t *testing.T) {
 	}
 }
 
+// Certificates of issuers that come after one that stays are taken too, and what is no file, which may never end, keeps nobody from
+// looking again.
+func TestCertificateOfIssuersIsReadAgain(t *testing.T) {
+	t.Parallel()
+	first := tlstest.New(t, "first")
+	cert, key := first.Issue("127.0.0.1")
+	s := serveTLS(t, telemetry.TLSFiles{Cert: cert, Key: key})
+	chain := func() int {
+		t.Helper()
+		conn, err := tls.Dial("tcp", s.address, first.Client())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		return len(conn.ConnectionState().PeerCertificates)
+	}
+	if n := chain(); n != 1 {
+		t.Fatalf("%d certificates at the start", n)
+	}
+	private, err := os.ReadFile(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(key); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(os.DevNull, key); err != nil {
+		t.Fatal(err)
+	}
+	if n := chain(); n != 1 || !strings.Contains(s.log.String(), "is no file") {
+		t.Errorf("%d certificates without a key: %s", n, s.log)
+	}
+	if err := os.Remove(key); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(key, private, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	issuer, err := os.ReadFile(first.CA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(cert, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Write(issuer); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n := chain(); n != 2 {
+		t.Errorf("%d certificates once its issuer's was added, want 2", n)
+	}
+}
+
 // A server whose files can't be used does not begin, and names them.
 func TestWrongCertificateAtTheStart(t *testing.T) {
 	t.Parallel()
