@@ -12,6 +12,7 @@ import (
 	"io"
 	"mime/multipart"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -161,9 +162,12 @@ func TestStreams(t *testing.T) {
 		*last = scene.Frame.Seq
 	}
 	var last uint64
-	lines := r.open("/api/v1/sources/cam1/scenes")
+	lines := r.open("/api/v1/sources/cam1/scenes", "Origin", "http://"+r.address)
 	if kind := lines.Header.Get("Content-Type"); kind != "application/x-ndjson" || lines.StatusCode != 200 {
 		t.Fatalf("%d %s", lines.StatusCode, kind)
+	}
+	if varies := lines.Header.Values("Vary"); !slices.Equal(varies, []string{"Origin", "Accept"}) {
+		t.Errorf("it varies by %v", varies)
 	}
 	for scanner := bufio.NewScanner(lines.Body); last < enough && scanner.Scan(); {
 		newer(&last, scanner.Bytes())
