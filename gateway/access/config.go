@@ -39,6 +39,8 @@ func (c Config) Validate(listen string) error {
 		}
 	}
 	switch {
+	case tokenText.MatchString(c.Tokens):
+		return fmt.Errorf("%w: --tokens is given a token itself, which others may have seen now: want the file that has its SHA-256 (spatialflow token new --tokens FILE)", ErrConfig)
 	case Loopback(listen):
 		return nil
 	case slices.Contains(c.Anonymous, string(Manage)):

@@ -200,7 +200,7 @@ func Bearer(r *http.Request) (token string, given bool) {
 	if !strings.EqualFold(scheme, "Bearer") {
 		return "", false
 	}
-	return token, true
+	return token, token != ""
 }
 
 // Token is who has a token, which r or a message of its connection came with; without one, those without. Refused is as by [Gate.Caller].

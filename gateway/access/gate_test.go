@@ -395,6 +395,9 @@ func TestConfig(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	if err := (Config{Tokens: NewToken()}).Validate(":8000"); !errors.Is(err, ErrConfig) || strings.Contains(err.Error(), tokenPrefix) {
+		t.Errorf("a token in the place of its file: %v", err)
+	}
 	if _, err := New(Config{Tokens: t.TempDir()}, nil, prometheus.NewRegistry(), nil, nil); !errors.Is(err, ErrFile) {
 		t.Errorf("a folder: %v", err)
 	}
@@ -405,6 +408,11 @@ func TestSeveralHeaders(t *testing.T) {
 	t.Parallel()
 	right := NewToken()
 	f := newFolder(t, line("wall", right, "sources: [cam1], may: [view]"), "view")
+	empty := request("")
+	empty.Header["Authorization"] = []string{"Bearer "}
+	if token, given := Bearer(empty); given { // on the websocket its first message may have one
+		t.Errorf("an empty one is %q", token)
+	}
 	for _, headers := range [][]string{{"Bearer " + right, "Basic x"}, {"Basic x", "Bearer " + right}, {"Bearer " + right, "Bearer " + right}, {"", "Bearer " + right}} {
 		r := request("")
 		r.Header["Authorization"] = headers

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 
 	"github.com/spatial-flow/spatial-flow/client"
 )
@@ -20,9 +21,15 @@ type Flags struct {
 	GatewayCA string `name:"gateway-ca" placeholder:"FILE" help:"Certificates (PEM) of the authorities that may have signed the gateway's; without it: those of the system."`
 }
 
-// Options are how the gateway is asked. [ErrCredentials] is returned when --gateway-ca holds no certificate; the token is read later.
+var tokenText = regexp.MustCompile(`^sf_[A-Za-z0-9_-]{43}$`)
+
+// Options are how the gateway is asked. [ErrCredentials] is returned when --gateway-ca holds no certificate, or --token-file is a token;
+// the token is read later.
 func (f Flags) Options() (client.Options, error) {
 	var options client.Options
+	if tokenText.MatchString(f.TokenFile) {
+		return options, fmt.Errorf("%w: --token-file is given the token itself, which others may have seen now: want the file that holds it", ErrCredentials)
+	}
 	if f.TokenFile != "" {
 		options.Token = client.TokenFile(f.TokenFile)
 	}

@@ -80,6 +80,10 @@ func TestFlags(t *testing.T) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
+	secret := "sf_" + strings.Repeat("A", 43)
+	if _, err := (credentials.Flags{TokenFile: secret}).Options(); !errors.Is(err, credentials.ErrCredentials) || strings.Contains(err.Error(), "sf_") {
+		t.Errorf("a token in the place of its file: %v", err)
+	}
 	if err := errors.New("away"); credentials.Final(err) || (credentials.Flags{}).Explain(err) != err {
 		t.Error("that nobody answers is no matter of credentials")
 	}
