@@ -20,6 +20,7 @@ const (
 	ReasonExpired = "token_expired"
 	ReasonMayNot  = "not_allowed"
 	ReasonRate    = "rate"
+	ReasonHidden  = "no_source" // as of one that never was
 )
 
 // Refusal is why somebody is not answered, with its code as HTTP knows it, and a word for programs.
@@ -36,5 +37,6 @@ var (
 	errMissing = Refusal{Code: http.StatusUnauthorized, Reason: ReasonMissing, Text: "a token is needed: Authorization: Bearer TOKEN, or, on the websocket, the key token of the first message"}
 	errWrong   = Refusal{Code: http.StatusUnauthorized, Reason: ReasonWrong, Text: "the token is not one of this gateway's, or was withdrawn"}
 	errExpired = Refusal{Code: http.StatusUnauthorized, Reason: ReasonExpired, Text: "the token has expired"}
+	errHidden  = Refusal{Code: http.StatusNotFound, Reason: ReasonHidden, Text: "there is no such source"}
 	errOften   = Refusal{Code: http.StatusTooManyRequests, Reason: ReasonRate, Text: "too many wrong tokens came from this address", After: time.Second}
 )

@@ -312,7 +312,7 @@ func (g *Gate) Hold(ctx context.Context, c *Caller, source string) (context.Cont
 				err = g.Enter(c, View)
 			}
 			if err == nil && !c.Sees(source) {
-				err = errWrong
+				err = g.Refused(errHidden) // a good token is not told to be forgotten
 			}
 			if err != nil {
 				cancel(err)

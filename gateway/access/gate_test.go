@@ -421,3 +421,32 @@ func TestSeveralHeaders(t *testing.T) {
 		}
 	}
 }
+
+// Who follows a source does so as long as its token sees it. That it sees another one now is no matter of the token.
+func TestHold(t *testing.T) {
+	t.Parallel()
+	token := NewToken()
+	for name, test := range map[string]struct{ now, reason string }{
+		"sees another one": {line("wall", token, "sources: [cam2], may: [view]"), ReasonHidden},
+		"may not view":     {line("wall", token, "sources: [cam1], may: [status]"), ReasonMayNot},
+		"withdrawn":        {line("other", NewToken(), "sources: [cam1], may: [view]"), ReasonWrong},
+	} {
+		f := newFolder(t, line("wall", token, "sources: [cam1], may: [view]"))
+		who, err := f.gate.Caller(request(token))
+		if err != nil {
+			t.Fatal(err)
+		}
+		held, release := f.gate.Hold(t.Context(), who, "cam1")
+		data := []byte("tokens:\n" + test.now)
+		entries, err := parse(f.file, data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.gate.take(data, entries, time.Now())
+		<-held.Done()
+		if reason := reasonOf(Denied(held)); reason != test.reason {
+			t.Errorf("%s: %s, want %s", name, reason, test.reason)
+		}
+		release()
+	}
+}
