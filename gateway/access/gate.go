@@ -186,6 +186,9 @@ func (g *Gate) Caller(r *http.Request) (*Caller, error) {
 	return g.Token(r.Context(), token, r)
 }
 
+// Address is where a request comes from.
+func (g *Gate) Address(r *http.Request) netip.Addr { return g.address(r) }
+
 // Bearer is the token of a request's Authorization header. What is said of another scheme is none. Of several headers none is picked, as
 // somebody before the gateway may have looked at another one: they are a wrong token.
 func Bearer(r *http.Request) (token string, given bool) {

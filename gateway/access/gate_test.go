@@ -353,22 +353,38 @@ func TestWrongTokensAreSlow(t *testing.T) {
 func TestLobby(t *testing.T) {
 	t.Parallel()
 	var lobby Lobby
+	one, many := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	only, endOnly := context.WithCancelCause(t.Context())
 	first, endFirst := context.WithCancelCause(t.Context())
 	second, endSecond := context.WithCancelCause(t.Context())
 	third, endThird := context.WithCancelCause(t.Context())
-	lobby.Enter(endFirst)
-	leave := lobby.Enter(endSecond)
-	lobby.Enter(endThird)
+	leaveOnly := lobby.Enter(one, endOnly)
+	lobby.Enter(many, endFirst)
+	leave := lobby.Enter(many, endSecond)
+	lobby.Enter(many, endThird)
 	leave()
-	for range mostWaiting - 1 {
-		lobby.Enter(func(error) {})
+	for range mostWaiting - 2 {
+		lobby.Enter(many, func(error) {})
 	}
 	if !errors.Is(context.Cause(first), ErrCrowded) || second.Err() != nil || third.Err() != nil {
 		t.Errorf("%v, %v, %v", context.Cause(first), second.Err(), third.Err())
 	}
 	leave() // again, after it is gone
-	if n := lobby.order.Len(); n != mostWaiting {
-		t.Errorf("%d wait", n)
+	for range 2 * mostWaiting {
+		lobby.Enter(many, func(error) {})
+	}
+	if only.Err() != nil || third.Err() == nil {
+		t.Errorf("the only one of its address makes room for many of another: %v", context.Cause(only))
+	}
+	leaveOnly()
+	if n := lobby.order.Len(); n != mostWaiting-1 || len(lobby.from) != 1 || lobby.from[wide(many)] != n {
+		t.Errorf("%d wait, from %v", n, lobby.from)
+	}
+	for i := range 2 * mostWaiting { // of many addresses the one that is there longest
+		lobby.Enter(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), func(error) {})
+	}
+	if n := lobby.order.Len(); n != mostWaiting || len(lobby.from) != mostWaiting {
+		t.Errorf("%d wait, from %d", n, len(lobby.from))
 	}
 }
 

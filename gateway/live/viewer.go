@@ -76,7 +76,7 @@ func (s *Server) view(ctx context.Context, conn *websocket.Conn, out *socket.Soc
 	defer end(nil)
 	named := func() {}
 	if !g.named {
-		named = sync.OnceFunc(s.lobby.Enter(end))
+		named = sync.OnceFunc(s.lobby.Enter(s.gate.Address(g.request), end))
 	}
 	defer named()
 	tasks, ctx := errgroup.WithContext(ctx)
