@@ -37,7 +37,7 @@ type Run[C any] func(ctx context.Context, cfg C, env Env) error
 func Parser(name, description string, cli any) (Commands, error) {
 	parser, err := kong.New(cli, kong.Name(name), kong.Description(description), kong.DefaultEnvars("SPATIALFLOW"),
 		kong.KindMapper(reflect.String, kong.MapperFunc(takeString)),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.UsageOnError(), kong.Vars{"version": name + " " + Version + " (" + revision() + ")"})
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.ShortUsageOnError(), kong.Vars{"version": name + " " + Version + " (" + revision() + ")"})
 	return Commands{parser}, err
 }
 
@@ -54,7 +54,7 @@ func takeString(ctx *kong.DecodeContext, target reflect.Value) error {
 // Commands are what a program can be told on its command line.
 type Commands struct{ *kong.Kong }
 
-// FatalIfErrorf ends the program with an error, if there is one: with the flags that there are when it is about them. What was typed is
+// FatalIfErrorf ends the program with an error, if there is one: with where its flags are listed when it is about them. What was typed is
 // quoted without the passwords in it.
 func (c Commands) FatalIfErrorf(err error) {
 	if err != nil {
