@@ -111,7 +111,7 @@ func (c *Caller) Ask(right Right) error {
 	if c.May(right) {
 		return nil
 	}
-	return Refusal{Code: http.StatusForbidden, Reason: ReasonMayNot, Text: fmt.Sprintf("%s may not %s here", c.Name(), right)}
+	return Refusal{Code: http.StatusForbidden, Reason: ReasonMayNot, Text: fmt.Sprintf("%s does not have the right %s here", c.Name(), right)}
 }
 
 // take counts a request. A [Refusal] is returned when the token's rate is used up.

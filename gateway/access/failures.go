@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/spatial-flow/spatial-flow/flow/telemetry"
 )
 
 // What wrong tokens cost who sends them. None of it is asked of who sends a right one.
@@ -24,34 +26,24 @@ const (
 type failures struct {
 	mu     sync.Mutex
 	order  list.List // of *failed, the one that failed longest ago first
-	at     map[netip.Prefix]*list.Element
+	at     map[netip.Addr]*list.Element
 	slowed int // that wait now
 }
 
 // failed is an address that sent wrong tokens.
 type failed struct {
-	address netip.Prefix
+	address netip.Addr
 	freely  *rate.Limiter
 	slowed  int  // that wait now
 	told    bool // in the log
 }
 
-func newFailures() *failures { return &failures{at: map[netip.Prefix]*list.Element{}} }
-
-// wide is what counts as one address: of IPv6, what one customer is given.
-func wide(address netip.Addr) netip.Prefix {
-	address = address.Unmap().WithZone("")
-	if address.Is6() {
-		prefix, _ := address.Prefix(64)
-		return prefix
-	}
-	return netip.PrefixFrom(address, address.BitLen())
-}
+func newFailures() *failures { return &failures{at: map[netip.Addr]*list.Element{}} }
 
 // slow has who sent a wrong token wait when many were sent from that address. first says that this is the first that has to; often
 // that it may not even wait.
 func (f *failures) slow(ctx context.Context, address netip.Addr, now time.Time) (first, often bool) {
-	one, first, wait, often := f.add(wide(address), now)
+	one, first, wait, often := f.add(address, now)
 	if !wait {
 		return first, often
 	}
@@ -68,7 +60,8 @@ func (f *failures) slow(ctx context.Context, address netip.Addr, now time.Time) 
 	return first, false
 }
 
-func (f *failures) add(address netip.Prefix, now time.Time) (one *failed, first, wait, often bool) {
+func (f *failures) add(address netip.Addr, now time.Time) (one *failed, first, wait, often bool) {
+	address = telemetry.Client(address)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	element := f.at[address]
