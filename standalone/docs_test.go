@@ -98,8 +98,9 @@ func newShell(t *testing.T, programs, film string) *shell {
 	if err := os.WriteFile(filepath.Join(pip, "pip"), []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	http, nats := freeAddress(t), freeAddress(t)
-	s.addresses = strings.NewReplacer("127.0.0.1:8000", http, "127.0.0.1:4222", nats, "127.0.0.1:8014", freeAddress(t), "127.0.0.1:8443", freeAddress(t), "127.0.0.1:8015", freeAddress(t), "127.0.0.1:8016", freeAddress(t))
+	http, nats, second := freeAddress(t), freeAddress(t), freeAddress(t)
+	s.addresses = strings.NewReplacer("127.0.0.1:8000", http, "127.0.0.1:4222", nats, "127.0.0.1:8014", freeAddress(t), "127.0.0.1:8443", freeAddress(t), "127.0.0.1:8015", freeAddress(t),
+		"127.0.0.1:8016", second, "0.0.0.0:8016", "0.0.0.0"+strings.TrimPrefix(second, "127.0.0.1"))
 	s.env = append(os.Environ(), "PATH="+pip+":"+programs+":"+os.Getenv("PATH"), "HOME="+s.folder, "PYTHONPATH="+packages, "PYTHONDONTWRITEBYTECODE=1", "NATS_URL=nats://"+nats,
 		"SPATIALFLOW_GATEWAY=http://"+http, "SPATIALFLOW_HTTP="+http, "SPATIALFLOW_ADMIN="+freeAddress(t), "SPATIALFLOW_DEPTH_SIZE=56",
 		"XDG_CACHE_HOME="+cacheFolder(t))
