@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+
+	"github.com/spatial-flow/spatial-flow/flow/telemetry"
 )
 
 // mostWaiting is how many may be in a lobby. Who has a token sends it at once.
@@ -19,11 +21,11 @@ var ErrCrowded error = Refusal{Code: http.StatusServiceUnavailable, Reason: "ful
 type Lobby struct {
 	mu    sync.Mutex
 	order list.List // of *guest, the longest there first
-	from  map[netip.Prefix]int
+	from  map[netip.Addr]int
 }
 
 type guest struct {
-	from netip.Prefix
+	from netip.Addr
 	end  context.CancelCauseFunc
 	left bool
 }
@@ -36,9 +38,9 @@ func (l *Lobby) Enter(address netip.Addr, end context.CancelCauseFunc) (leave fu
 		l.makeRoom()
 	}
 	if l.from == nil {
-		l.from = map[netip.Prefix]int{}
+		l.from = map[netip.Addr]int{}
 	}
-	one := &guest{from: wide(address), end: end}
+	one := &guest{from: telemetry.Client(address), end: end}
 	l.from[one.from]++
 	element := l.order.PushBack(one)
 	return func() {
