@@ -377,7 +377,7 @@ func TestLobby(t *testing.T) {
 		t.Errorf("the only one of its address makes room for many of another: %v", context.Cause(only))
 	}
 	leaveOnly()
-	if n := lobby.order.Len(); n != mostWaiting-1 || len(lobby.from) != 1 || lobby.from[wide(many)] != n {
+	if n := lobby.order.Len(); n != mostWaiting-1 || len(lobby.from) != 1 || lobby.from[telemetry.Client(many)] != n {
 		t.Errorf("%d wait, from %v", n, lobby.from)
 	}
 	for i := range 2 * mostWaiting { // of many addresses the one that is there longest
