@@ -22,11 +22,11 @@ type Command struct {
 
 // New is the command line of token new.
 type New struct {
-	Name    string   `required:"" help:"Whose it is, as logs say: 1 to 32 of a-z, 0-9 and -. Each token has its own."`
-	Source  []string `placeholder:"PATTERN" help:"Sources that it sees, separated by commas; * stands for any part of a name, and alone for all."`
-	May     []string `default:"view" placeholder:"RIGHT" help:"What it may, separated by commas: view (scenes and pictures), predict (pictures of its own), status (how services do), manage (configure sources). Without it: view."`
-	Expires string   `placeholder:"WHEN" help:"When it ends: 30d (days from now), 2027-01-31 (at the end of that day, UTC), or 2027-01-31T12:00:00Z. Without it: never."`
-	Rate    float64  `placeholder:"N" help:"Requests a second; a websocket is one. Without it: as many as its address may."`
+	Name    string   `env:"-" required:"" help:"Whose it is, as logs say: 1 to 32 of a-z, 0-9 and -. Each token has its own."`
+	Source  []string `env:"-" placeholder:"PATTERN" help:"Sources that it sees, separated by commas; * stands for any part of a name, and alone for all."`
+	May     []string `env:"-" default:"view" placeholder:"RIGHT" help:"What it may, separated by commas: view (scenes and pictures), predict (pictures of its own), status (how services do), manage (configure sources). Without it: view."`
+	Expires string   `env:"-" placeholder:"WHEN" help:"When it ends: 30d (days from now), 2027-01-31 (at the end of that day, UTC), or 2027-01-31T12:00:00Z. Without it: never."`
+	Rate    float64  `env:"-" placeholder:"N" help:"Requests a second; a websocket is one. Without it: as many as its address may."`
 	Tokens  string   `placeholder:"FILE" help:"The gateway's file of tokens, which the entry is added to; it is made when there is none. The gateway reads it again."`
 }
 
