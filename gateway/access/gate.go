@@ -44,13 +44,10 @@ type Gate struct {
 }
 
 // New makes a gate of what is set, and reads the file; it is nil when everybody may everything. address tells where a request comes
-// from; nil: as the connection does. [ErrFile] is returned when the file can't be meant.
+// from. [ErrFile] is returned when the file can't be meant.
 func New(cfg Config, log *slog.Logger, registry prometheus.Registerer, refused *prometheus.CounterVec, address func(*http.Request) netip.Addr) (*Gate, error) {
 	if cfg.Open() {
 		return nil, nil
-	}
-	if address == nil {
-		address = remote
 	}
 	g := &Gate{file: cfg.Tokens, log: log, refused: refused, address: address, failures: newFailures(), loud: rate.NewLimiter(1, 10)}
 	if len(cfg.Anonymous) > 0 {
@@ -76,12 +73,6 @@ func New(cfg Config, log *slog.Logger, registry prometheus.Registerer, refused *
 	}
 	g.take(data, entries, time.Now())
 	return g, nil
-}
-
-// remote is the address of the connection.
-func remote(r *http.Request) netip.Addr {
-	address, _ := netip.ParseAddrPort(r.RemoteAddr) // net/http's
-	return address.Addr()
 }
 
 // Run follows the file, and ends callers whose tokens expire, until ctx ends.

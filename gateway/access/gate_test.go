@@ -76,7 +76,7 @@ func newFolder(t *testing.T, text string, anonymous ...string) *folder {
 	f := &folder{t: t, file: filepath.Join(t.TempDir(), "tokens.yaml"), refused: telemetry.NewRefused(prometheus.NewRegistry())}
 	f.write(text)
 	var err error
-	f.gate, err = New(Config{Tokens: f.file, Anonymous: anonymous}, slog.New(slog.NewTextHandler(&f.log, nil)), prometheus.NewRegistry(), f.refused, nil)
+	f.gate, err = New(Config{Tokens: f.file, Anonymous: anonymous}, slog.New(slog.NewTextHandler(&f.log, nil)), prometheus.NewRegistry(), f.refused, remote)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -249,7 +249,7 @@ func TestSecretIsSwapped(t *testing.T) {
 	}
 	link("..1", "..data")
 	link("..data/tokens.yaml", "tokens.yaml")
-	gate, err := New(Config{Tokens: filepath.Join(dir, "tokens.yaml")}, slog.New(slog.DiscardHandler), prometheus.NewRegistry(), telemetry.NewRefused(prometheus.NewRegistry()), nil)
+	gate, err := New(Config{Tokens: filepath.Join(dir, "tokens.yaml")}, slog.New(slog.DiscardHandler), prometheus.NewRegistry(), telemetry.NewRefused(prometheus.NewRegistry()), remote)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -414,7 +414,7 @@ func TestConfig(t *testing.T) {
 	if err := (Config{Tokens: NewToken()}).Validate(":8000"); !errors.Is(err, ErrConfig) || strings.Contains(err.Error(), tokenPrefix) {
 		t.Errorf("a token in the place of its file: %v", err)
 	}
-	if _, err := New(Config{Tokens: t.TempDir()}, nil, prometheus.NewRegistry(), nil, nil); !errors.Is(err, ErrFile) {
+	if _, err := New(Config{Tokens: t.TempDir()}, nil, prometheus.NewRegistry(), nil, remote); !errors.Is(err, ErrFile) {
 		t.Errorf("a folder: %v", err)
 	}
 }
@@ -465,4 +465,10 @@ func TestHold(t *testing.T) {
 		}
 		release()
 	}
+}
+
+// remote is the address of the connection.
+func remote(r *http.Request) netip.Addr {
+	address, _ := netip.ParseAddrPort(r.RemoteAddr) // net/http's
+	return address.Addr()
 }

@@ -4,7 +4,9 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -32,7 +34,7 @@ func seeing(t *testing.T, patterns ...string) (all []*access.Caller) {
 		t.Fatal(err)
 	}
 	registry := prometheus.NewRegistry()
-	gate, err := access.New(access.Config{Tokens: file}, slog.New(slog.DiscardHandler), registry, telemetry.NewRefused(registry), nil)
+	gate, err := access.New(access.Config{Tokens: file}, slog.New(slog.DiscardHandler), registry, telemetry.NewRefused(registry), func(*http.Request) netip.Addr { return netip.Addr{} })
 	if err != nil {
 		t.Fatal(err)
 	}
