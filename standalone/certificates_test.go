@@ -204,22 +204,7 @@ func TestCertificatesAreChangedUnderLoad(t *testing.T) {
 	late := view(t, address, second.Client(), wall)
 	late.goesOn(t)
 
-	select {
-	case err := <-producer.ended:
-		producer.ended <- nil
-		if err != nil {
-			t.Errorf("the producer ended with %v", err)
-		}
-	case <-t.Context().Done():
-	}
-	for _, p := range services {
-		select {
-		case err := <-p.ended:
-			p.ended <- nil
-			t.Errorf("%s ended: %v", p.name, err)
-		default:
-		}
-	}
+	endsAlone(t, producer, services)
 	if lost := viewer.lost.Load() + late.lost.Load(); lost > 0 {
 		t.Errorf("viewers were dropped %d times", lost)
 	}

@@ -68,22 +68,7 @@ func TestPasswordsAreChangedUnderLoad(t *testing.T) {
 	for _, p := range append(services, producer) {
 		p.says("nats connected again")
 	}
-	select {
-	case err := <-producer.ended:
-		producer.ended <- nil
-		if err != nil {
-			t.Errorf("the producer ended with %v", err)
-		}
-	case <-t.Context().Done():
-	}
-	for _, p := range services {
-		select {
-		case err := <-p.ended:
-			p.ended <- nil
-			t.Errorf("%s ended: %v", p.name, err)
-		default:
-		}
-	}
+	endsAlone(t, producer, services)
 	scenes, _ := storedScenes(t, d.connectAs("provisioner-b", "provisioner"), 200)
 	for _, s := range scenes {
 		if len(s.Missing) > 0 || len(s.Errors) > 0 {
@@ -103,5 +88,26 @@ func TestPasswordsAreChangedUnderLoad(t *testing.T) {
 	}
 	if refused := d.violations(); len(refused) > 0 {
 		t.Errorf("the server refused:\n%s", strings.Join(refused, "\n"))
+	}
+}
+
+// endsAlone waits for the end of the producer, which has done all, and sees that no service has ended.
+func endsAlone(t *testing.T, producer *process, services []*process) {
+	t.Helper()
+	select {
+	case err := <-producer.ended:
+		producer.ended <- nil
+		if err != nil {
+			t.Errorf("the producer ended with %v", err)
+		}
+	case <-t.Context().Done():
+	}
+	for _, p := range services {
+		select {
+		case err := <-p.ended:
+			p.ended <- nil
+			t.Errorf("%s ended: %v", p.name, err)
+		default:
+		}
 	}
 }
