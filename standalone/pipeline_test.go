@@ -185,6 +185,6 @@ func TestSceneFileBegunLater(t *testing.T) {
 		t.Errorf("%v, want ErrSource alone", err)
 	}
 	if n := len(lines(t, again.Scenes)); n != 5 {
-		t.Errorf("the file has %d scenes of 5", n)
+		t.Errorf("the file has %d scenes of 5 (%v)", n, err)
 	}
 }

@@ -345,10 +345,7 @@ func (p *pipeline) ready() bool {
 // caught up, then the rest.
 func (p *pipeline) stop() error {
 	p.stopSrc()
-	err := <-p.produced
-	if err == nil {
-		err = p.completeScenes()
-	}
+	err := errors.Join(<-p.produced, p.completeScenes()) // a source that failed may have had scenes, and others have
 	p.stopAll()
 	if failed := p.services.Wait(); failed != nil {
 		err = failed // it ended the producer too: what that says follows from it

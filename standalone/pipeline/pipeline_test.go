@@ -17,6 +17,7 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/service"
+	"github.com/spatial-flow/spatial-flow/producer"
 	"github.com/spatial-flow/spatial-flow/workers"
 	"github.com/spatial-flow/spatial-flow/workers/models"
 )
@@ -138,5 +139,40 @@ func TestFailedServiceEndsTheProgram(t *testing.T) {
 		}
 	case <-time.After(patience):
 		t.Fatal("it waits for the drain")
+	}
+}
+
+// heldSink takes no scene before it is let go.
+type heldSink struct {
+	free  chan struct{}
+	taken int
+}
+
+func (s *heldSink) Take(*flow.Scene) error {
+	<-s.free
+	s.taken++
+	return nil
+}
+
+func (s *heldSink) Close() error { return nil }
+
+// A source that failed takes no other's scenes away: whoever reads them behind gets them to the last.
+func TestScenesBesideAFailedSource(t *testing.T) {
+	t.Parallel()
+	const frames = 60
+	sink := &heldSink{free: make(chan struct{})}
+	cfg := noCost(t, frames)
+	cfg.Producer.Sources, cfg.Sink = append(cfg.Producer.Sources, "gone="+filepath.Join(t.TempDir(), "gone")), sink
+	p, err := cfg.start(t.Context(), func() {}, t.TempDir(), nil, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-p.ended
+	close(sink.free)
+	if err := p.stop(); !errors.Is(err, producer.ErrSource) {
+		t.Errorf("error %v, want that a source failed", err)
+	}
+	if sink.taken != frames {
+		t.Errorf("%d scenes of %d were read", sink.taken, frames)
 	}
 }
