@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/flow/reference"
@@ -105,10 +106,7 @@ func TestPredictAgreesWithUltralytics(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		code, got := post("", data)
-		for tries := 1; code == http.StatusGatewayTimeout && tries < 5; tries++ { // a machine with much else to do
-			code, got = post("", data)
-		}
+		code, got := answered(post, data)
 		if code != http.StatusOK || len(got.Detections) != len(want.Detections) {
 			t.Errorf("%s: %d %s, %d boxes, want %d", name, code, got.Error, len(got.Detections), len(want.Detections))
 		}
@@ -130,6 +128,15 @@ func TestPredictAgreesWithUltralytics(t *testing.T) {
 	}
 }
 
+// answered posts a picture, again while there is no time for it on a machine that has much else to do.
+func answered(post func(string, []byte) (int, prediction), data []byte) (code int, p prediction) {
+	for begin := time.Now(); ; {
+		if code, p = post("", data); code != http.StatusGatewayTimeout || time.Since(begin) > patience {
+			return code, p
+		}
+	}
+}
+
 // What cameras and telephones make: 4K, and what does not fit into a message. Boxes and map are of the posted size.
 func TestPredictLargePictures(t *testing.T) {
 	t.Parallel()
@@ -139,7 +146,7 @@ func TestPredictLargePictures(t *testing.T) {
 		if size.quality > 90 && len(data) <= bus.MaxMessage {
 			t.Fatalf("%+v takes %d bytes: it must not fit into a message", size, len(data))
 		}
-		code, p := post("", data)
+		code, p := answered(post, data)
 		if code != http.StatusOK || len(p.Detections) == 0 {
 			t.Fatalf("%+v, %d bytes: %d %s, %d boxes", size, len(data), code, p.Error, len(p.Detections))
 		}

@@ -15,6 +15,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -130,14 +131,18 @@ func BenchmarkIdle(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
+var ports atomic.Uint32 // that were given
+
+func init() { ports.Store(rand.Uint32N(20_000)) }
+
 // freeAddress is one that nothing listens on, of a port below those that the system gives to connections by itself:
-// nothing takes it before a test does, nor while its service is down.
+// nothing takes it before a test does, nor while its service is down. None is given twice.
 func freeAddress(b testing.TB) string {
 	b.Helper()
 	var err error
 	for range 100 {
 		var listener net.Listener
-		if listener, err = net.Listen("tcp", fmt.Sprint("127.0.0.1:", 10_000+rand.IntN(20_000))); err == nil {
+		if listener, err = net.Listen("tcp", fmt.Sprint("127.0.0.1:", 10_000+ports.Add(1)%20_000)); err == nil {
 			defer listener.Close()
 			return listener.Addr().String()
 		}

@@ -110,9 +110,13 @@ func TestSmoke(t *testing.T) {
 		output, err := c.CombinedOutput()
 		return string(output), err
 	}
-	if output, err := try("8s"); err == nil || !strings.Contains(output, "predict: ") || !strings.Contains(output, "group depth has no worker") {
-		t.Errorf("without a worker of depth: %v\n%s", err, output)
-	}
+	eventually(t, "what fails without a worker of depth is told", func() bool { // the others may still be starting
+		output, err := try("8s")
+		if err == nil {
+			t.Fatalf("without a worker of depth:\n%s", output)
+		}
+		return strings.Contains(output, "predict: ") && strings.Contains(output, "group depth has no worker")
+	})
 	d.service("worker", "--group", "depth", "--model", depth, "--depth-size", "56")
 	for range 2 { // again and again, with the scene of the time before still shown
 		output, err := try(patience.String())

@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"image"
 	_ "image/jpeg" // of drawings
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -158,5 +161,28 @@ func TestPredictAsksAGateway(t *testing.T) {
 	there.Gateway = "http://127.0.0.1:1"
 	if err := there.RunPredict(t.Context(), io.Discard, quiet); err == nil || errors.Is(err, ErrPredict) || !strings.Contains(err.Error(), "127.0.0.1:1") {
 		t.Errorf("no gateway: %v", err)
+	}
+}
+
+// A gateway that has no time is asked again.
+func TestPredictAsksABusyGatewayAgain(t *testing.T) {
+	t.Parallel()
+	says := []int{http.StatusServiceUnavailable, http.StatusGatewayTimeout, http.StatusTooManyRequests, http.StatusUnprocessableEntity}
+	asked := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(says[asked])
+		fmt.Fprintf(w, `{"detail":"answer %d"}`, asked)
+		asked++
+	}))
+	defer server.Close()
+	path := filepath.Join(t.TempDir(), "a.jpg")
+	if err := os.WriteFile(path, grey(t, 64, 48, 90), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := newPredict(t, path)
+	p.Gateway = server.URL
+	var out bytes.Buffer
+	if err := p.RunPredict(t.Context(), &out, quiet); !errors.Is(err, ErrPredict) || !strings.Contains(out.String(), "answer 3") {
+		t.Errorf("%v\n%s", err, &out)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spatial-flow/spatial-flow/client"
@@ -33,6 +34,9 @@ const (
 	busyFor    = time.Minute
 	busyAtMost = 5 * time.Second // between two questions
 )
+
+// busy is what a gateway answers that has no time, or whose workers have none.
+var busy = []int{http.StatusServiceUnavailable, http.StatusTooManyRequests, http.StatusGatewayTimeout}
 
 // look asks the gateway, and again while it has no time.
 func (g askedGateway) look(ctx context.Context, path string) (l looked, err error) {
@@ -65,7 +69,7 @@ func (g askedGateway) until(ctx context.Context, data []byte) (*api.PictureScene
 	for begun := time.Now(); ; {
 		answer, err := g.gateway.Predict(ctx, data, g.ask)
 		var no *api.Problem
-		if !errors.As(err, &no) || no.Status != http.StatusServiceUnavailable && no.Status != http.StatusTooManyRequests || time.Since(begun) > busyFor {
+		if !errors.As(err, &no) || !slices.Contains(busy, no.Status) || time.Since(begun) > busyFor {
 			return answer, err
 		}
 		if !clock.Sleep(ctx, clock.Jitter(min(max(no.RetryAfter, time.Second/4), busyAtMost))) {

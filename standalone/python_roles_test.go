@@ -89,14 +89,14 @@ func TestPythonExamplesAsTheirRoles(t *testing.T) {
 	if err := os.WriteFile(alone, []byte(password), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	published := func() {
-		t.Helper()
+	published := func() bool {
 		output, err := python("yard", []string{"NATS_USER=yard-b", "NATS_PASSWORD_FILE=" + alone}, "publish.py", "cam1", picture).CombinedOutput()
-		if err != nil || !strings.Contains(string(output), "picture.jpg {") {
-			t.Fatalf("publish.py: %v\n%s", err, output)
+		if err != nil {
+			t.Logf("publish.py: %v\n%s", err, output) // the producer may still be starting
 		}
+		return err == nil && strings.Contains(string(output), "picture.jpg {")
 	}
-	eventually(t, "read_scenes.py reads what publish.py publishes", func() bool { published(); return strings.Contains(reader.output.String(), "[") })
+	eventually(t, "read_scenes.py reads what publish.py publishes", func() bool { return published() && strings.Contains(reader.output.String(), "[") })
 	c := service.Connection{NATS: d.url, NATSPasswordFile: filepath.Join(d.users, "provisioner-a"), NATSCA: certificate}
 	own, err := c.Connect(t.Context(), "provisioner", quiet)
 	if err != nil {
@@ -104,7 +104,9 @@ func TestPythonExamplesAsTheirRoles(t *testing.T) {
 	}
 	t.Cleanup(own.Close)
 	eventually(t, "brightness.py answers", func() bool {
-		published()
+		if !published() {
+			return false
+		}
 		scene, err := own.LastLiveScene(t.Context(), "cam1")
 		return err == nil && len(scene.Answers["brightness"]["mean"]) > 0
 	})

@@ -240,7 +240,11 @@ func storedScenes(t *testing.T, b *bus.Bus, n int) (scenes []api.Scene, longest 
 	defer messages.Stop()
 	fused := int64(0)
 	for {
-		msg, err := messages.Next(jetstream.NextMaxWait(time.Second))
+		wait := patience
+		if len(scenes) == n {
+			wait = time.Second // for one too many
+		}
+		msg, err := messages.Next(jetstream.NextMaxWait(wait))
 		if err != nil {
 			break
 		}
