@@ -134,6 +134,9 @@ func (b *Bus) makeStream(want layout, missing bool, how string) []step {
 	return steps
 }
 
+// errNotListed is of a consumer that a server of a cluster made, and another does not tell of yet; or that somebody deleted again.
+var errNotListed = errors.New("it is not there yet")
+
 // openStream lets a stream that has its consumers take messages.
 func (b *Bus) openStream(want layout, missing bool) step {
 	name := want.config.Name
@@ -143,9 +146,13 @@ func (b *Bus) openStream(want layout, missing bool) step {
 			return err
 		}
 		for _, consumer := range want.consumers {
-			if _, there := have[consumer.Durable]; !there {
-				return fmt.Errorf("consumer %s is not there yet", consumer.Durable)
+			if _, there := have[consumer.Durable]; there {
+				continue
 			}
+			if _, err := b.js.CreateOrUpdateConsumer(ctx, name, consumer); err != nil {
+				return err
+			}
+			return fmt.Errorf("consumer %s: %w", consumer.Durable, errNotListed)
 		}
 		_, err = b.js.UpdateStream(ctx, want.config)
 		return err
