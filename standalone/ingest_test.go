@@ -148,7 +148,7 @@ func TestIngestFromOtherPrograms(t *testing.T) {
 	scene := completeScene(t, gateway, "bike", func() { publish(t, js, "bike", data) })
 	for _, d := range scene.Detections {
 		b := d.Box
-		want := fmt.Sprintf("1 %s %.2f [%.0f, %.0f, %.0f, %.0f]", d.Label, d.Score, b[0], b[1], b[2], b[3])
+		want := fmt.Sprintf("%d %s %.2f [%.0f, %.0f, %.0f, %.0f]", scene.Frame.Seq, d.Label, d.Score, b[0], b[1], b[2], b[3])
 		eventually(t, "read_scenes.py prints "+want, func() bool { return strings.Contains(read(), want) })
 	}
 	if len(scene.Detections) == 0 {
