@@ -23,7 +23,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/fuser"
 )
 
-const patience = 20 * time.Second
+const patience = 3 * time.Minute
 
 // bench is a provisioned server with a connection of the test's own.
 type bench struct {

@@ -267,7 +267,7 @@ func TestViewerChangesSources(t *testing.T) {
 func TestSlowViewerIsDisconnectedAndHoldsNobodyUp(t *testing.T) {
 	t.Parallel()
 	b := newProvisionedBench(t)
-	r := b.startReady(t, func(c *gateway.Config) { c.Live.WriteTimeout = 500 * time.Millisecond })
+	r := b.startReady(t, func(c *gateway.Config) { c.Live.WriteTimeout = 3 * time.Second })
 	r.watch("cam1") // and never reads again
 	quick := r.watch("cam1")
 	big := newFrame(t, "cam1", "s", 1)

@@ -29,7 +29,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/gateway"
 )
 
-const patience = 20 * time.Second
+const patience = 3 * time.Minute
 
 // bench is a NATS server with a connection of the test's own.
 type bench struct {

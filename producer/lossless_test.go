@@ -77,10 +77,11 @@ func TestLostScene(t *testing.T) {
 	b := newBench(t)
 	b.fuse(t, &fuser{lose: func(id flow.FrameID) (bool, bool) { return id.Seq == 6, false }})
 	l := b.start(t, func(c *producer.Config) { c.Silence, c.Drain = 50*time.Millisecond, 300*time.Millisecond }, pictures(t, 6))
+	until(t, "the other scenes are seen", func() bool { return l.status().Account.Complete == 5 })
 	select {
 	case <-l.board.AllDone():
 		t.Error("done without the scene of frame 6")
-	case <-time.After(700 * time.Millisecond):
+	case <-time.After(700 * time.Millisecond): // an event that must not happen has no other sign
 	}
 	s := l.stop()[0]
 	if err := s.Account.CheckAtRest(); !errors.Is(err, flow.ErrAccount) || s.Account.InFlight != 1 || s.Account.Complete != 5 {
@@ -102,9 +103,10 @@ func TestFullStream(t *testing.T) {
 	}
 	f := b.fuse(t, &fuser{})
 	l := b.start(t, func(c *producer.Config) { c.StoreTimeout = 100 * time.Millisecond }, "p="+pictures(t, 12))
-	time.Sleep(300 * time.Millisecond)
-	if frames, _ := f.accepted("p"); len(frames) == 0 || len(frames) == 12 {
-		t.Fatalf("%d frames fit below the guard, the test wants fewer than 12", len(frames))
+	until(t, "a frame fits below the guard", func() bool { frames, _ := f.accepted("p"); return len(frames) > 0 })
+	time.Sleep(300 * time.Millisecond) // an event that must not happen has no other sign
+	if frames, _ := f.accepted("p"); len(frames) == 12 {
+		t.Fatal("all frames fit below the guard")
 	}
 	if err := b.bus.Provision(t.Context(), flow.DefaultDeployment()); err != nil {
 		t.Fatal(err)

@@ -273,10 +273,7 @@ func TestNotProvisioned(t *testing.T) {
 	}
 	path := "p=" + pictures(t, 2)
 	waiting := b.start(t, nil, path)
-	time.Sleep(50 * time.Millisecond)
-	if s := waiting.status(); s.Reason != "waiting for the deployment object" {
-		t.Errorf("it says that it waits for %q", s.Reason)
-	}
+	until(t, "it says what it waits for", func() bool { return waiting.status().Reason == "waiting for the deployment object" })
 	if waiting.health.Ready() {
 		t.Error("ready without a deployment")
 	}

@@ -28,7 +28,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/producer"
 )
 
-const patience = 30 * time.Second
+const patience = 3 * time.Minute
 
 // bench is a provisioned server with a connection of the test's own.
 type bench struct {

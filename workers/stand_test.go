@@ -24,7 +24,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/workers/picture"
 )
 
-const patience = 20 * time.Second
+const patience = 3 * time.Minute
 
 var quiet = slog.New(slog.DiscardHandler)
 

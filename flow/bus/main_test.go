@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 
 const (
 	lossless = flow.ModeLossless
-	patience = 10 * time.Second // for what happens at once
+	patience = 3 * time.Minute // for what happens at once
 )
 
 var quiet = slog.New(slog.DiscardHandler)

@@ -24,7 +24,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var quiet = slog.New(slog.DiscardHandler)
 
-const patience = 20 * time.Second
+const patience = 3 * time.Minute
 
 // provisioned is a server of its own.
 func provisioned(t *testing.T) *bus.Bus { return provisionedBeside(t, "")[0] }

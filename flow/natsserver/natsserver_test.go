@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
@@ -96,7 +95,6 @@ func TestStartSaysWhyItFails(t *testing.T) {
 	if err := os.WriteFile(blocked, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	began := time.Now()
 	s, err := natsserver.Start(dir, "", "", quiet)
 	if err == nil {
 		s.Stop()
@@ -104,9 +102,6 @@ func TestStartSaysWhyItFails(t *testing.T) {
 	}
 	if errors.Is(err, natsserver.ErrInUse) || !strings.Contains(err.Error(), "JetStream") || !strings.Contains(err.Error(), dir) {
 		t.Errorf("error is %q, want one that names JetStream and %s", err, dir)
-	}
-	if took := time.Since(began); took > 10*time.Second {
-		t.Errorf("it took %v to say so", took)
 	}
 	if err := os.Remove(blocked); err != nil {
 		t.Fatal(err)

@@ -22,7 +22,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/flow/provision"
 )
 
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 // serve starts a server, and a connection to it.
 func serve(t *testing.T) (*natsserver.Server, *bus.Bus) {

@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const patience = 10 * time.Second // for what happens at once
+const patience = 3 * time.Minute // for what happens at once
 
 type config struct {
 	Window  int           `help:"Frames in hand." default:"32"`

@@ -22,7 +22,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const patience = 10 * time.Second // for what happens at once
+const patience = 3 * time.Minute // for what happens at once
 
 // client keeps no connection, so that a server has nothing to wait for.
 var client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}

@@ -37,7 +37,7 @@ func TestWatchHearsItsOwnDeployment(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		f, ended := New("alive.producer.own"), make(chan error, 1)
 		go func() { ended <- f.Watch(ctx, sides[prefix], quiet) }()
-		for deadline := time.Now().Add(10 * time.Second); f.Slots("detect") == 0 && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); f.Slots("detect") == 0 && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 			for other, b := range sides {
 				if other != prefix { // heard before its own, if at all
 					say(t, b, 100)

@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const patience = 30 * time.Second
+const patience = 3 * time.Minute
 
 var quiet = slog.New(slog.DiscardHandler)
 

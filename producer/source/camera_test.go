@@ -19,7 +19,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/producer/source/rtsp/rtsptest"
 )
 
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 func openURI(t *testing.T, uri string, o Options) (Source, Info, error) {
 	t.Helper()
