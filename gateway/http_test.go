@@ -174,7 +174,7 @@ func TestCallerThatDoesNotRead(t *testing.T) {
 func TestCallerThatDoesNotSend(t *testing.T) {
 	t.Parallel()
 	b := newProvisionedBench(t)
-	r := b.startReady(t, func(c *gateway.Config) { c.Live.WriteTimeout = 200 * time.Millisecond })
+	r := b.startReady(t, func(c *gateway.Config) { c.Live.WriteTimeout = 3 * time.Second }) // a busy machine answers within that
 	for _, head := range []string{"POST /predict?x=1", "GET /openapi.yaml"} {
 		conn := r.dialTCP(patience)
 		if _, err := conn.Write([]byte(head + " HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n")); err != nil {
@@ -191,7 +191,7 @@ func TestCallerThatDoesNotSend(t *testing.T) {
 func TestFollowerThatDoesNotSend(t *testing.T) {
 	t.Parallel()
 	b := newProvisionedBench(t)
-	r := b.startReady(t, func(c *gateway.Config) { c.Live.WriteTimeout = 200 * time.Millisecond })
+	r := b.startReady(t, func(c *gateway.Config) { c.Live.WriteTimeout = 3 * time.Second }) // as above
 	b.publish(t, "cam1", "S", 1)
 	r.eventually("cam1", func() bool { code, _, _ := r.get("/api/v1/sources/cam1/scene"); return code == 200 })
 	for _, path := range []string{"scenes", "mjpeg"} {

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -140,22 +141,29 @@ func TestWokenProducerAdmitsNothing(t *testing.T) {
 	}
 	defer func() { _ = process.Process.Kill(); _ = process.Wait() }()
 	until(t, "the process publishes", func() bool { return len(frames()) == 1 })
+	its := slices.Collect(maps.Keys(frames()))[0]
 	second := b.start(t, nil, camera)
 	until(t, "the second stands by", func() bool { return strings.HasPrefix(second.status().Reason, "standing by: ") })
 	if err := process.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "the second publishes", func() bool { return len(frames()) == 2 })
-	before := frames()
+	until(t, "the second publishes", func() bool { return len(frames()) > 1 })
+	before := frames()[its]
 	if err := process.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
-	session := second.status().Session
-	until(t, "the second has published for long", func() bool { return frames()[session] > before[session]+90 })
-	for name, n := range frames() {
-		if name != session && n != before[name] {
-			t.Errorf("session %s of the woken one has %d frames, %d before it slept", name, n, before[name])
+	others := func() (n int) { // on a busy machine the name may go to and fro, each time with a session of its own
+		for session, count := range frames() {
+			if session != its {
+				n += count
+			}
 		}
+		return n
+	}
+	from := others()
+	until(t, "the name's owners have published for long", func() bool { return others() > from+90 })
+	if n := frames()[its]; n != before {
+		t.Errorf("session %s of the woken one has %d frames, %d before it slept", its, n, before)
 	}
 	second.stop()
 }

@@ -56,7 +56,7 @@ func Connect(o Options) (*Bus, error) {
 	}
 	options := append(b.options(o.Role, log), nats.CustomInboxPrefix(flow.Inbox(o.Prefix, o.Role)))
 	if o.InProcess != nil {
-		options = append(options, nats.InProcessServer(o.InProcess))
+		options = append(options, nats.InProcessServer(o.InProcess), nats.Timeout(inProcessWithin))
 	}
 	key, identity, err := o.identity(log)
 	if err != nil {
@@ -191,6 +191,9 @@ func (k *nkey) Dial(network, address string) (net.Conn, error) {
 }
 
 const dialWithin = 2 * time.Second
+
+// inProcessWithin is how long a server in this process is waited for: a machine that has much else to do may take its time.
+const inProcessWithin = time.Minute
 
 // refusedConnection marks what trying again does not change.
 func refusedConnection(err error) error {

@@ -184,7 +184,7 @@ func Serve(b *bus.Bus, log *slog.Logger, way string, answer func(Request) Answer
 }
 
 // AskWithin is how long a request waits for its answer.
-const AskWithin = 2 * time.Second
+const AskWithin = 5 * time.Second
 
 // Ask sends a request, and waits for those who serve, in so many ways: one that refuses does not speak for the others. The answer is of
 // [CodeUnavailable] when nobody answers within [AskWithin].
