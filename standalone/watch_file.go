@@ -15,19 +15,9 @@ import (
 
 // runFile runs the source through a pipeline of its own.
 func (w *Watch) runFile(ctx context.Context, s *show, log *slog.Logger) error {
-	sink := &fileSink{show: s, ctx: ctx}
-	if w.Out != "" {
-		var err error
-		if sink.pictures, err = producer.OpenPictures(ctx, w.File); err != nil {
-			return err
-		}
-		fps := sink.pictures.FPS()
-		if fps < .1 || fps > 1000 {
-			fps = 25
-		}
-		if err := s.open(fps); err != nil {
-			return errors.Join(err, sink.pictures.Close())
-		}
+	sink, err := w.newFileSink(ctx, s, w.File)
+	if err != nil {
+		return err
 	}
 	cfg, err := w.lossless(sink, w.File)
 	if err != nil {
@@ -43,6 +33,26 @@ type fileSink struct {
 	ctx      context.Context
 	pictures *producer.Pictures // nil: no picture is needed
 	read     uint64
+}
+
+// newFileSink opens what it needs of the file, and the video.
+func (w *Watch) newFileSink(ctx context.Context, s *show, file string) (*fileSink, error) {
+	sink := &fileSink{show: s, ctx: context.WithoutCancel(ctx)} // what is under way when ctx ends is shown too
+	if w.Out == "" {
+		return sink, nil
+	}
+	var err error
+	if sink.pictures, err = producer.OpenPictures(ctx, file); err != nil {
+		return nil, err
+	}
+	fps := sink.pictures.FPS()
+	if fps < .1 || fps > 1000 {
+		fps = 25
+	}
+	if err := s.open(fps); err != nil {
+		return nil, errors.Join(err, sink.pictures.Close())
+	}
+	return sink, nil
 }
 
 func (f *fileSink) Take(scene *flow.Scene) error {
