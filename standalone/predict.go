@@ -11,10 +11,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"text/tabwriter"
 
 	"gocv.io/x/gocv"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/spatial-flow/spatial-flow/client"
 	"github.com/spatial-flow/spatial-flow/client/api"
@@ -148,47 +148,47 @@ func (p *Predict) asked(log *slog.Logger) (asked, error) {
 	return p.openHere(log)
 }
 
-// inOrder does work for each of a list, for so many at once, and gives what comes of it to done in the list's order.
+// inOrder does work for each of a list, for so many at once, and gives what comes of it to done in the list's order, until one of
+// them fails: what comes before that is given all the same.
 func inOrder[T, R any](ctx context.Context, list []T, parallel int, work func(context.Context, T) (R, error), done func(T, R) error) error {
-	tasks, ctx := errgroup.WithContext(ctx)
-	results := make(chan chan R, parallel) // in order; those at work are at most so many, and the one that is done
-	tasks.Go(func() error {
-		defer close(results)
+	type outcome struct {
+		result R
+		err    error
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	outcomes := make(chan chan outcome, parallel) // in order; those at work are at most so many, and the one that is done
+	var tasks sync.WaitGroup
+	defer tasks.Wait()
+	defer cancel()
+	tasks.Go(func() {
 		for _, item := range list {
-			result := make(chan R, 1)
+			came := make(chan outcome, 1)
 			select {
-			case results <- result:
+			case outcomes <- came:
 			case <-ctx.Done():
-				return context.Cause(ctx)
+				return
 			}
-			tasks.Go(func() error {
-				r, err := work(ctx, item)
-				if err == nil {
-					result <- r
-				}
-				return err
+			tasks.Go(func() {
+				result, err := work(ctx, item)
+				came <- outcome{result, err}
 			})
 		}
-		return nil
 	})
-	tasks.Go(func() error {
-		for _, item := range list {
-			result, ok := <-results
-			if !ok {
-				return nil // why, another says
+	for _, item := range list {
+		select {
+		case came := <-outcomes:
+			o := <-came
+			if o.err != nil {
+				return o.err
 			}
-			select {
-			case r := <-result:
-				if err := done(item, r); err != nil {
-					return err
-				}
-			case <-ctx.Done():
-				return context.Cause(ctx)
+			if err := done(item, o.result); err != nil {
+				return err
 			}
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		}
-		return nil
-	})
-	return tasks.Wait()
+	}
+	return nil
 }
 
 func (p *Predict) show(out io.Writer, path string, l looked, painter *drawing.Painter) error {

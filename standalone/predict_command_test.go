@@ -2,6 +2,7 @@ package standalone
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -184,5 +186,39 @@ func TestPredictAsksABusyGatewayAgain(t *testing.T) {
 	var out bytes.Buffer
 	if err := p.RunPredict(t.Context(), &out, quiet); !errors.Is(err, ErrPredict) || !strings.Contains(out.String(), "answer 3") {
 		t.Errorf("%v\n%s", err, &out)
+	}
+}
+
+// What came before the one that ends it all is told, however late it comes.
+func TestInOrderUntilOneFails(t *testing.T) {
+	t.Parallel()
+	failed := make(chan struct{})
+	work := func(ctx context.Context, n int) (int, error) {
+		if n == 3 {
+			close(failed)
+			return 0, ErrPredict
+		}
+		if n > 3 {
+			<-ctx.Done()
+			return 0, ctx.Err()
+		}
+		<-failed
+		select {
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		default:
+			return n, nil
+		}
+	}
+	for range 100 {
+		failed = make(chan struct{})
+		var told []int
+		err := inOrder(t.Context(), []int{0, 1, 2, 3, 4, 5, 6}, 4, work, func(_, n int) error {
+			told = append(told, n)
+			return nil
+		})
+		if !errors.Is(err, ErrPredict) || !slices.Equal(told, []int{0, 1, 2}) {
+			t.Fatalf("%v is told, and %v", told, err)
+		}
 	}
 }
