@@ -242,3 +242,22 @@ func TestLiveOutage(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A source that was at its end when a stop came is complete, be it that its last frames were under way.
+func TestLiveStoppedAtItsEnd(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.serve(t, &group{name: "detect", mute: true}, &group{name: "depth", mute: true})
+	l := b.start(t, func(c *producer.Config) { c.Frames, c.Drain = 3, time.Second }, "street:?size=64x64&fps=20")
+	for begin := time.Now(); ; time.Sleep(time.Millisecond) {
+		if all := l.board.Statuses(); len(all) == 1 && all[0].Account.Captured == 3 {
+			break
+		}
+		if time.Since(begin) > patience {
+			t.Fatalf("%+v", l.board.Summaries())
+		}
+	}
+	if s := l.stop()[0]; s.State != flow.StateComplete || s.Account.Captured != 3 {
+		t.Errorf("%s, account %+v", s.State, s.Account)
+	}
+}

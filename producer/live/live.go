@@ -103,8 +103,10 @@ func New(s source.Spec, r *account.Row, cfg Config, env service.Env, admission *
 // again; frames that are under way then have the time of cfg.Drain.
 func (l *Source) Run(ctx context.Context) (flow.State, string) {
 	err := l.Begin()
+	stopped := ctx.Err() != nil
 	if err == nil {
 		err = l.captureAll(ctx)
+		stopped = ctx.Err() != nil && l.left > 0 // else a stop comes when it is at its end
 		work, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.cfg.Drain)
 		l.End(work)
 		cancel()
@@ -112,7 +114,7 @@ func (l *Source) Run(ctx context.Context) (flow.State, string) {
 	state, reason := flow.StateComplete, ""
 	sums := l.account.Snapshot()
 	switch {
-	case ctx.Err() != nil:
+	case stopped:
 		state = flow.StateStopped
 	case err != nil:
 		state, reason = flow.StateFailed, err.Error()
