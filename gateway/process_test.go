@@ -6,12 +6,15 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/coder/websocket"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/spatial-flow/spatial-flow/flow/porttest"
 )
 
 // asProgram, set in the environment, makes the test's program the gateway's.
@@ -20,12 +23,7 @@ const asProgram = "SPATIALFLOW_GATEWAY_PROGRAM"
 // program runs the gateway as a process of its own, at the host's address, until the test's end.
 func (b bench) program(t *testing.T, host string, arguments ...string) (*runner, *os.Process) {
 	t.Helper()
-	listener, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := listener.Addr().String()
-	listener.Close()
+	address := net.JoinHostPort(host, strconv.Itoa(porttest.Port(t)))
 	command := exec.Command(os.Args[0], append([]string{"--nats=" + b.server.URL(), "--http=" + address, "--admin=", "--anonymous=view,predict"}, arguments...)...)
 	command.Env = append(os.Environ(), asProgram+"=1")
 	var output strings.Builder

@@ -11,13 +11,14 @@ import (
 	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/porttest"
 )
 
 // A group is added, shadows, and goes again, while a film and a camera run: they go on, and their viewers have pictures.
 func TestGroupIsAddedWhileAllRuns(t *testing.T) {
 	t.Parallel()
 	up := newUp(t, "cam=street:?seed=7&fps=20&size=160x120#mode=live", "film=street:?seed=8&fps=20&size=160x120#mode=lossless")
-	up.Mode, up.ExitWhenDone, up.NATSListen = "", false, freeAddress(t)
+	up.Mode, up.ExitWhenDone, up.NATSListen = "", false, porttest.Address(t)
 	listening := make(chan net.Addr, 1)
 	pipe := piped(t, up, func(address net.Addr) { listening <- address })
 	pipe.Producer.Drain = patience

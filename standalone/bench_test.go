@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -15,9 +14,10 @@ import (
 	"sort"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/spatial-flow/spatial-flow/flow/porttest"
 )
 
 // BenchmarkPipeline is the whole path with models of no cost on frames of 768x576, in a process of its own: frames per
@@ -39,7 +39,7 @@ func BenchmarkPipeline(b *testing.B) {
 // measure runs spatialflow until its source is done, and reports what it took.
 func measure(b *testing.B, arguments ...string) {
 	b.Helper()
-	admin := freeAddress(b)
+	admin := porttest.Address(b)
 	command := exec.Command(os.Args[0], append([]string{"up", "--http", "127.0.0.1:0", "--admin", admin}, arguments...)...)
 	command.Env = append(os.Environ(), asProgram+"=1")
 	progress, err := command.StderrPipe()
@@ -129,26 +129,6 @@ func BenchmarkIdle(b *testing.B) {
 		}
 	}
 	b.ReportMetric(0, "ns/op")
-}
-
-var ports atomic.Uint32 // that were given
-
-func init() { ports.Store(rand.Uint32N(20_000)) }
-
-// freeAddress is one that nothing listens on, of a port below those that the system gives to connections by itself:
-// nothing takes it before a test does, nor while its service is down. None is given twice.
-func freeAddress(b testing.TB) string {
-	b.Helper()
-	var err error
-	for range 100 {
-		var listener net.Listener
-		if listener, err = net.Listen("tcp", fmt.Sprint("127.0.0.1:", 10_000+ports.Add(1)%20_000)); err == nil {
-			defer listener.Close()
-			return listener.Addr().String()
-		}
-	}
-	b.Fatal(err)
-	return ""
 }
 
 func get(url string) (string, error) {

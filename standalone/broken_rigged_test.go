@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/porttest"
 	"github.com/spatial-flow/spatial-flow/workers"
 )
 
@@ -32,7 +33,7 @@ func (f *fleet) worker(group string, environment []string, arguments ...string) 
 // gateway starts one, and returns what asks how many workers of a group its status knows, and what they say.
 func (f *fleet) gateway() (workersOf func(group string) (n int, notes string)) {
 	f.t.Helper()
-	address := freeAddress(f.t)
+	address := porttest.Address(f.t)
 	f.service("gateway", "--http", address)
 	return func(group string) (n int, notes string) {
 		answer, err := http.Get("http://" + address + "/api/v1/status")

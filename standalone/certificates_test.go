@@ -15,6 +15,7 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/client"
 	"github.com/spatial-flow/spatial-flow/client/api"
+	"github.com/spatial-flow/spatial-flow/flow/porttest"
 	"github.com/spatial-flow/spatial-flow/flow/telemetry/tlstest"
 	"github.com/spatial-flow/spatial-flow/gateway/access"
 )
@@ -164,7 +165,7 @@ func TestCertificatesAreChangedUnderLoad(t *testing.T) {
 	services := []*process{
 		detecting, d.as("depth-a", "worker", "--group", "depth", "--model", depth, "--depth-size", "56"), d.as("fuser-a", "fuser"),
 	}
-	address, may := freeAddress(t), tokens{t, filepath.Join(t.TempDir(), "tokens.yaml"), map[string]string{}}
+	address, may := porttest.Address(t), tokens{t, filepath.Join(t.TempDir(), "tokens.yaml"), map[string]string{}}
 	wall, guest := may.add("wall"), may.add("guest")
 	services = append(services, d.as("gateway-a", "gateway", "--http", address, "--tls-cert", front.cert, "--tls-key", front.key, "--tokens", may.file))
 	eventually(t, "the gateway listens", func() bool { return answersBy(address, first) })
@@ -282,7 +283,7 @@ func TestUpByTLS(t *testing.T) {
 	t.Parallel()
 	pair := newPair(t, tlstest.New(t, "authority"))
 	detect, depth := noCost(t)
-	page, admin := freeAddress(t), freeAddress(t)
+	page, admin := porttest.Address(t), porttest.Address(t)
 	start := func(key string) *process {
 		arguments := []string{"up", "--source", "street:?size=320x180", "--detect-model", detect, "--depth-model", depth, "--depth-size", "56",
 			"--http", page, "--tls-cert", pair.cert, "--tls-key", pair.key, "--base-path", "/spatial-flow", "--admin", admin, "--admin-tls-cert", pair.cert, "--admin-tls-key", key}

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spatial-flow/spatial-flow/flow/porttest"
 	"github.com/spatial-flow/spatial-flow/workers/models"
 )
 
@@ -98,11 +99,11 @@ func newShell(t *testing.T, programs, film string) *shell {
 	if err := os.WriteFile(filepath.Join(pip, "pip"), []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	http, nats, second := freeAddress(t), freeAddress(t), freeAddress(t)
-	s.addresses = strings.NewReplacer("127.0.0.1:8000", http, "127.0.0.1:4222", nats, "127.0.0.1:8014", freeAddress(t), "127.0.0.1:8443", freeAddress(t), "127.0.0.1:8015", freeAddress(t),
+	http, nats, second := porttest.Address(t), porttest.Address(t), porttest.Address(t)
+	s.addresses = strings.NewReplacer("127.0.0.1:8000", http, "127.0.0.1:4222", nats, "127.0.0.1:8014", porttest.Address(t), "127.0.0.1:8443", porttest.Address(t), "127.0.0.1:8015", porttest.Address(t),
 		"127.0.0.1:8016", second, "0.0.0.0:8016", "0.0.0.0"+strings.TrimPrefix(second, "127.0.0.1"))
 	s.env = append(os.Environ(), "PATH="+pip+":"+programs+":"+os.Getenv("PATH"), "HOME="+s.folder, "PYTHONPATH="+packages, "PYTHONDONTWRITEBYTECODE=1", "NATS_URL=nats://"+nats,
-		"SPATIALFLOW_GATEWAY=http://"+http, "SPATIALFLOW_HTTP="+http, "SPATIALFLOW_ADMIN="+freeAddress(t), "SPATIALFLOW_DEPTH_SIZE=56",
+		"SPATIALFLOW_GATEWAY=http://"+http, "SPATIALFLOW_HTTP="+http, "SPATIALFLOW_ADMIN="+porttest.Address(t), "SPATIALFLOW_DEPTH_SIZE=56",
 		"XDG_CACHE_HOME="+cacheFolder(t))
 	return s
 }

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/spatial-flow/spatial-flow/flow/porttest"
 )
 
 // Every service is drained in the middle of a run, by `drain` and by SIGTERM: each ends with 0 by itself, after it has
@@ -27,7 +29,7 @@ func TestDrainEverywhere(t *testing.T) {
 		program, admin string
 	}
 	start := func(program string, arguments ...string) *drained {
-		admin := freeAddress(t)
+		admin := porttest.Address(t)
 		return &drained{d.service(program, append(arguments, "--admin", admin)...), program, admin}
 	}
 	control := func(s *drained, command string) (string, error) {
@@ -99,7 +101,7 @@ func TestSmoke(t *testing.T) {
 	d.startNATS()
 	eventually(t, "the server listens", d.listens)
 	d.provision()
-	http := freeAddress(t)
+	http := porttest.Address(t)
 	d.service("fuser")
 	d.service("gateway", "--http", http)
 	d.service("worker", "--group", "detect", "--model", detect)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/natsserver"
+	"github.com/spatial-flow/spatial-flow/flow/porttest"
 )
 
 // A group whose worker is a Python program of at most 60 lines: what it answers is in every scene of a film that requires it, and
@@ -30,7 +31,7 @@ func TestForeignWorker(t *testing.T) {
 	if n := strings.Count(string(text), "\n"); n > 60 {
 		t.Errorf("%s has %d lines, at most 60", file, n)
 	}
-	address := freeAddress(t)
+	address := porttest.Address(t)
 	worker := brightness(t, address)
 	const frames = 40
 	up := newUp(t, pictures(t, frames)) // grey, from 60 to 123

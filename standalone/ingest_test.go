@@ -17,13 +17,14 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/porttest"
 	"github.com/spatial-flow/spatial-flow/flow/reference"
 )
 
 // listening runs `spatialflow up --nats-listen` without sources until the test ends.
 func listening(t *testing.T) (natsURL, gateway string) {
 	t.Helper()
-	address := freeAddress(t)
+	address := porttest.Address(t)
 	return "nats://" + address, running(t, func(u *Up) { u.NATSListen = address })
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/flow/configured"
+	"github.com/spatial-flow/spatial-flow/flow/porttest"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 )
 
@@ -57,7 +58,7 @@ func newClosed(t *testing.T, flags ...string) *closed {
 // cluster makes three servers of the one.
 func (d *closed) cluster() {
 	d.t.Helper()
-	routes := []string{freeAddress(d.t), freeAddress(d.t), freeAddress(d.t)}
+	routes := []string{porttest.Address(d.t), porttest.Address(d.t), porttest.Address(d.t)}
 	flags := func(i int) (flags []string) {
 		flags = []string{"--name", fmt.Sprint("n", i), "--cluster", "c", "--cluster-listen", routes[i]}
 		for _, route := range routes {
@@ -66,7 +67,7 @@ func (d *closed) cluster() {
 		return flags
 	}
 	for i := range 2 {
-		address := freeAddress(d.t)
+		address := porttest.Address(d.t)
 		d.peers = append(d.peers, &peer{
 			config: filepath.Join(d.users, fmt.Sprint("peer", i, ".conf")),
 			flags:  append(flags(i+1), "--listen", address, "--store-dir", filepath.Join(d.t.TempDir(), "store")),
@@ -238,7 +239,7 @@ func runAsRoles(t *testing.T, d *closed, replicas int) {
 	d.as("depth-a", "worker", "--group", "depth", "--model", depth, "--depth-size", "56")
 	fusing := d.as("fuser-a", "fuser")
 	d.as("fuser-b", "fuser")
-	address := freeAddress(t)
+	address := porttest.Address(t)
 	d.as("gateway-a", "gateway", "--http", address)
 	producer := d.as("producer-a", "producer", "--ingest", "--allow-source", "street:*", "--run", "roles", "--frames", "120",
 		"--source", "film=street:?seed=7&fps=20&size=320x180#mode=lossless", "--source", "camera=street:?seed=8&fps=10&size=320x180#mode=live")

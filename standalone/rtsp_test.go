@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/porttest"
 )
 
 // rtspCamera is an RTSP server, and FFmpeg, which publishes a video to it: the real one, or, without it, a test picture.
@@ -24,7 +25,7 @@ type rtspCamera struct {
 
 func newCamera(t *testing.T) *rtspCamera {
 	t.Helper()
-	c := &rtspCamera{t: t, address: freeAddress(t)}
+	c := &rtspCamera{t: t, address: porttest.Address(t)}
 	input := []string{"-f", "lavfi", "-i", "testsrc=size=320x240:rate=25"}
 	if video := filepath.Join("..", "..", "shared", "data", "pedestrians.avi"); exists(video) {
 		input = []string{"-stream_loop", "-1", "-i", video}

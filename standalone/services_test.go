@@ -22,6 +22,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/porttest"
 	"github.com/spatial-flow/spatial-flow/flow/reference"
 )
 
@@ -92,7 +93,7 @@ func newDeployment(t *testing.T) *deployment {
 	t.Helper()
 	folder := t.TempDir()
 	d := &deployment{t: t, server: filepath.Join(fixture(t, natsServer), "nats-server"), config: filepath.Join(folder, "nats.conf")}
-	address := freeAddress(t)
+	address := porttest.Address(t)
 	d.url = "nats://" + address
 	config := fmt.Sprintf("listen: %q\nmax_payload: 4MB\njetstream { store_dir: %q, max_file: 20GB }\n", address, filepath.Join(folder, "store"))
 	if err := os.WriteFile(d.config, []byte(config), 0o600); err != nil {
@@ -276,7 +277,7 @@ func TestStatusPageSeesAWorkerDie(t *testing.T) {
 	d.startNATS()
 	eventually(t, "the server listens", d.listens)
 	d.provision()
-	address := freeAddress(t)
+	address := porttest.Address(t)
 	d.service("gateway", "--http", address)
 	worker := d.service("worker", "--group", "detect", "--model", detect)
 	eventually(t, "the gateway listens", func() bool {

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/spatial-flow/spatial-flow/flow/porttest"
 )
 
 // BenchmarkLiveSources is what a scene costs with few live sources and with many: 16 producers with 1 and with 62 sources
@@ -27,7 +29,7 @@ func BenchmarkLiveSources(b *testing.B) {
 
 func manySources(b *testing.B, producers, each int, fps float64) {
 	detect, depth := noCost(b)
-	folder, nats := pictures(b, 500), freeAddress(b)
+	folder, nats := pictures(b, 500), porttest.Address(b)
 	begin := func(name string, arguments ...string) *exec.Cmd {
 		command := exec.Command(os.Args[0], arguments...)
 		command.Env = append(os.Environ(), asProgram+"="+name)
@@ -48,7 +50,7 @@ func manySources(b *testing.B, producers, each int, fps float64) {
 		if err := os.WriteFile(file, []byte(lines.String()), 0o600); err != nil {
 			b.Fatal(err)
 		}
-		admins = append(admins, freeAddress(b))
+		admins = append(admins, porttest.Address(b))
 		all = append(all, begin("producer", "--nats", "nats://"+nats, "--admin", admins[p], "--source-file", file))
 	}
 	defer func() {

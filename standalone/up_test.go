@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/porttest"
 	"github.com/spatial-flow/spatial-flow/workers"
 )
 
@@ -68,7 +69,7 @@ func TestUpIsNotOpenForOthers(t *testing.T) {
 func TestUpLetsInWhomItKnows(t *testing.T) {
 	t.Parallel()
 	d := newClosed(t, "--publisher", "publisher=cam1")
-	address := freeAddress(t)
+	address := porttest.Address(t)
 	d.url = "nats://" + address
 	gateway := running(t, func(u *Up) { u.NATSListen, u.NATSUsers = address, d.config })
 	publisher := d.connectAs("publisher-a", "publisher")

@@ -21,6 +21,7 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/client/api"
 	"github.com/spatial-flow/spatial-flow/flow"
+	"github.com/spatial-flow/spatial-flow/flow/porttest"
 	"github.com/spatial-flow/spatial-flow/flow/reference"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/standalone/drawing"
@@ -243,7 +244,7 @@ func TestWatchRefuses(t *testing.T) {
 		}
 	}
 	w := newWatch(t, "")
-	w.Gateway = "http://" + freeAddress(t)
+	w.Gateway = "http://" + porttest.Address(t)
 	if err := w.RunWatch(t.Context(), io.Discard, io.Discard, quiet); err == nil || !strings.Contains(err.Error(), "is a gateway there?") {
 		t.Errorf("nobody listens: %v", err)
 	}

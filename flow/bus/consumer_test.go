@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/porttest"
 )
 
 // lines is a log whose lines a test waits for.
@@ -150,7 +150,8 @@ func remote(t *testing.T, dir string, port int) *server.Server {
 
 func TestFollowGoesOnAfterARestartOfTheServer(t *testing.T) {
 	dir, groups := t.TempDir(), flow.Groups{{Name: "detect", Slot: 1}}
-	s := remote(t, dir, -1)
+	port := porttest.Port(t)
+	s := remote(t, dir, port)
 	b, err := bus.Connect(bus.Options{URL: s.ClientURL(), Role: "test"})
 	if err != nil {
 		t.Fatal(err)
@@ -163,7 +164,6 @@ func TestFollowGoesOnAfterARestartOfTheServer(t *testing.T) {
 	if away := b.Away(); away != 0 {
 		t.Errorf("away for %v with a server", away)
 	}
-	port := s.Addr().(*net.TCPAddr).Port
 	s.Shutdown()
 	s.WaitForShutdown()
 	eventually(t, "the connection has seen the server go", func() bool { return b.Away() > 0 })

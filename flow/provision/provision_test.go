@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/flow/natsserver"
+	"github.com/spatial-flow/spatial-flow/flow/porttest"
 	"github.com/spatial-flow/spatial-flow/flow/provision"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 )
@@ -94,12 +94,7 @@ func TestProvisionWaitsForTheCluster(t *testing.T) {
 	}
 	var routes [3]string
 	for i := range routes {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		routes[i] = l.Addr().String()
-		l.Close()
+		routes[i] = porttest.Address(t)
 	}
 	var servers [3]*server.Server
 	start := func(n int) {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -19,6 +18,7 @@ import (
 	"github.com/spatial-flow/spatial-flow/flow"
 	"github.com/spatial-flow/spatial-flow/flow/bus"
 	"github.com/spatial-flow/spatial-flow/flow/natsserver"
+	"github.com/spatial-flow/spatial-flow/flow/porttest"
 	"github.com/spatial-flow/spatial-flow/flow/provision"
 )
 
@@ -107,16 +107,6 @@ func listing(ctx context.Context, b *bus.Bus) (lines []string, err error) {
 	return lines, list.Err()
 }
 
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 func get(url string) (code int, body string) {
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	answer, err := client.Get(url)
@@ -135,7 +125,7 @@ func TestWatchMakesAgainWhatIsRemoved(t *testing.T) {
 	var admins []string
 	for range 2 { // one of them acts
 		c := command(t, s.URL())
-		c.Watch, c.Admin, c.LiveStorage, c.Partitions = true, freeAddress(t), "memory", 4
+		c.Watch, c.Admin, c.LiveStorage, c.Partitions = true, porttest.Address(t), "memory", 4
 		stay(t, c)
 		admins = append(admins, "http://"+c.Admin)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/spatial-flow/spatial-flow/flow/porttest"
 	"github.com/spatial-flow/spatial-flow/flow/service"
 	"github.com/spatial-flow/spatial-flow/flow/telemetry"
 	"github.com/spatial-flow/spatial-flow/flow/telemetry/tlstest"
@@ -26,12 +27,7 @@ func admin(t *testing.T, ready bool, ends time.Duration) (address string) {
 
 func adminTLS(t *testing.T, ready bool, ends time.Duration, files telemetry.TLSFiles) (address string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address = l.Addr().String()
-	l.Close()
+	address = porttest.Address(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	var drained atomic.Bool
 	a := telemetry.Admin{Address: address, TLS: files, Gatherer: prometheus.NewRegistry(), Ready: func() bool { return ready && !drained.Load() }, Drain: func() {

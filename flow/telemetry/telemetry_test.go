@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
+	"github.com/spatial-flow/spatial-flow/flow/porttest"
 	"github.com/spatial-flow/spatial-flow/flow/telemetry"
 )
 
@@ -57,23 +58,12 @@ func ends(t *testing.T, ended <-chan error) {
 	}
 }
 
-// freeAddress is an address that nothing listens on.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 func TestAdmin(t *testing.T) {
 	t.Parallel()
 	registry := prometheus.NewRegistry()
 	telemetry.NewStageSeconds(registry, "detect").WithLabelValues("infer").Observe(0.03)
 	var health telemetry.Health
-	address := freeAddress(t)
+	address := porttest.Address(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	ended := make(chan error, 1)

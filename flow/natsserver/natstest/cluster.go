@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"path/filepath"
 	"strconv"
@@ -17,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/spatial-flow/spatial-flow/flow/bus"
+	"github.com/spatial-flow/spatial-flow/flow/porttest"
 )
 
 const (
@@ -44,7 +44,10 @@ func Start(t testing.TB, o Options) *Cluster {
 		o.MaxPayload = bus.MaxPayload
 	}
 	c := new(Cluster)
-	ports := freePorts(t, 3*o.Servers)
+	ports := make([]int, 3*o.Servers)
+	for i := range ports {
+		ports[i] = porttest.Port(t)
+	}
 	for i := range o.Servers {
 		s := settings{
 			Name: fmt.Sprint("server", i+1), Folder: filepath.Join(t.TempDir(), "store"), MaxPayload: o.MaxPayload,
@@ -243,34 +246,6 @@ func eventually(t testing.TB, what string, ok func() error) {
 			t.Fatalf("never: %s: %v", what, err)
 		}
 	}
-}
-
-// freePorts finds ports below those that the system gives to connections by itself, lest one of them is taken while its
-// server is down.
-func freePorts(t testing.TB, n int) []int {
-	t.Helper()
-	var ports []int
-	var held []net.Listener // so that none is found twice
-	defer func() {
-		for _, l := range held {
-			l.Close()
-		}
-	}()
-	var last error
-	for range 100 * n {
-		port := 10_000 + rand.IntN(20_000)
-		l, err := net.Listen("tcp", address(port))
-		if err != nil {
-			last = err
-			continue
-		}
-		held, ports = append(held, l), append(ports, port)
-		if len(ports) == n {
-			return ports
-		}
-	}
-	t.Fatalf("%d of %d ports are free: %v", len(ports), n, last)
-	return nil
 }
 
 func address(port int) string { return net.JoinHostPort(host, strconv.Itoa(port)) }

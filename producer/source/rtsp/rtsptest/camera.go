@@ -17,6 +17,8 @@ import (
 	"github.com/bluenviron/gortsplib/v5/pkg/description"
 	"github.com/bluenviron/gortsplib/v5/pkg/format"
 	"github.com/bluenviron/gortsplib/v5/pkg/liberrors"
+
+	"github.com/spatial-flow/spatial-flow/flow/porttest"
 )
 
 // Packets is which packets of an H.264 clip are sent.
@@ -113,7 +115,7 @@ func (c *Camera) Start() {
 func (c *Camera) listen() error {
 	address, udp := c.address, evenPort(c.t)
 	if address == "" {
-		address = "127.0.0.1:0"
+		address = porttest.Address(c.t)
 	}
 	server := &gortsplib.Server{
 		Handler: c, RTSPAddress: address, UDPRTPAddress: "127.0.0.1:" + strconv.Itoa(udp), UDPRTCPAddress: "127.0.0.1:" + strconv.Itoa(udp+1),
