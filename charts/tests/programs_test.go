@@ -136,7 +136,7 @@ var notHere = regexp.MustCompile(`open /run/secrets/sources/sources: no such fil
 
 func start(t *testing.T, at string, c corev1.Container) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	command := exec.CommandContext(ctx, filepath.Join(root, "bin", c.Command[0]), c.Args...)
 	command.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}
