@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -187,10 +188,15 @@ func TestIngestReferencePictures(t *testing.T) {
 			t.Fatal(err)
 		}
 		scene := new(flow.Scene)
-		for tries := 0; scene.Outcome != flow.OutcomeComplete && tries < 5; tries++ { // a group that is late leaves it partial
+		// A group that is late leaves it partial, or, when all are, without a scene.
+		for begin := time.Now(); scene.Outcome != flow.OutcomeComplete && time.Since(begin) < patience; last = max(last, scene.Seq) {
 			publish(t, js, "cam1", data)
 			for *scene = (flow.Scene{}); scene.Seq <= last; { // one that is stored again, since its answer was late, comes twice
-				msg, err := scenes.NextMsg(patience)
+				msg, err := scenes.NextMsg(3 * time.Second)
+				if errors.Is(err, nats.ErrTimeout) {
+					*scene = flow.Scene{}
+					break
+				}
 				if err != nil {
 					t.Fatalf("%s: %v", path, err)
 				}
@@ -199,7 +205,6 @@ func TestIngestReferencePictures(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			last = scene.Seq
 		}
 		if text, _ := json.Marshal(scene.Errors); scene.Outcome != flow.OutcomeComplete {
 			t.Errorf("%s: scene %d is %s %s, want complete", path, scene.Seq, scene.Outcome, text)
