@@ -94,11 +94,18 @@ func (f *Film) verdict(ctx context.Context) error {
 	if f.count == 0 {
 		return fmt.Errorf("%w%s", ErrEmpty, f.because())
 	}
-	tolerance := min(time.Second, f.info.Duration/10) + f.gap*3/2
-	if f.gap == 0 && f.info.FPS > 0 {
-		tolerance += time.Duration(1.5 / f.info.FPS * float64(time.Second))
+	if !f.info.declared || f.info.Duration == 0 {
+		return io.EOF
 	}
-	if !f.info.declared || f.info.Duration == 0 || f.last+tolerance >= f.info.Duration {
+	// Of a film that is broken somewhere the longest gap may be what is missing, and its last picture one that others refer to, which
+	// comes before them.
+	broken := f.messages.isCut() || f.Corrupt() > 0
+	step := f.gap
+	if f.info.FPS > 0 && (broken || step == 0) {
+		step = time.Duration(float64(time.Second) / f.info.FPS)
+	}
+	tolerance := min(time.Second, f.info.Duration/10) + step*3/2
+	if !broken && f.last+tolerance >= f.info.Duration {
 		return io.EOF
 	}
 	// Its last pictures may be broken, or the last one be shown for long: what counts is where its packets end.
@@ -115,9 +122,10 @@ func (f *Film) verdict(ctx context.Context) error {
 // short is a time as people read it, to a tenth of a second.
 func short(d time.Duration) string { return d.Round(time.Second / 10).String() }
 
-// packetsEnd is where the last packet ends that can be read after the last picture, from the start of the file.
+// packetsEnd is where the last packet ends that can be read after the last picture, from the start of the file: by when it is decoded,
+// for a picture that others refer to comes before them, and is there when they are not.
 func (f *Film) packetsEnd(ctx context.Context) (end time.Duration, err error) {
-	args := []string{"-v", logLevel, "-show_entries", "packet=pts_time,duration_time,flags", "-of", "csv=p=0:nk=1"}
+	args := []string{"-v", logLevel, "-show_entries", "packet=pts_time,dts_time,duration_time,flags", "-of", "csv=p=0:nk=1"}
 	if !f.info.loose {
 		args = append(args, "-select_streams", strconv.Itoa(f.info.Stream))
 	}
@@ -125,10 +133,14 @@ func (f *Film) packetsEnd(ctx context.Context) (end time.Duration, err error) {
 	out, _, err := ask(ctx, append(args, input(f.path)...))
 	for lines := bufio.NewScanner(bytes.NewReader(out)); lines.Scan(); {
 		fields := strings.Split(lines.Text(), ",")
-		if len(fields) < 3 || strings.Contains(fields[2], "C") { // corrupt: it was cut
+		if len(fields) < 4 || strings.Contains(fields[3], "C") { // corrupt: it was cut
 			continue
 		}
-		end = max(end, seconds(fields[0]).duration()-f.info.start+seconds(fields[1]).duration())
+		at := fields[1]
+		if _, err := strconv.ParseFloat(at, 64); err != nil { // N/A
+			at = fields[0]
+		}
+		end = max(end, seconds(at).duration()-f.info.start+seconds(fields[2]).duration())
 	}
 	return end, err
 }

@@ -194,6 +194,52 @@ func TestCutShort(t *testing.T) {
 	}
 }
 
+// TestCutShortBetweenReferences cuts a film whose pictures are not stored in their order: one that is there may be of a later time than
+// many that are not.
+func TestCutShortBetweenReferences(t *testing.T) {
+	t.Parallel()
+	whole := made(t, "film.mp4", "-f", "lavfi", "-i", "testsrc=s=160x120:r=10:d=6", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-bf", "16", "-b_strategy", "0", "-g", "60", "-movflags", "+faststart")
+	data, err := os.ReadFile(whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	early := 0
+	for percent := 50; percent < 100; percent += 2 {
+		path := filepath.Join(t.TempDir(), "film.mp4")
+		if err := os.WriteFile(path, data[:len(data)*percent/100], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		p := play(t.Context(), path)
+		if errors.Is(p.err, ffmpeg.ErrEarly) {
+			early++
+		}
+		if p.err == nil && len(p.pictures) < 52 { // a tenth of it, and a picture and a half, is not missed
+			t.Errorf("%d %%: %d of 60 pictures, and it is complete", percent, len(p.pictures))
+		}
+	}
+	if early == 0 {
+		t.Error("none ends early")
+	}
+}
+
+// TestBrokenJPEG: a picture of which only a part can be decoded is shown, and counted.
+func TestBrokenJPEG(t *testing.T) {
+	t.Parallel()
+	path := made(t, "film.avi", "-f", "lavfi", "-i", "testsrc=s=320x180:r=10:d=1", "-c:v", "mjpeg", "-pix_fmt", "yuvj420p")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	scan := bytes.Index(data, []byte("\xff\xda"))
+	copy(data[scan+1000:], bytes.Repeat([]byte{0xfe}, 300)) // no code of a picture
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if p := play(t.Context(), path); p.err != nil || len(p.pictures) != 10 || p.corrupt != 1 {
+		t.Errorf("%d pictures, %d corrupt, %v; want 10 and one", len(p.pictures), p.corrupt, p.err)
+	}
+}
+
 // TestNotCutShort: what looks like an early end and is none.
 func TestNotCutShort(t *testing.T) {
 	t.Parallel()

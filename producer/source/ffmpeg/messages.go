@@ -25,6 +25,7 @@ type messages struct {
 
 	mu      sync.Mutex
 	corrupt uint64
+	cut     bool     // the file ends within a packet
 	errors  []string // the last ones, oldest first
 	drained chan struct{}
 }
@@ -53,7 +54,8 @@ func (m *messages) read(from io.Reader) {
 // input may be followed by one of its decoding, so that only the latter two count.
 var (
 	lost      = regexp.MustCompile(`Error while decoding stream #0:(\d+)|Error submitting packet to decoder|Decoding error: `)
-	concealed = regexp.MustCompile(`corrupt decoded frame`)
+	concealed = regexp.MustCompile(`corrupt decoded frame|error y=\d+ x=\d+`) // the latter of a JPEG, whose rest is left grey
+	cut       = regexp.MustCompile(`: partial file$|File ended prematurely`)  // of MP4 and its kin, of Matroska
 	component = regexp.MustCompile(`^(\[[^][]* @ 0x[0-9a-f]+\] )*`)
 	level     = regexp.MustCompile(`^\[(fatal|error|panic)\] `)
 )
@@ -72,6 +74,7 @@ func (m *messages) take(line string) {
 		m.corrupt++
 		return
 	}
+	m.cut = m.cut || cut.MatchString(line)
 	if bare := level.ReplaceAllString(line, ""); bare != line {
 		if len(m.errors) == keptMessage {
 			m.errors = append(m.errors[:0], m.errors[1:]...)
@@ -100,6 +103,12 @@ func (m *messages) said(what string) bool {
 		}
 	}
 	return false
+}
+
+func (m *messages) isCut() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.cut
 }
 
 func (m *messages) corruptPackets() uint64 {
