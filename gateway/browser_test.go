@@ -272,11 +272,11 @@ func TestPageGoesBack(t *testing.T) {
 	t.Parallel()
 	b := newProvisionedBench(t)
 	r := b.startReady(t, nil)
-	b.keepPublishing(t, "cam1") // lest only the other one runs
+	b.publish(t, "cam2", "s", 1) // before the other, which is not gone sooner
+	b.publish(t, "cam1", "s", 1)
 	page := newBrowser(t)
 	page.open("http://" + r.address + "/")
 	page.await(`document.body.dataset.source === "cam1"`)
-	b.keepPublishing(t, "cam2")
 	ask[bool](page, `(location.hash = "#cam2", true)`)
 	page.await(`document.body.dataset.source === "cam2"`)
 	ask[bool](page, `(history.back(), true)`)
