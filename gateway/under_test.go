@@ -27,6 +27,7 @@ func TestBasePath(t *testing.T) {
 	b := newProvisionedBench(t)
 	r := b.startReady(t, func(c *gateway.Config) { c.BasePath = base; c.Manage.ManageSources = true })
 	b.publish(t, "cam1", "s", 1)
+	r.eventually("cam1", func() bool { _, _, body := r.get(base + "/api/v1/sources"); return strings.Contains(body, "cam1") })
 	for path, want := range map[string]struct {
 		code     int
 		location string
