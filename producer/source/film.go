@@ -65,6 +65,10 @@ func openFilm(path, name string, s Settings, how Film) (Source, Info, error) {
 	return f, info, nil
 }
 
+// Pictures are converted beside others: threads within one would only be in the way. OpenCV crashes when this is said while others
+// work, so it is said before anything is.
+func init() { gocv.SetNumThreads(1) }
+
 func newFilm(ctx context.Context, path, name string, s Settings, how Film) (*film, Info, error) {
 	probed, err := ffmpeg.Probe(ctx, path)
 	if err != nil {
@@ -74,7 +78,6 @@ func newFilm(ctx context.Context, path, name string, s Settings, how Film) (*fil
 	if w < 1 || h < 1 || w > maxPixels/h || max(w, h) > flow.MaxDimension {
 		return nil, Info{}, fmt.Errorf("%w: %s has pictures of %dx%d, want 1 to %d pixels and sides of at most %d", ErrOpen, name, w, h, maxPixels, flow.MaxDimension)
 	}
-	gocv.SetNumThreads(1) // pictures are converted beside others: threads within one would only be in the way
 	opened, err := ffmpeg.OpenFilm(ctx, path, probed, ffmpeg.FilmOptions{Threads: min(runtime.GOMAXPROCS(0), filmThreads), Silence: filmSilence, Args: how.DecodeArgs})
 	if err != nil {
 		return nil, Info{}, fmt.Errorf("%w: %s: %w", ErrOpen, name, err)

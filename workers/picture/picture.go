@@ -31,9 +31,12 @@ type Picture struct {
 	shared *decoded // nil, or what pixels belong to
 }
 
+// Frames are worked on side by side: threads within one would only be in the way. OpenCV crashes when this is said while others
+// work, so it is said before anything is.
+func init() { gocv.SetNumThreads(1) }
+
 // NewPicture makes an empty picture with [picture.DefaultMaxPixels]; Close frees it.
 func NewPicture() *Picture {
-	gocv.SetNumThreads(1) // frames are worked on side by side: threads within one would only be in the way
 	return &Picture{
 		MaxPixels: picture.DefaultMaxPixels,
 		pixels:    gocv.NewMat(), scaled: gocv.NewMat(), strip: gocv.NewMat(), narrow: gocv.NewMat(), cubic: gocv.NewMat(),

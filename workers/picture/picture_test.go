@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	encoded "github.com/spatial-flow/spatial-flow/flow/picture"
@@ -264,4 +265,23 @@ func TestDecodeSeesWhatPeopleSee(t *testing.T) {
 			t.Errorf("%s: differs by %.1f in the mean", name, mean)
 		}
 	}
+}
+
+// Pictures are made by many goroutines at once, while others decode.
+func TestPicturesAreMadeAtOnce(t *testing.T) {
+	t.Parallel()
+	data := encodeJPEG(t, scene(64, 48))
+	var all sync.WaitGroup
+	for range 16 {
+		all.Go(func() {
+			for range 300 {
+				p := picture.NewPicture()
+				if err := errors.Join(p.Decode(data), p.Close()); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
 }
