@@ -15,7 +15,7 @@ import (
 
 // runFile runs the source through a pipeline of its own.
 func (w *Watch) runFile(ctx context.Context, s *show, log *slog.Logger) error {
-	sink, err := w.newFileSink(ctx, s, w.File)
+	sink, err := w.newFileSink(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -36,13 +36,13 @@ type fileSink struct {
 }
 
 // newFileSink opens what it needs of the file, and the video.
-func (w *Watch) newFileSink(ctx context.Context, s *show, file string) (*fileSink, error) {
+func (w *Watch) newFileSink(ctx context.Context, s *show) (*fileSink, error) {
 	sink := &fileSink{show: s, ctx: context.WithoutCancel(ctx)} // what is under way when ctx ends is shown too
 	if w.Out == "" {
 		return sink, nil
 	}
 	var err error
-	if sink.pictures, err = producer.OpenPictures(ctx, file); err != nil {
+	if sink.pictures, err = producer.OpenPictures(ctx, w.File); err != nil {
 		return nil, err
 	}
 	fps := sink.pictures.FPS()

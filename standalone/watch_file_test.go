@@ -14,11 +14,11 @@ import (
 func TestWatchDrawsWhatWasUnderWay(t *testing.T) {
 	t.Parallel()
 	ctx, stop := context.WithCancel(t.Context())
-	w := &Watch{Out: filepath.Join(t.TempDir(), "out.mp4")}
+	w := &Watch{File: pictures(t, 3), Out: filepath.Join(t.TempDir(), "out.mp4")}
 	var out bytes.Buffer
 	shown := &show{w: w, out: &out, progress: &out, painter: drawing.NewPainter()}
 	defer shown.painter.Close()
-	sink, err := w.newFileSink(ctx, shown, pictures(t, 3))
+	sink, err := w.newFileSink(ctx, shown)
 	if err != nil {
 		t.Fatal(err)
 	}

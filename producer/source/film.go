@@ -65,10 +65,6 @@ func openFilm(path, name string, s Settings, how Film) (Source, Info, error) {
 	return f, info, nil
 }
 
-// Pictures are converted beside others: threads within one would only be in the way. OpenCV crashes when this is said while others
-// work, so it is said before anything is.
-func init() { gocv.SetNumThreads(1) }
-
 func newFilm(ctx context.Context, path, name string, s Settings, how Film) (*film, Info, error) {
 	probed, err := ffmpeg.Probe(ctx, path)
 	if err != nil {

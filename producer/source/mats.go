@@ -11,6 +11,10 @@ import (
 // mostSpare bounds the Mats that a source keeps for its next pictures.
 const mostSpare = 3
 
+// Pictures are converted beside others: threads within one would only be in the way. OpenCV crashes when this is said while others
+// work, so it is said before anything is.
+func init() { gocv.SetNumThreads(1) }
+
 // mats are Mats of one source's pictures, used again and again. They may be given back after the source is closed, by
 // whatever goroutine.
 type mats struct {

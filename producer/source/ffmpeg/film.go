@@ -137,7 +137,7 @@ func (f *Film) packetsEnd(ctx context.Context) (end time.Duration, err error) {
 			continue
 		}
 		at := fields[1]
-		if _, err := strconv.ParseFloat(at, 64); err != nil { // N/A
+		if at == "N/A" {
 			at = fields[0]
 		}
 		end = max(end, seconds(at).duration()-f.info.start+seconds(fields[2]).duration())
